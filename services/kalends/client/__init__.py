@@ -1,0 +1,1 @@
+"""The Python SDK; the command line is its first user."""

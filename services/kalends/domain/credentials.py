@@ -1,0 +1,60 @@
+"""Credentials and rights: who may do what.
+
+Belongs here: the rights, the decision whether a principal may act on a memory, the hash of a token. Does not belong here: where tokens are
+stored. A newcomer would get wrong: a memory outside the principal's list is ``NotFound``, a missing right is ``Forbidden``.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from kalends.domain.errors import Forbidden, NotFound
+from kalends.domain.scope import MemoryName, Scope, Tenant
+
+RIGHTS = ("append", "search", "erase", "admin")
+TOKEN_PREFIX = "kal_"  # noqa: S105 - the prefix tells scanners what they found; it is no secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who is asking: a token's id, its tenant, the memories it may touch (None: all of the tenant's) and its rights."""
+
+    token_id: str
+    tenant: Tenant
+    memories: frozenset[str] | None
+    rights: frozenset[str]
+    expires_at: datetime | None = None
+
+
+def new_token() -> str:
+    """A fresh bearer token: the prefix and 256 random bits."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """What is stored of a token: SHA-256 (the token itself has 256 random bits, so no slow hash is needed)."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def scope_for(principal: Principal, memory: MemoryName, *, right: str) -> Scope:
+    """The scope in which *principal* may use *right* on *memory*.
+
+    Raises:
+        NotFound: the memory is not among the principal's.
+        Forbidden: the right is missing.
+    """
+    if principal.memories is not None and memory not in principal.memories:
+        raise NotFound(f"no memory {memory!r}")
+    require(principal, right=right)
+    return Scope(tenant=principal.tenant, memory=memory)
+
+
+def require(principal: Principal, *, right: str) -> None:
+    """Check a right; ``admin`` carries every other.
+
+    Raises:
+        Forbidden: the right is missing.
+    """
+    if right not in principal.rights and "admin" not in principal.rights:
+        raise Forbidden(f"the credential lacks the right {right!r}")

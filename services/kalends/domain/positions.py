@@ -1,0 +1,68 @@
+"""Where in the log: positions, versions and visibility tokens.
+
+Belongs here: arithmetic on positions. Does not belong here: asking a broker for them. A newcomer would get wrong: a version is only
+comparable within one memory, because a memory lives in one stream at a time; ``epoch`` grows when it moves to another stream.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kalends.domain.errors import Fault, Invalid
+
+_SEQUENCE_BITS = 48
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """One message of the log: its stream, its sequence (from 1) and the stream's epoch."""
+
+    stream: str
+    sequence: int
+    epoch: int = 0
+
+    @property
+    def version(self) -> int:
+        """The guard that projections compare: a later message of a memory has a larger version."""
+        return (self.epoch << _SEQUENCE_BITS) | self.sequence
+
+
+Floors = Mapping[str, int]
+"""Per stream, the highest sequence up to which everything has been dealt with."""
+
+
+def highest(positions: Iterable[Position]) -> dict[str, int]:
+    """The largest sequence of each stream among *positions*."""
+    found: dict[str, int] = {}
+    for position in positions:
+        found[position.stream] = max(found.get(position.stream, 0), position.sequence)
+    return found
+
+
+def covers(floors: Floors, wanted: Floors) -> bool:
+    """Whether *floors* have reached everything in *wanted*."""
+    return all(floors.get(stream, 0) >= sequence for stream, sequence in wanted.items())
+
+
+def visibility_token(wanted: Floors) -> str:
+    """*wanted* as the opaque text that a write returns."""
+    compact = json.dumps(dict(sorted(wanted.items())), separators=(",", ":"))
+    return base64.urlsafe_b64encode(compact.encode()).decode().rstrip("=")
+
+
+def visibility_floors(text: str, *, pointer: str = "/min_visibility") -> dict[str, int]:
+    """Read a visibility token back.
+
+    Raises:
+        Invalid: the text is not a token that ``visibility_token`` made.
+    """
+    try:
+        decoded = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        decoded = None
+    if not isinstance(decoded, dict) or not all(type(s) is int and 0 <= s < 1 << 63 for s in decoded.values()) or len(decoded) > 512:
+        detail = "not a visibility token"
+        raise Invalid(detail, faults=[Fault(pointer=pointer, detail=detail, code="visibility")])
+    return {str(stream): int(sequence) for stream, sequence in decoded.items()}

@@ -1,0 +1,152 @@
+"""Questions and answers: filters, search queries, hits, pages and cursors.
+
+Belongs here: what can be asked and how it is checked. Does not belong here: how an engine is asked. A newcomer would get wrong: engines
+never see facet values, only *tags*, which are short digests of them, so a filter looks the same to every engine and no name of a person
+lands in a payload.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kalends.domain.errors import Fault, Invalid
+from kalends.domain.events import EventKey, Facets, Scalar, microseconds
+from kalends.domain.scope import Scope
+
+MODES = ("hybrid", "lexical", "vector")
+TARGETS = ("events", "documents")
+RERANKS = ("auto", "on", "off")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which events may answer; everything given must hold. A tuple of values means any of them."""
+
+    session_id: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    role: tuple[str, ...] = ()
+    actor: tuple[str, ...] = ()
+    channel: tuple[str, ...] = ()
+    thread_id: tuple[str, ...] = ()
+    priority: tuple[str, ...] = ()
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    since: datetime | None = None
+    until: datetime | None = None
+    targets: tuple[str, ...] = ("events",)
+
+    def criteria(self) -> "Criteria":
+        """This filter as engines take it."""
+        groups = [
+            tuple(tag(name, value) for value in getattr(self, name))
+            for name in ("session_id", "kind", "role", "actor", "channel", "thread_id", "priority")
+            if getattr(self, name)
+        ]
+        groups += [(tag("metadata", f"{name}\0{json.dumps(value)}"),) for name, value in self.metadata.items()]
+        if set(self.targets) != set(TARGETS):
+            groups.append(tuple(tag("target", target) for target in self.targets))
+        return Criteria(
+            any_of=tuple(groups),
+            since_us=None if self.since is None else microseconds(self.since),
+            until_us=None if self.until is None else microseconds(self.until),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """A filter for engines: of each group at least one tag; ``since_us`` ≤ occurred_at < ``until_us`` (microseconds)."""
+
+    any_of: tuple[tuple[str, ...], ...] = ()
+    since_us: int | None = None
+    until_us: int | None = None
+
+
+def tag(name: str, value: str) -> str:
+    """A facet as 16 hex digits."""
+    return hashlib.blake2b(f"{name}\0{value}".encode(), digest_size=8).hexdigest()
+
+
+def tags_of(facets: Facets, *, target: str) -> tuple[str, ...]:
+    """Every tag that a filter may ask of an event with these *facets*."""
+    found = [tag("target", target), tag("session_id", facets.session_id), tag("kind", facets.kind), tag("role", facets.role)]
+    for name in ("actor", "channel", "thread_id", "priority"):
+        value = getattr(facets, name)
+        if value is not None:
+            found.append(tag(name, value))
+    found += [tag("metadata", f"{name}\0{json.dumps(value)}") for name, value in facets.metadata.items()]
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One event as the projections hold it. ``version`` is the position's version and guards every write."""
+
+    scope: Scope
+    key: EventKey
+    version: int
+    text: str
+    tags: tuple[str, ...]
+    occurred_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """An event that was taken back at ``version``: it must not be found, and no older write may bring it back."""
+
+    scope: Scope
+    key: EventKey
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A found event and its raw score in one arm; larger is better."""
+
+    key: EventKey
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """What a projection holds, comparable with a fresh rebuild: live events and an order-free digest of (key, version)."""
+
+    events: int
+    digest: str
+
+
+def fold_digest(pairs: Sequence[tuple[str, int]]) -> Digest:
+    """The digest of (key, version) pairs, whatever their order: the sum of their hashes modulo 2^128."""
+    total = 0
+    for key, version in pairs:
+        total += int.from_bytes(hashlib.blake2b(f"{key}{version}".encode(), digest_size=16).digest())
+    return Digest(events=len(pairs), digest=f"{total % (1 << 128):032x}")
+
+
+def encode_cursor(values: Sequence[int | str], *, bound_to: str) -> str:
+    """An opaque cursor that only fits the question *bound_to* describes."""
+    mark = hashlib.blake2b(bound_to.encode(), digest_size=6).hexdigest()
+    return base64.urlsafe_b64encode(json.dumps([mark, *values], separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str, *, bound_to: str, shape: tuple[type, ...]) -> tuple[int | str, ...]:
+    """Read a cursor back.
+
+    Raises:
+        Invalid: it is no cursor of ours, or it belongs to another question.
+    """
+    mark = hashlib.blake2b(bound_to.encode(), digest_size=6).hexdigest()
+    try:
+        decoded = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        decoded = None
+    fits = isinstance(decoded, list) and [type(value) for value in decoded[1:]] == list(shape)
+    if not fits or any(type(value) is int and not -(1 << 63) <= value < 1 << 63 for value in decoded):
+        detail = "not a cursor of this list"
+        raise Invalid(detail, faults=[Fault(pointer="/cursor", detail=detail, code="cursor")])
+    if decoded[0] != mark:
+        detail = "the cursor belongs to another filter or order"
+        raise Invalid(detail, faults=[Fault(pointer="/cursor", detail=detail, code="cursor")])
+    return tuple(decoded[1:])

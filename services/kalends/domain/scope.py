@@ -1,0 +1,75 @@
+"""Whose data: tenants, memories and the scope that every query needs.
+
+Belongs here: names, their rules, and how a scope becomes tokens that are safe in a subject. Does not belong here: how a credential
+is checked (``credentials``). A newcomer would get wrong: user text never becomes a subject token; what does not match the token rule is
+replaced by a digest of it.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+from kalends.domain.errors import Fault, Invalid
+
+Tenant = NewType("Tenant", str)
+MemoryName = NewType("MemoryName", str)
+
+SLOTS = 256
+"""Hash slots over tenant and memory; partitions are ranges of slots, so widening renames no subject."""
+
+_MEMORY = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_TOKEN = re.compile(r"[a-z0-9-]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The one tenant and memory that an operation may touch."""
+
+    tenant: Tenant
+    memory: MemoryName
+
+    @property
+    def slot(self) -> int:
+        """The hash slot, 0 to 255, that all events of this memory share."""
+        return hashlib.blake2b(f"{self.tenant}\0{self.memory}".encode(), digest_size=1).digest()[0]
+
+    @property
+    def key(self) -> str:
+        """A printable identity of the scope for engines: 26 characters, no user text."""
+        digest = hashlib.blake2b(f"{self.tenant}\0{self.memory}".encode(), digest_size=16).digest()
+        return base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+def tenant_name(text: str, *, pointer: str = "/tenant") -> Tenant:
+    """Check a tenant's name: the same rule as for memories.
+
+    Raises:
+        Invalid: the name does not match the rule.
+    """
+    return Tenant(_checked(text, pointer=pointer))
+
+
+def memory_name(text: str, *, pointer: str = "/memory") -> MemoryName:
+    """Check a memory's name.
+
+    Raises:
+        Invalid: the name does not match ``[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?``.
+    """
+    return MemoryName(_checked(text, pointer=pointer))
+
+
+def _checked(text: str, *, pointer: str) -> str:
+    if not _MEMORY.fullmatch(text):
+        detail = "must be 1 to 40 characters of a-z, 0-9 and '-', starting and ending with a letter or digit"
+        raise Invalid(detail, faults=[Fault(pointer=pointer, detail=detail, code="name")])
+    return text
+
+
+def token(text: str) -> str:
+    """*text* as a subject token: itself where it is safe, else a base32 digest of it that cannot collide with a safe name."""
+    if _TOKEN.fullmatch(text) and not text.startswith("x--"):
+        return text
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).digest()
+    return "x--" + base64.b32encode(digest).decode().rstrip("=").lower()

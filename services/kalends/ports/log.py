@@ -1,0 +1,128 @@
+"""The log: durable, ordered, the only record.
+
+A newcomer would get wrong: ``append`` returns only after the store has synced; a duplicate is an outcome, not an error.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kalends.domain.positions import Position
+from kalends.domain.scope import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message to append. ``message_id`` makes a repetition within the store's window a duplicate."""
+
+    scope: Scope
+    message_id: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """Where a draft now is; for a duplicate, where the first one is (None if the store no longer says)."""
+
+    position: Position
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One stored message. ``recorded_us`` is the store's own time in microseconds."""
+
+    position: Position
+    body: bytes
+    headers: Mapping[str, str]
+    recorded_us: int
+
+
+class Delivery(Protocol):
+    """A message under way to a durable consumer; settle it exactly once."""
+
+    @property
+    def message(self) -> Message: ...
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery."""
+        ...
+
+    async def ack(self) -> None:
+        """Done, and durably so."""
+        ...
+
+    async def retry(self, *, after: float) -> None:
+        """Not now; deliver again after *after* seconds."""
+        ...
+
+    async def reject(self, *, reason: str) -> None:
+        """Never again; the reason must hold no content."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerState:
+    """How far a durable consumer is on one stream: everything up to ``floor`` is acked, ``pending`` wait behind it."""
+
+    stream: str
+    floor: int
+    pending: int
+    in_flight: int
+
+
+class Consumer(Protocol):
+    """A durable reader of every stream of events."""
+
+    async def fetch(self, *, limit: int, wait: float) -> Sequence[Delivery]:
+        """Up to *limit* deliveries; empty after *wait* seconds without any."""
+        ...
+
+    async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Ack many at once."""
+        ...
+
+    async def states(self) -> Sequence[ConsumerState]:
+        """One state per stream."""
+        ...
+
+
+class Log(Protocol):
+    """The streams of events."""
+
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[Appended]:
+        """Append *drafts*, each atomically, and return after the store has synced them; order is kept within a scope.
+
+        Raises:
+            Throttled: the log is full. Unavailable, DeadlineExceeded: nothing is known of the outcome; repeat with the same ids.
+        """
+        ...
+
+    async def read(self, positions: Sequence[Position]) -> Sequence[Message | None]:
+        """The messages at *positions*, None where there is none (any more)."""
+        ...
+
+    async def heads(self) -> Mapping[str, int]:
+        """Per stream, the last sequence that was given out."""
+        ...
+
+    def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncIterator[Sequence[Message]]:
+        """Every message after the given sequences, in stream order, in batches of up to *limit*; waits for more without end.
+
+        Yields an empty batch at least every few seconds, so that the caller can look up. Missing streams start at 0.
+        """
+        ...
+
+    async def consumer(self, name: str, *, start: Mapping[str, int] | None = None) -> Consumer:
+        """Open (or make) the durable consumer *name*; *start* gives the sequences after which a new one begins."""
+        ...
+
+    async def drop_consumer(self, name: str) -> None:
+        """Forget a durable consumer; one that does not exist is no error."""
+        ...
+
+    async def bytes_stored(self) -> int:
+        """Size of the streams on disk, in bytes."""
+        ...

@@ -1,0 +1,115 @@
+"""The timeline: which events exist, where in the log they are, and in which order they happened.
+
+It is a projection like the others but holds no text; each process that needs it follows the log by itself, and its floor is stored in the
+same transaction as its rows. It answers "do I know this id?" for ingest, and lists, neighbours and sessions for search.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kalends.domain.events import EventId, EventKey, Facets
+from kalends.domain.positions import Position
+from kalends.domain.queries import Criteria, Digest
+from kalends.domain.scope import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One event as the timeline learns it. ``content_mac`` tells the same content from another."""
+
+    scope: Scope
+    key: EventKey
+    event_id: EventId
+    position: Position
+    content_mac: bytes
+    occurred_us: int
+    facets: Facets
+    tags: tuple[str, ...]
+    size: int
+    """Bytes of the stored message."""
+    document: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the timeline knows of an event. ``retracted``: it was there and was taken back."""
+
+    key: EventKey
+    event_id: EventId
+    position: Position
+    content_mac: bytes
+    occurred_us: int
+    session: str
+    retracted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary:
+    """One session: its id, how many events it has, and when the first and last of them occurred (microseconds)."""
+
+    session_id: str
+    events: int
+    first_us: int
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStats:
+    """Counts of one memory; times in microseconds, None while it is empty."""
+
+    events: int = 0
+    documents: int = 0
+    sessions: int = 0
+    log_bytes: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retracted:
+    """Events taken back by one message of the log."""
+
+    scope: Scope
+    keys: tuple[EventKey, ...]
+    position: Position
+
+
+class Timeline(Protocol):
+    """Events in the order in which they happened, within one memory."""
+
+    async def floors(self) -> Mapping[str, int]:
+        """Per stream, the sequence up to which the timeline has followed the log."""
+        ...
+
+    async def put(self, changes: Sequence[TimelineEntry | Retracted], *, floors: Mapping[str, int]) -> None:
+        """Apply *changes* and advance to *floors* in one transaction; the same again changes nothing."""
+        ...
+
+    async def lookup(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Known]:
+        """What is known of *keys*, the retracted included."""
+        ...
+
+    async def page(
+        self, scope: Scope, *, criteria: Criteria, after: tuple[int, int] | None, descending: bool, limit: int
+    ) -> Sequence[Known]:
+        """Live events by (occurred_us, version), after the given pair in the chosen direction."""
+        ...
+
+    async def around(self, scope: Scope, key: EventKey, *, before: int, after: int) -> Sequence[Known]:
+        """The event and its neighbours in its session, in session order; empty if it is not there."""
+        ...
+
+    async def neighbours(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, tuple[EventKey | None, EventKey | None]]:
+        """For each key the event before and after it in its session."""
+        ...
+
+    async def sessions(self, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> Sequence[SessionSummary]:
+        """Sessions by (last_us descending, id), after the given pair."""
+        ...
+
+    async def session(self, scope: Scope, session_id: str) -> SessionSummary | None: ...
+
+    async def stats(self, scope: Scope) -> MemoryStats: ...
+
+    async def digest(self) -> Digest: ...

@@ -1,0 +1,57 @@
+"""Vectors: nearest events by meaning and late interaction over token vectors, filtered inside the engine.
+
+A newcomer would get wrong: a long text is several windows; every score here is an event's best window.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kalends.domain.events import EventKey
+from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
+from kalends.domain.scope import Scope
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One window of a text: ``dense`` has shape (dimension,), unit length; ``tokens`` (n, dimension), unit rows."""
+
+    dense: Array
+    tokens: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorEntry:
+    """An event with the vectors of its windows, in order; at least one."""
+
+    entry: Entry
+    windows: Sequence[Window]
+
+
+class VectorIndex(Protocol):
+    """Events by their meaning, within one memory. Its identity includes the model that made the vectors."""
+
+    async def put(self, entries: Sequence[VectorEntry], tombstones: Sequence[Tombstone] = ()) -> None:
+        """Make *entries* findable and *tombstones* unfindable; durable and visible on return; an older version changes nothing."""
+        ...
+
+    async def nearest(self, scope: Scope, vector: Array, *, criteria: Criteria, limit: int) -> Sequence[Scored]:
+        """The *limit* events with the highest cosine to *vector*, best first, ties by key."""
+        ...
+
+    async def late(self, scope: Scope, tokens: Array, keys: Sequence[EventKey]) -> Mapping[EventKey, float]:
+        """Mean over the query's *tokens* (m, dimension) of the best dot product with an event's token vectors, for each of *keys* held."""
+        ...
+
+    async def digest(self) -> Digest:
+        """What is held, by event; tombstones not counted as events but folded into the digest."""
+        ...
+
+    async def count(self, scope: Scope) -> int:
+        """Live events of one memory."""
+        ...

@@ -1,0 +1,32 @@
+"""Settings: frozen structs, the one source of defaults, environment variables and the file ``config.toml``.
+
+Belongs here: what can be set, its unit, its bounds and why its default is what it is. Does not belong here: reading a setting anywhere
+else than from an argument. A newcomer would get wrong: the name of a variable is ``KALENDS_<GROUP>__<FIELD>`` with two underscores.
+"""
+
+from kalends.settings.loading import load, table
+from kalends.settings.tree import (
+    AuthSettings,
+    HttpSettings,
+    IndexSettings,
+    IngestSettings,
+    LogSettings,
+    ModelSettings,
+    SearchSettings,
+    Settings,
+    TelemetrySettings,
+)
+
+__all__ = [
+    "AuthSettings",
+    "HttpSettings",
+    "IndexSettings",
+    "IngestSettings",
+    "LogSettings",
+    "ModelSettings",
+    "SearchSettings",
+    "Settings",
+    "TelemetrySettings",
+    "load",
+    "table",
+]

@@ -1,0 +1,77 @@
+"""From defaults, file, environment and flags to one tree. Later layers win; unknown keys are refused with their place."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kalends.domain.errors import Misconfigured
+from kalends.settings.tree import Settings
+
+PREFIX = "KALENDS_"
+CLIENT_VARIABLES = frozenset({"KALENDS_URL", "KALENDS_TOKEN_FILE", "KALENDS_MEMORY", "KALENDS_FAILPOINTS"})
+"""Variables of ours that are no settings of the server."""
+
+
+def load(*, file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+    """Merge defaults < *file* < *environment* < *flags* (nested mappings) into settings.
+
+    Raises:
+        Misconfigured: an unknown key, a wrong type or a value out of bounds; the detail names layer and key.
+    """
+    merged: dict[str, Any] = {}
+    if file is not None and file.exists():
+        try:
+            _merge(merged, tomllib.loads(file.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Misconfigured(f"{file.name}: {error}") from error
+        _checked(merged, layer=file.name)
+    _merge(merged, _from_environment(environment))
+    _checked(merged, layer="environment")
+    _merge(merged, flags or {})
+    return _checked(merged, layer="flags")
+
+
+def _checked(tree: Mapping[str, Any], *, layer: str) -> Settings:
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise Misconfigured(f"{layer}: {error}") from error
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or name in CLIENT_VARIABLES or name.startswith("KALENDS_TEST_"):
+            continue
+        group, separator, field = name.removeprefix(PREFIX).lower().partition("__")
+        if separator:
+            tree.setdefault(group, {})[field] = value
+        else:
+            tree[group] = value
+    return tree
+
+
+def table() -> Iterator[tuple[str, str, str, str]]:
+    """Every setting as (key in the file, variable, default, description), in the tree's order."""
+    for group in msgspec.structs.fields(Settings):
+        if isinstance(group.type, type) and issubclass(group.type, msgspec.Struct):
+            for field in msgspec.structs.fields(group.type):
+                variable = f"{PREFIX}{group.name}__{field.name}".upper()
+                yield f"{group.name}.{field.name}", variable, repr(field.default), _description(field.type)
+        else:
+            yield group.name, f"{PREFIX}{group.name}".upper(), repr(group.default), _description(group.type)
+
+
+def _description(annotated: Any) -> str:
+    return next((meta.description or "" for meta in getattr(annotated, "__metadata__", ()) if isinstance(meta, msgspec.Meta)), "")

@@ -1,0 +1,99 @@
+"""The tree of settings. Every field has a description with its unit; defaults are fit for a laptop."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Listeners."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address of both listeners; a plain listener belongs on loopback.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port of the API; 0 takes a free one.")] = 7410
+    ops_port: Annotated[int, Meta(ge=0, le=65535, description="Port of probes and metrics; 0 takes a free one.")] = 7411
+    body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = 4 * 1024 * 1024
+    deadline_s: Annotated[float, Meta(gt=0, description="Longest time for one request, in seconds.")] = 30.0
+    drain_s: Annotated[float, Meta(ge=0, description="Time for running requests to end at shutdown, in seconds.")] = 10.0
+
+
+class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log: which NATS, and its streams."""
+
+    url: Annotated[str, Meta(description="NATS to join, e.g. nats://host:4222; empty: a nats-server of our own as a child process.")] = ""
+    user: Annotated[str, Meta(description="NATS user, if url is set.")] = ""
+    password_file: Annotated[str, Meta(description="File with the NATS password, if url is set.")] = ""
+    partitions: Annotated[int, Meta(ge=1, le=256, description="Streams that share the 256 slots of memories.")] = 1
+    replicas: Annotated[int, Meta(ge=1, le=5, description="Replicas of each stream; 3 in a cluster.")] = 1
+    max_bytes: Annotated[int, Meta(ge=1 << 20, description="Size of one event stream, in bytes; full means 429, never loss.")] = 64 << 30
+    deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one call to NATS, in seconds.")] = 5.0
+    batch_max: Annotated[int, Meta(ge=1, le=1000, description="Messages in one atomic batch of the group commit.")] = 500
+
+
+class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a write may be."""
+
+    events_max: Annotated[int, Meta(ge=1, description="Events in one request.")] = 500
+    text_bytes: Annotated[int, Meta(ge=1, description="UTF-8 bytes of one event's text.")] = 256 * 1024
+    metadata_keys: Annotated[int, Meta(ge=0, description="Metadata keys of one event.")] = 32
+    lag_max: Annotated[int, Meta(ge=1, description="Events a projection may be behind before writes get 429.")] = 2_000_000
+    window_s: Annotated[float, Meta(gt=0, description="Age of an id, in seconds, from which the timeline is asked for it.")] = 60.0
+    wait_max_s: Annotated[float, Meta(ge=0, description="Longest wait that Prefer: wait may ask for, in seconds.")] = 30.0
+    chunk_tokens: Annotated[int, Meta(ge=16, le=256, description="Tokens of one chunk of a document, at most.")] = 240
+
+
+class IndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The projections' writers."""
+
+    lexical_batch: Annotated[int, Meta(ge=1, description="Events in one write of the lexical projection.")] = 1000
+    vector_batch: Annotated[int, Meta(ge=1, description="Events in one write of the vector projection.")] = 64
+    timeline_batch: Annotated[int, Meta(ge=1, description="Events in one write of the timeline.")] = 1000
+    fetch_wait_s: Annotated[float, Meta(gt=0, description="How long one fetch waits for events, in seconds.")] = 2.0
+    breaker_first_s: Annotated[float, Meta(gt=0, description="First pause after a projection's store failed, in seconds.")] = 0.5
+    breaker_longest_s: Annotated[float, Meta(gt=0, description="Longest pause, in seconds.")] = 30.0
+
+
+class SearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ranking and its deadlines. The constants were chosen on public data; see docs/decisions."""
+
+    depth: Annotated[int, Meta(ge=10, le=1000, description="Hits taken from each arm before fusion.")] = 150
+    lexical_weight: Annotated[float, Meta(ge=0, le=1, description="Share of BM25 in the fused score; the rest is the vector arm's.")] = 0.5
+    rerank_depth: Annotated[int, Meta(ge=1, le=200, description="Fused hits that are reranked, with their neighbours.")] = 30
+    rerank_lexical_weight: Annotated[float, Meta(ge=0, le=1, description="Share of BM25 after reranking; the rest is MaxSim's.")] = 0.3
+    smoothing: Annotated[float, Meta(ge=0, le=1, description="Share of the better neighbour's score that is added.")] = 0.2
+    arm_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one arm, in seconds.")] = 2.0
+    limit_max: Annotated[int, Meta(ge=1, le=1000, description="Most hits of one answer.")] = 100
+    query_chars: Annotated[int, Meta(ge=1, description="Longest question, in characters.")] = 4096
+
+
+class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The embedded model."""
+
+    precision: Annotated[str, Meta(pattern="^(fp32|int8)$", description="Weights of the embedded model: fp32 or int8.")] = "fp32"
+    threads: Annotated[int, Meta(ge=0, description="Threads of one inference; 0: physical cores less one.")] = 0
+    nice: Annotated[int, Meta(ge=0, le=19, description="How much background embedding yields to requests.")] = 10
+
+
+class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Credentials."""
+
+    tenant: Annotated[str, Meta(description="Tenant of the first admin token.")] = "local"
+
+
+class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Logs."""
+
+    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="Least severe log line that is written.")] = "info"
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. ``data`` is the data folder; empty: the platform's user data folder."""
+
+    data: Annotated[str, Meta(description="Data folder; empty: the platform's user data folder.")] = ""
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    ingest: IngestSettings = IngestSettings()
+    index: IndexSettings = IndexSettings()
+    search: SearchSettings = SearchSettings()
+    model: ModelSettings = ModelSettings()
+    auth: AuthSettings = AuthSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
