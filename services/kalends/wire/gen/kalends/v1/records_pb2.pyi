@@ -1,0 +1,55 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Memory(_message.Message):
+    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ISOLATION_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    CREATED_US_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    isolation: str
+    description: str
+    created_us: int
+    quota_events: int
+    quota_bytes: int
+    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ...) -> None: ...
+
+class Document(_message.Message):
+    __slots__ = ("document_id", "content_hash", "chunk_ids", "updated_us", "key_ref", "nonce", "sealed", "revision_number", "pending", "stale_chunk_ids")
+    DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_US_FIELD_NUMBER: _ClassVar[int]
+    KEY_REF_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    REVISION_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    STALE_CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
+    document_id: str
+    content_hash: bytes
+    chunk_ids: _containers.RepeatedScalarFieldContainer[str]
+    updated_us: int
+    key_ref: bytes
+    nonce: bytes
+    sealed: bytes
+    revision_number: int
+    pending: bool
+    stale_chunk_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, document_id: _Optional[str] = ..., content_hash: _Optional[bytes] = ..., chunk_ids: _Optional[_Iterable[str]] = ..., updated_us: _Optional[int] = ..., key_ref: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., sealed: _Optional[bytes] = ..., revision_number: _Optional[int] = ..., pending: _Optional[bool] = ..., stale_chunk_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DocumentTitle(_message.Message):
+    __slots__ = ("title", "source")
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    title: str
+    source: str
+    def __init__(self, title: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
