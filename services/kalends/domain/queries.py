@@ -45,7 +45,7 @@ class Filter:
             for name in ("session_id", "kind", "role", "actor", "channel", "thread_id", "priority")
             if getattr(self, name)
         ]
-        groups += [(tag("metadata", f"{name}\0{json.dumps(value)}"),) for name, value in self.metadata.items()]
+        groups += [(_metadata_tag(name, value),) for name, value in self.metadata.items()]
         if set(self.targets) != set(TARGETS):
             groups.append(tuple(tag("target", target) for target in self.targets))
         return Criteria(
@@ -66,7 +66,13 @@ class Criteria:
 
 def tag(name: str, value: str) -> str:
     """A facet as 16 hex digits."""
-    return hashlib.blake2b(f"{name}\0{value}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{name}\0{value}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _metadata_tag(name: str, value: Scalar) -> str:
+    """JSON has one kind of number, so 1 and 1.0 are one value and ask for the same tag."""
+    same = int(value) if isinstance(value, float) and value.is_integer() else value
+    return tag("metadata", f"{name}\0{json.dumps(same)}")
 
 
 def tags_of(facets: Facets, *, target: str) -> tuple[str, ...]:
@@ -76,13 +82,17 @@ def tags_of(facets: Facets, *, target: str) -> tuple[str, ...]:
         value = getattr(facets, name)
         if value is not None:
             found.append(tag(name, value))
-    found += [tag("metadata", f"{name}\0{json.dumps(value)}") for name, value in facets.metadata.items()]
+    found += [_metadata_tag(name, value) for name, value in facets.metadata.items()]
     return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One event as the projections hold it. ``version`` is the position's version and guards every write."""
+    """One event as the projections hold it. ``version`` is the position's version and guards every write.
+
+    ``lead`` is the date and the speaker, which BM25 keeps in a field of its own; ``text`` is what was said, which the model reads after
+    ``speaker``.
+    """
 
     scope: Scope
     key: EventKey
@@ -90,6 +100,13 @@ class Entry:
     text: str
     tags: tuple[str, ...]
     occurred_us: int
+    lead: str = ""
+    speaker: str = ""
+
+    @property
+    def embedded(self) -> str:
+        """What the model reads: on public chats the speaker helps it and the date does not."""
+        return f"{self.speaker}: {self.text}" if self.speaker else self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +144,7 @@ def fold_digest(pairs: Sequence[tuple[str, int]]) -> Digest:
 
 def encode_cursor(values: Sequence[int | str], *, bound_to: str) -> str:
     """An opaque cursor that only fits the question *bound_to* describes."""
-    mark = hashlib.blake2b(bound_to.encode(), digest_size=6).hexdigest()
-    return base64.urlsafe_b64encode(json.dumps([mark, *values], separators=(",", ":")).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps([_mark(bound_to), *values], separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def decode_cursor(text: str, *, bound_to: str, shape: tuple[type, ...]) -> tuple[int | str, ...]:
@@ -137,16 +153,26 @@ def decode_cursor(text: str, *, bound_to: str, shape: tuple[type, ...]) -> tuple
     Raises:
         Invalid: it is no cursor of ours, or it belongs to another question.
     """
-    mark = hashlib.blake2b(bound_to.encode(), digest_size=6).hexdigest()
     try:
         decoded = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         decoded = None
-    fits = isinstance(decoded, list) and [type(value) for value in decoded[1:]] == list(shape)
-    if not fits or any(type(value) is int and not -(1 << 63) <= value < 1 << 63 for value in decoded):
+    fits = isinstance(decoded, list) and [type(value) for value in decoded] == [str, *shape]
+    if not fits or not all(_storable(value) for value in decoded):
         detail = "not a cursor of this list"
         raise Invalid(detail, faults=[Fault(pointer="/cursor", detail=detail, code="cursor")])
-    if decoded[0] != mark:
+    if decoded[0] != _mark(bound_to):
         detail = "the cursor belongs to another filter or order"
         raise Invalid(detail, faults=[Fault(pointer="/cursor", detail=detail, code="cursor")])
     return tuple(decoded[1:])
+
+
+def _mark(bound_to: str) -> str:
+    return hashlib.blake2b(bound_to.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _storable(value: int | str) -> bool:
+    """Whether an engine can compare with *value*: integers of 64 bits, and text without lone surrogates (JSON can spell them)."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

@@ -147,13 +147,6 @@ class DocumentOut(Struct, frozen=True, kw_only=True, omit_defaults=True):
     visibility: str = ""
 
 
-class DocumentList(Struct, frozen=True, kw_only=True):
-    """Documents by id."""
-
-    items: list[DocumentOut]
-    next_cursor: str | None = None
-
-
 class Removed(Struct, frozen=True, kw_only=True):
     """What was taken back; it is no longer found once ``visibility`` is reached."""
 

@@ -1,6 +1,6 @@
 """The lexicon: BM25 over events, filtered inside the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
@@ -16,6 +16,10 @@ class LexicalIndex(Protocol):
 
     async def search(self, scope: Scope, text: str, *, criteria: Criteria, limit: int) -> Sequence[Scored]:
         """The best *limit* events by BM25, best first, ties by key. Any text is legal; one without words finds nothing."""
+        ...
+
+    async def rarities(self, words: Sequence[str]) -> Mapping[str, float]:
+        """The rarity (``domain.terms.rarity``) of each lower-cased word over the whole index, as its stemmed field counts it."""
         ...
 
     async def digest(self) -> Digest:

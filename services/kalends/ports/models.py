@@ -1,9 +1,22 @@
 """Models: texts to vectors. The identity names model, precision and dimension; vectors of different identities never mix."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from kalends.ports.vectors import Window
+from kalends.ports.vectors import Array, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """An encoded question: ``dense`` (dimension,) of unit length, ``tokens`` (m, dimension) with unit rows, the model's own marks included,
+
+    and for each row of ``tokens`` its characters in the text, (0, 0) for a mark.
+    """
+
+    dense: Array
+    tokens: Array
+    spans: Sequence[tuple[int, int]]
 
 
 class Embedder(Protocol):
@@ -21,6 +34,14 @@ class Embedder(Protocol):
         """The windows of each text, in order; background priority."""
         ...
 
-    async def embed_query(self, text: str) -> Window:
-        """A question as one window (cut at the model's limit); foreground priority."""
+    async def embed_query(self, text: str) -> Question:
+        """A question, cut at the model's limit; foreground priority."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Counts tokens as the embedded model does; needs no model to be loaded."""
+
+    def count(self, text: str) -> int:
+        """Tokens of *text*, without the model's own marks. Adding counts of parts never gives less than the count of the whole."""
         ...

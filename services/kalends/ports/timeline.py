@@ -104,6 +104,10 @@ class Timeline(Protocol):
         """For each key the event before and after it in its session."""
         ...
 
+    async def matching(self, scope: Scope, keys: Sequence[EventKey], *, criteria: Criteria) -> frozenset[EventKey]:
+        """Those of *keys* that are live and meet *criteria*."""
+        ...
+
     async def sessions(self, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> Sequence[SessionSummary]:
         """Sessions by (last_us descending, id), after the given pair."""
         ...

@@ -45,7 +45,10 @@ class VectorIndex(Protocol):
         ...
 
     async def late(self, scope: Scope, tokens: Array, keys: Sequence[EventKey]) -> Mapping[EventKey, float]:
-        """Mean over the query's *tokens* (m, dimension) of the best dot product with an event's token vectors, for each of *keys* held."""
+        """Late interaction: for each of *keys* held, the sum over the rows of *tokens* (m, dimension) of the best dot product with an
+
+        event's token vectors. The caller scales the rows to weigh them.
+        """
         ...
 
     async def digest(self) -> Digest:

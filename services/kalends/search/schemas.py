@@ -186,3 +186,21 @@ class ContextResponse(Struct, frozen=True, kw_only=True):
     arms: list[str]
     degraded: list[str]
     stale: bool
+
+
+class DocumentOut(Struct, frozen=True, kw_only=True):
+    """A document as it is kept; its chunks are events."""
+
+    document_id: str
+    title: str
+    source: str
+    chunks: int
+    chunk_ids: list[str]
+    updated_at: datetime
+
+
+class DocumentList(Struct, frozen=True, kw_only=True):
+    """Documents by id."""
+
+    items: list[DocumentOut]
+    next_cursor: str | None = None

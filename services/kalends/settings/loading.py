@@ -1,5 +1,6 @@
 """From defaults, file, environment and flags to one tree. Later layers win; unknown keys are refused with their place."""
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,10 +23,11 @@ def load(*, file: Path | None, environment: Mapping[str, str], flags: Mapping[st
         Misconfigured: an unknown key, a wrong type or a value out of bounds; the detail names layer and key.
     """
     merged: dict[str, Any] = {}
-    if file is not None and file.exists():
+    if file is not None:
         try:
-            _merge(merged, tomllib.loads(file.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            if file.exists():
+                _merge(merged, tomllib.loads(file.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise Misconfigured(f"{file.name}: {error}") from error
         _checked(merged, layer=file.name)
     _merge(merged, _from_environment(environment))
@@ -36,9 +38,15 @@ def load(*, file: Path | None, environment: Mapping[str, str], flags: Mapping[st
 
 def _checked(tree: Mapping[str, Any], *, layer: str) -> Settings:
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"{layer}: {error}") from error
+    for group in msgspec.structs.asdict(settings).values():
+        fields = msgspec.structs.asdict(group) if isinstance(group, msgspec.Struct) else {}
+        endless = [name for name, value in fields.items() if isinstance(value, float) and not math.isfinite(value)]
+        if endless:
+            raise Misconfigured(f"{layer}: {', '.join(endless)} must be a finite number")
+    return settings
 
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -56,7 +64,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         group, separator, field = name.removeprefix(PREFIX).lower().partition("__")
         if separator:
-            tree.setdefault(group, {})[field] = value
+            branch = tree.setdefault(group, {})
+            if not isinstance(branch, dict):
+                raise Misconfigured(f"environment: {PREFIX}{group.upper()} is a group of settings; name a field: {name}")
+            branch[field] = value
         else:
             tree[group] = value
     return tree

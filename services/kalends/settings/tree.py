@@ -36,7 +36,6 @@ class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     text_bytes: Annotated[int, Meta(ge=1, description="UTF-8 bytes of one event's text.")] = 256 * 1024
     metadata_keys: Annotated[int, Meta(ge=0, description="Metadata keys of one event.")] = 32
     lag_max: Annotated[int, Meta(ge=1, description="Events a projection may be behind before writes get 429.")] = 2_000_000
-    window_s: Annotated[float, Meta(gt=0, description="Age of an id, in seconds, from which the timeline is asked for it.")] = 60.0
     wait_max_s: Annotated[float, Meta(ge=0, description="Longest wait that Prefer: wait may ask for, in seconds.")] = 30.0
     chunk_tokens: Annotated[int, Meta(ge=16, le=256, description="Tokens of one chunk of a document, at most.")] = 240
 
@@ -56,9 +55,11 @@ class SearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Ranking and its deadlines. The constants were chosen on public data; see docs/decisions."""
 
     depth: Annotated[int, Meta(ge=10, le=1000, description="Hits taken from each arm before fusion.")] = 150
-    lexical_weight: Annotated[float, Meta(ge=0, le=1, description="Share of BM25 in the fused score; the rest is the vector arm's.")] = 0.5
+    lexical_weight: Annotated[float, Meta(ge=0, le=1, description="Share of BM25 in the fused score; the rest is the vector arm's.")] = 0.7
+    dense_mix: Annotated[float, Meta(ge=0, le=1, description="Share of the rarity-weighted tokens in a question's vector.")] = 0.7
     rerank_depth: Annotated[int, Meta(ge=1, le=200, description="Fused hits that are reranked, with their neighbours.")] = 30
-    rerank_lexical_weight: Annotated[float, Meta(ge=0, le=1, description="Share of BM25 after reranking; the rest is MaxSim's.")] = 0.3
+    rerank_lexical_weight: Annotated[float, Meta(ge=0, le=1, description="Share of BM25 after reranking.")] = 0.3
+    rerank_vector_weight: Annotated[float, Meta(ge=0, le=1, description="Share of the vector arm; late interaction has the rest.")] = 0.1
     smoothing: Annotated[float, Meta(ge=0, le=1, description="Share of the better neighbour's score that is added.")] = 0.2
     arm_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one arm, in seconds.")] = 2.0
     limit_max: Annotated[int, Meta(ge=1, le=1000, description="Most hits of one answer.")] = 100

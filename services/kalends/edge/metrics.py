@@ -1,0 +1,98 @@
+"""Metrics: what operators can graph and alert on.
+
+Belongs here: every metric's name, help and labels. Does not belong here: reading them (``probes``). A newcomer would get wrong: a tenant,
+a memory or a session is never a label; that would tell the monitoring who talks to whom, and make as many series as there are agents.
+"""
+
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LABELS = frozenset({"service", "transport", "operation", "outcome", "projection", "component", "arm", "dependency", "version"})
+"""The only label names that exist; a test holds it."""
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Every metric of the process, on a registry of its own."""
+
+    registry: CollectorRegistry
+    requests: Counter
+    request_seconds: Histogram
+    requests_in_flight: Gauge
+    events: Counter
+    append_seconds: Histogram
+    lag_messages: Gauge
+    lag_seconds: Gauge
+    rebuild_progress: Gauge
+    degraded: Gauge
+    dead_letters: Counter
+    duplicates: Counter
+    permission_violations: Counter
+    arm_seconds: Histogram
+    dependency_up: Gauge
+    build_info: Gauge
+
+    def meter(self, *, service: str, transport: str, operation: str) -> "Meter":
+        """The request metrics of one operation over one transport, with their labels bound."""
+        return Meter(metrics=self, service=service, transport=transport, operation=operation)
+
+
+def new_metrics(*, version: str) -> Metrics:
+    """A fresh set on a fresh registry."""
+    registry = CollectorRegistry()
+
+    def counter(name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"kalends_{name}", text, labels, registry=registry)
+
+    def gauge(name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"kalends_{name}", text, labels, registry=registry)
+
+    def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+        return Histogram(f"kalends_{name}", text, labels, registry=registry, buckets=buckets)
+
+    metrics = Metrics(
+        registry=registry,
+        requests=counter("requests_total", "Requests answered.", "service", "transport", "operation", "outcome"),
+        request_seconds=histogram("request_duration_seconds", "Time to answer a request.", "service", "transport", "operation"),
+        requests_in_flight=gauge("requests_in_flight", "Requests being answered now.", "transport"),
+        events=counter("events_total", "Events by what became of them.", "outcome"),
+        append_seconds=histogram("log_append_duration_seconds", "Time for the log to sync a batch.", buckets=FAST_SECONDS),
+        lag_messages=gauge("projection_lag_messages", "Messages a projection is behind the log.", "projection"),
+        lag_seconds=gauge("projection_lag_seconds", "Age of the oldest message a projection has not dealt with.", "projection"),
+        rebuild_progress=gauge("rebuild_progress", "Share of the log a rebuild has dealt with, 0 to 1.", "projection"),
+        degraded=gauge("degraded", "1 while a component answers with less than it should.", "component"),
+        dead_letters=counter("dead_letters_total", "Messages that were given up."),
+        duplicates=counter("duplicates_total", "Events that were there already."),
+        permission_violations=counter("permission_violations_total", "Publishes or subscriptions that the broker refused."),
+        arm_seconds=histogram("search_arm_duration_seconds", "Time of one arm of a search.", "arm", buckets=FAST_SECONDS),
+        dependency_up=gauge("dependency_up", "1 up, 0.5 degraded, 0 down.", "dependency"),
+        build_info=gauge("build_info", "Always 1; the version is the label.", "version"),
+    )
+    metrics.build_info.labels(version).set(1)
+    return metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """Counts requests of one operation; looking labels up for each request would cost more than counting."""
+
+    metrics: Metrics
+    service: str
+    transport: str
+    operation: str
+    _counters: dict[str, Counter] = field(default_factory=dict)
+    _seconds: list[Histogram] = field(default_factory=list)
+
+    def observe(self, outcome: str, *, seconds: float, trace_id: str | None) -> None:
+        """Count one request; *outcome* is ``ok`` or a problem's code; *trace_id* becomes the exemplar of its bucket."""
+        counted = self._counters.get(outcome)
+        if counted is None:
+            counted = self._counters[outcome] = self.metrics.requests.labels(self.service, self.transport, self.operation, outcome)
+            if not self._seconds:
+                self._seconds.append(self.metrics.request_seconds.labels(self.service, self.transport, self.operation))
+        counted.inc()
+        self._seconds[0].observe(seconds, None if trace_id is None else {"trace_id": trace_id})

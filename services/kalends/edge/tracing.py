@@ -1,0 +1,103 @@
+"""Traces: W3C trace contexts, carried through requests and through the log's headers.
+
+Belongs here: parsing, formatting, the current context, spans. Does not belong here: exporters; whoever installs an OpenTelemetry SDK
+gets spans, and nobody else pays for them. A newcomer would get wrong: a traceparent that breaks any rule of the W3C is dropped whole
+and a new trace begins; it is never an error for the caller.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from opentelemetry import trace
+
+HEADER = "traceparent"
+_TRACEPARENT = re.compile(r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?")
+_NO_TRACE = "0" * 32
+_NO_SPAN = "0" * 16
+_RANDOM = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceContext:
+    """Where in which trace we are: 32 and 16 lower-case hex digits; ``sampled`` says whether somebody records it."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool = False
+
+    @property
+    def traceparent(self) -> str:
+        """This context as a header's value."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+
+current: ContextVar[TraceContext | None] = ContextVar("kalends_trace", default=None)
+"""The context of what is being done now; logs name its trace."""
+
+
+def parse(value: str | None) -> TraceContext | None:
+    """A traceparent's value, or None if it is absent or breaks a rule."""
+    found = _TRACEPARENT.fullmatch(value) if value else None
+    if found is None or found["version"] == "ff" or (found["version"] == "00" and found["rest"]):
+        return None
+    if found["trace"] == _NO_TRACE or found["span"] == _NO_SPAN:
+        return None
+    return TraceContext(trace_id=found["trace"], span_id=found["span"], sampled=bool(int(found["flags"], 16) & 1))
+
+
+def begin(parent: TraceContext | None) -> TraceContext:
+    """A context below *parent*, or the first of a new trace."""
+    span_id = f"{_RANDOM.getrandbits(64) or 1:016x}"
+    if parent is None:
+        return TraceContext(trace_id=f"{_RANDOM.getrandbits(128) or 1:032x}", span_id=span_id)
+    return TraceContext(trace_id=parent.trace_id, span_id=span_id, sampled=parent.sampled)
+
+
+def headers() -> dict[str, str]:
+    """Headers that carry the current context on, into the log or to another service; empty outside of any."""
+    context = current.get()
+    return {} if context is None else {HEADER: context.traceparent}
+
+
+def linked(carrier: Mapping[str, str]) -> TraceContext | None:
+    """The context that a stored message's headers carry."""
+    return parse(carrier.get(HEADER))
+
+
+@contextmanager
+def span(name: str, *, parent: TraceContext | None = None, links: tuple[TraceContext, ...] = ()) -> Iterator[TraceContext]:
+    """Do something as a span *name* below *parent*; exported only where an OpenTelemetry SDK is installed and configured."""
+    if type(trace.get_tracer_provider()) in (trace.ProxyTracerProvider, trace.NoOpTracerProvider):
+        context = begin(parent)
+        token = current.set(context)
+        try:
+            yield context
+        finally:
+            current.reset(token)
+        return
+    with trace.get_tracer("kalends").start_as_current_span(
+        name,
+        context=None if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(_foreign(parent))),
+        links=[trace.Link(_foreign(link)) for link in links],
+        # An exception's message may hold content, so spans learn of failures from their attributes only.
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as recording:
+        given = recording.get_span_context()
+        context = TraceContext(
+            trace_id=trace.format_trace_id(given.trace_id), span_id=trace.format_span_id(given.span_id), sampled=given.trace_flags.sampled
+        )
+        token = current.set(context)
+        try:
+            yield context
+        finally:
+            current.reset(token)
+
+
+def _foreign(context: TraceContext) -> trace.SpanContext:
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if context.sampled else trace.TraceFlags.DEFAULT)
+    return trace.SpanContext(int(context.trace_id, 16), int(context.span_id, 16), is_remote=True, trace_flags=flags)

@@ -1,0 +1,219 @@
+"""The projections' consumers: fetch, open, write, acknowledge.
+
+Belongs here: the loop of one projection, its circuit breaker and what becomes of a message that cannot be written. Not here: how an engine
+writes (``adapters``). A newcomer would get wrong: an outage of the store pauses *fetching*; deliveries are handed back once and not burned,
+because a message that has been delivered too often becomes a dead letter.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
+from kalends.domain.queries import Entry, Tombstone
+from kalends.kit import failpoints
+from kalends.kit.backoff import pauses
+from kalends.ports.lexicon import LexicalIndex
+from kalends.ports.log import Consumer, Delivery
+from kalends.ports.models import Embedder
+from kalends.ports.vectors import VectorEntry, VectorIndex
+from kalends.settings import IndexSettings
+from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
+
+log = structlog.get_logger(__name__)
+
+_HAND_BACK_S = 1.0
+
+
+class Sink(Protocol):
+    """Where a projection's entries go."""
+
+    async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
+        """Write; durable on return."""
+        ...
+
+    async def probe(self) -> None:
+        """Raise what ``put`` would raise if the store or a model is away."""
+        ...
+
+
+class LexicalSink:
+    """Entries to BM25."""
+
+    def __init__(self, index: LexicalIndex) -> None:
+        self._index = index
+
+    async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
+        """Write; durable on return."""
+        await self._index.put(entries, tombstones)
+
+    async def probe(self) -> None:
+        """An empty write."""
+        await self._index.put([], [])
+
+
+class VectorSink:
+    """Entries to vectors, through the model."""
+
+    def __init__(self, index: VectorIndex, embedder: Embedder) -> None:
+        self._index = index
+        self._embedder = embedder
+
+    async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
+        """Embed and write; durable on return."""
+        windows = await self._embedder.embed([entry.embedded for entry in entries]) if entries else []
+        await failpoints.reach("index.vector.after-embed")
+        vectors = [VectorEntry(entry=entry, windows=found) for entry, found in zip(entries, windows, strict=True)]
+        await self._index.put(vectors, tombstones)
+
+    async def probe(self) -> None:
+        """An empty write and one embedding."""
+        await self._index.put([], [])
+        await self._embedder.embed_query("probe")
+
+
+class Projector:
+    """One projection's loop over one durable consumer."""
+
+    def __init__(
+        self,
+        *,
+        projection: str,
+        consumer: Consumer,
+        sink: Sink,
+        reader: Reader,
+        batch: int,
+        settings: IndexSettings,
+        moved: Callable[[], None],
+        indexed: Callable[[Sequence[OpenedEvent | OpenedRetraction]], Awaitable[None]] | None = None,
+    ) -> None:
+        self._projection = projection
+        self._consumer = consumer
+        self._sink = sink
+        self._reader = reader
+        self._batch = batch
+        self._settings = settings
+        self._moved = moved
+        self._indexed = indexed
+        self.failure: KalendsError | None = None
+        self.written = 0
+
+    async def run(self) -> None:
+        """Fetch and write until cancelled; while one batch is written the next is fetched."""
+        while True:
+            try:
+                await self._pump()
+            except (Unavailable, DeadlineExceeded) as error:
+                await self._until_back(error)
+
+    async def _pump(self) -> None:
+        upcoming = asyncio.ensure_future(self._fetch())
+        try:
+            while True:
+                deliveries = await upcoming
+                upcoming = asyncio.ensure_future(self._fetch())
+                if deliveries:
+                    await failpoints.reach(f"index.{self._projection}.after-fetch")
+                    await self._deal_with(deliveries)
+        finally:
+            await self._return_unused(upcoming)
+
+    async def _fetch(self) -> Sequence[Delivery]:
+        return await self._consumer.fetch(limit=self._batch, wait=self._settings.fetch_wait_s)
+
+    async def _return_unused(self, upcoming: "asyncio.Future[Sequence[Delivery]]") -> None:
+        """Hand back what was fetched but will not be written; what cannot be handed back comes again after the ack wait."""
+        if not upcoming.done():
+            upcoming.cancel()
+            return
+        if upcoming.cancelled() or upcoming.exception() is not None:
+            return
+        try:
+            async with asyncio.timeout(_HAND_BACK_S):
+                for delivery in upcoming.result():
+                    await delivery.retry(after=0.0)
+        except (TimeoutError, KalendsError) as error:
+            log.info("deliveries come again after the ack wait", projection=self._projection, reason=type(error).__name__)
+
+    async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
+        good: list[tuple[Delivery, OpenedEvent | OpenedRetraction]] = []
+        for delivery, opened in zip(deliveries, await self._opened(deliveries), strict=True):
+            if not isinstance(opened, Unreadable):
+                good.append((delivery, opened))
+            elif opened.erased:
+                await delivery.ack()
+            else:
+                await delivery.reject(reason=opened.reason)
+        await self._write(good)
+
+    async def _opened(self, deliveries: Sequence[Delivery]) -> Sequence[OpenedEvent | OpenedRetraction | Unreadable]:
+        try:
+            return await self._reader.open([delivery.message for delivery in deliveries])
+        except (Unavailable, DeadlineExceeded):
+            await self._hand_back(deliveries)
+            raise
+
+    async def _write(self, good: Sequence[tuple[Delivery, OpenedEvent | OpenedRetraction]]) -> None:
+        if not good:
+            return
+        deliveries = [delivery for delivery, _ in good]
+        try:
+            await self._put([opened for _, opened in good])
+        except (Unavailable, DeadlineExceeded):
+            await self._hand_back(deliveries)
+            raise
+        except KalendsError as error:
+            await self._write_singly(good, error)
+            return
+        await failpoints.reach(f"index.{self._projection}.before-ack")
+        await self._consumer.ack_all(deliveries)
+        self._finish([opened for _, opened in good])
+        if self._indexed is not None:
+            await self._indexed([opened for _, opened in good])
+
+    async def _write_singly(self, good: Sequence[tuple[Delivery, OpenedEvent | OpenedRetraction]], error: KalendsError) -> None:
+        """Find the message that the store refuses; its neighbours flow."""
+        if len(good) == 1:
+            log.error("message refused by the store", projection=self._projection, kind=error.code)
+            await good[0][0].reject(reason=f"{error.code}: refused by the {self._projection} store")
+            return
+        half = len(good) // 2
+        await self._write(good[:half])
+        await self._write(good[half:])
+
+    async def _put(self, opened: Sequence[OpenedEvent | OpenedRetraction]) -> None:
+        entries = [one.entry() for one in opened if isinstance(one, OpenedEvent)]
+        tombstones = [stone for one in opened if isinstance(one, OpenedRetraction) for stone in one.tombstones()]
+        newest: dict[str, Entry] = {}
+        for entry in entries:
+            before = newest.get(entry.key)
+            if before is None or before.version < entry.version:
+                newest[entry.key] = entry
+        await self._sink.put(list(newest.values()), tombstones)
+
+    def _finish(self, opened: Sequence[OpenedEvent | OpenedRetraction]) -> None:
+        self.written += len(opened)
+        self.failure = None
+        self._moved()
+
+    async def _hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            await delivery.retry(after=_HAND_BACK_S)
+
+    async def _until_back(self, error: KalendsError) -> None:
+        """The open breaker: no fetching until a probe succeeds."""
+        self.failure = error
+        log.warning("projection paused", projection=self._projection, dependency=error.dependency, reason=error.code)
+        for pause in pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s):
+            await asyncio.sleep(pause)
+            try:
+                await self._sink.probe()
+                await self._consumer.states()
+            except KalendsError as again:
+                self.failure = again
+                continue
+            self.failure = None
+            log.info("projection goes on", projection=self._projection)
+            return

@@ -1,0 +1,149 @@
+"""Index's rows of the operation table: rebuilds and dead letters."""
+
+from typing import Protocol
+
+import msgspec
+
+from kalends.domain.errors import NotFound
+from kalends.domain.events import moment
+from kalends.domain.queries import decode_cursor, encode_cursor
+from kalends.edge.operations import Answer, Call, Operation
+from kalends.index import schemas
+from kalends.index.usecases import Rebuild, Rebuilds
+from kalends.ports.dead_letters import DeadLetter, DeadLetters
+from kalends.ports.log import Log
+
+
+class Republish(Protocol):
+    """Deals with one message of the log again."""
+
+    async def __call__(self, letter: DeadLetter) -> None:
+        """Write it again, or raise why it cannot be."""
+        ...
+
+
+class RebuildRoutes:
+    """``/admin/reindexes`` and ``/operations``."""
+
+    def __init__(self, *, rebuilds: Rebuilds, log: Log) -> None:
+        self._rebuilds = rebuilds
+        self._log = log
+
+    async def start(self, call: Call) -> Answer:
+        """Rebuild a projection from the log while it serves."""
+        body: schemas.ReindexIn = call.body
+        total = sum((await self._log.heads()).values())
+        rebuild = await self._rebuilds.ask(body.projection, dry_run=body.dry_run, total=total)
+        return Answer(body=schemas.OperationStarted(operation_id=rebuild.operation_id))
+
+    async def show(self, call: Call) -> Answer:
+        """One operation."""
+        return Answer(body=_operation(self._find(call)))
+
+    async def list(self, call: Call) -> Answer:
+        """Operations, newest first."""
+        query: schemas.ListQuery = call.query
+        before = str(decode_cursor(query.cursor, bound_to="operations", shape=(str,))[0]) if query.cursor else "~"
+        found = [rebuild for rebuild in self._rebuilds.all() if rebuild.operation_id < before]
+        page = found[: query.limit]
+        cursor = encode_cursor([page[-1].operation_id], bound_to="operations") if len(found) > len(page) else None
+        return Answer(body=schemas.OperationList(items=[_operation(rebuild) for rebuild in page], next_cursor=cursor))
+
+    async def cancel(self, call: Call) -> Answer:
+        """Cancel an operation that has not ended."""
+        rebuild = self._find(call)
+        self._rebuilds.cancel(rebuild.operation_id)
+        return Answer(body=_operation(self._find(call)))
+
+    def _find(self, call: Call) -> Rebuild:
+        rebuild = self._rebuilds.find(call.path["operation_id"])
+        if rebuild is None:
+            raise NotFound("no such operation")
+        return rebuild
+
+
+class DeadLetterRoutes:
+    """``/dead-letters``."""
+
+    def __init__(self, *, letters: DeadLetters, replay: Republish) -> None:
+        self._letters = letters
+        self._replay = replay
+
+    async def list(self, call: Call) -> Answer:
+        """Dead letters, oldest first."""
+        query: schemas.ListQuery = call.query
+        after = int(decode_cursor(query.cursor, bound_to="dead-letters", shape=(int,))[0]) if query.cursor else 0
+        found = await self._letters.list(after=after, limit=query.limit + 1)
+        page = found[: query.limit]
+        cursor = encode_cursor([int(page[-1].letter_id)], bound_to="dead-letters") if len(found) > len(page) else None
+        return Answer(body=schemas.DeadLetterList(items=[_letter(letter) for letter in page], next_cursor=cursor))
+
+    async def replay(self, call: Call) -> Answer:
+        """Deal with the message again; the letter goes once that succeeded."""
+        text = call.path["dead_letter_id"]
+        letter = await self._letters.find(text)
+        if letter is None:
+            raise NotFound("no such dead letter")
+        await self._replay(letter)
+        await self._letters.remove(letter.letter_id)
+        return Answer(body=schemas.Replayed(dead_letter_id=letter.letter_id, state="replayed"))
+
+
+def _operation(rebuild: Rebuild) -> schemas.OperationOut:
+    return schemas.OperationOut(
+        operation_id=rebuild.operation_id,
+        kind="reindex",
+        projection=rebuild.projection,
+        state=rebuild.state,
+        done=rebuild.done,
+        total=rebuild.total,
+        error=rebuild.error,
+        dry_run=rebuild.dry_run,
+        created_at=moment(rebuild.created_us),
+        updated_at=moment(rebuild.updated_us),
+    )
+
+
+def _letter(letter: DeadLetter) -> schemas.DeadLetterOut:
+    return schemas.DeadLetterOut(
+        dead_letter_id=letter.letter_id,
+        stream=letter.stream,
+        sequence=letter.sequence,
+        consumer=letter.consumer,
+        reason=letter.reason,
+        deliveries=letter.deliveries,
+        at=moment(letter.at_us),
+    )
+
+
+def operations(rebuilds: RebuildRoutes, letters: DeadLetterRoutes) -> list[Operation]:
+    """The rows for rebuilds and dead letters; all need ``admin``."""
+    rows = [
+        ("reindexes.start", "POST", "/admin/reindexes", "Rebuild a projection from the log while it serves", rebuilds.start),
+        ("operations.list", "GET", "/operations", "Long work, newest first", rebuilds.list),
+        ("operations.show", "GET", "/operations/{operation_id}", "How one piece of long work goes", rebuilds.show),
+        ("operations.cancel", "DELETE", "/operations/{operation_id}", "Cancel long work", rebuilds.cancel),
+        ("dead_letters.list", "GET", "/dead-letters", "Messages that could not be indexed", letters.list),
+        ("dead_letters.replay", "POST", "/dead-letters/{dead_letter_id}/replay", "Index such a message again", letters.replay),
+    ]
+    answers: dict[str, type[msgspec.Struct]] = {
+        "reindexes.start": schemas.OperationStarted,
+        "operations.list": schemas.OperationList,
+        "dead_letters.list": schemas.DeadLetterList,
+        "dead_letters.replay": schemas.Replayed,
+    }
+    return [
+        Operation(
+            name=name,
+            method=method,
+            path=path,
+            right="admin",
+            summary=summary,
+            handle=handle,
+            answer=answers.get(name, schemas.OperationOut),
+            status=202 if name == "reindexes.start" else 200,
+            body=schemas.ReindexIn if name == "reindexes.start" else None,
+            query=schemas.ListQuery if name.endswith(".list") else None,
+        )
+        for name, method, path, summary, handle in rows
+    ]

@@ -1,0 +1,44 @@
+"""The index service as a value."""
+
+from collections.abc import Mapping
+
+from kalends.domain.errors import NotFound, Unavailable
+from kalends.domain.positions import Position
+from kalends.edge.services import Loop, Service
+from kalends.index import routes
+from kalends.index.consumers import Sink
+from kalends.index.usecases import Projection, Rebuilds
+from kalends.ports.clock import Clock
+from kalends.ports.dead_letters import DeadLetter, DeadLetters
+from kalends.ports.log import Log
+from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
+
+
+def build(
+    *, log: Log, reader: Reader, projections: Mapping[str, Projection], sinks: Mapping[str, Sink], letters: DeadLetters, clock: Clock
+) -> Service:
+    """Index from its ports: one loop per projection and one for rebuilds. *sinks* are those of the serving generations."""
+    rebuilds = Rebuilds(projections=projections, clock=clock)
+
+    async def replay(letter: DeadLetter) -> None:
+        """Write one message to the projection whose consumer gave it up."""
+        sink = next((sink for name, sink in sinks.items() if letter.consumer.startswith(f"{name}-")), None)
+        if sink is None:
+            raise NotFound("the consumer of this dead letter does not exist any more")
+        (message,) = await log.read([Position(letter.stream, letter.sequence)])
+        if message is None:
+            raise NotFound("the message of this dead letter is gone from the log")
+        (opened,) = await reader.open([message])
+        match opened:
+            case OpenedEvent():
+                await sink.put([opened.entry()], [])
+            case OpenedRetraction():
+                await sink.put([], opened.tombstones())
+            case Unreadable(erased=False, reason=reason):
+                raise Unavailable(f"the message still cannot be read: {reason}", dependency="log")
+
+    loops = [Loop(name=f"index.{name}", run=projection.run) for name, projection in projections.items()]
+    loops.append(Loop(name="index.rebuilds", run=rebuilds.run))
+    rebuild_routes = routes.RebuildRoutes(rebuilds=rebuilds, log=log)
+    letter_routes = routes.DeadLetterRoutes(letters=letters, replay=replay)
+    return Service(name="index", operations=routes.operations(rebuild_routes, letter_routes), loops=loops)

@@ -1,0 +1,262 @@
+"""Projections as a whole: the serving generation, and rebuilding one beside it.
+
+Belongs here: which consumer feeds which generation and when to switch. Not here: writing one batch (``consumers``). A newcomer would
+get wrong: the new generation's consumer starts at the beginning of the log and simply goes on after the switch; nothing is handed over.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from kalends.domain.errors import Conflict, KalendsError
+from kalends.domain.events import EventId, microseconds, new_ulid
+from kalends.index.consumers import Projector, Sink
+from kalends.kit import failpoints
+from kalends.ports.clock import Clock
+from kalends.ports.generations import Generations
+from kalends.ports.log import Log
+from kalends.settings import IndexSettings
+from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader
+
+log = structlog.get_logger(__name__)
+
+_LOOK_S = 0.1
+Notice = Callable[[Sequence[OpenedEvent | OpenedRetraction]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """One rebuild: ``state`` is queued, running, succeeded, failed or cancelled; ``done`` of ``total`` messages were read."""
+
+    operation_id: EventId
+    projection: str
+    state: str
+    created_us: int
+    updated_us: int
+    done: int = 0
+    total: int = 0
+    error: str | None = None
+    dry_run: bool = False
+
+
+class Projection:
+    """One projection: its generations, the loop of the current one, and a rebuild when asked."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        log: Log,
+        generations: Generations,
+        sink_of: Callable[[object], Sink],
+        current: object,
+        reader: Reader,
+        batch: int,
+        settings: IndexSettings,
+        moved: Callable[[], None],
+        indexed: Notice | None = None,
+    ) -> None:
+        self.name = name
+        self._log = log
+        self._generations = generations
+        self._sink_of = sink_of
+        self._current = current
+        self._reader = reader
+        self._batch = batch
+        self._settings = settings
+        self._moved = moved
+        self._indexed = indexed
+        self._projector: Projector | None = None
+        self._restart = asyncio.Event()
+        self._building = asyncio.Lock()
+
+    @property
+    def generation(self) -> str:
+        """The generation that serves."""
+        return self._generations.current
+
+    @property
+    def failure(self) -> KalendsError | None:
+        """Why the projection is paused, if it is."""
+        return self._projector.failure if self._projector else None
+
+    async def floors(self) -> Mapping[str, int]:
+        """Per stream, up to where the serving generation has everything."""
+        consumer = await self._log.consumer(self._consumer_name(self.generation))
+        return {state.stream: state.floor for state in await consumer.states()}
+
+    async def run(self) -> None:
+        """Feed the serving generation until cancelled; after a switch, the new one."""
+        while True:
+            self._restart.clear()
+            feeding = asyncio.ensure_future(self._feed())
+            switched = asyncio.ensure_future(self._restart.wait())
+            try:
+                await asyncio.wait([feeding, switched], return_when=asyncio.FIRST_COMPLETED)
+                if feeding.done():
+                    await feeding
+            finally:
+                switched.cancel()
+                feeding.cancel()
+                await asyncio.wait([feeding])
+
+    async def _feed(self) -> None:
+        while True:
+            try:
+                self._projector = await self._projector_for(self.generation, self._current, self._batch, serving=True)
+                await self._projector.run()
+            except KalendsError as error:
+                log.warning("projection starts over", projection=self.name, kind=error.code)
+                await asyncio.sleep(self._settings.breaker_first_s)
+
+    async def _projector_for(self, generation: str, index: object, batch: int, *, serving: bool) -> Projector:
+        return Projector(
+            projection=self.name,
+            consumer=await self._log.consumer(self._consumer_name(generation)),
+            sink=self._sink_of(index),
+            reader=self._reader,
+            batch=batch,
+            settings=self._settings,
+            moved=self._moved,
+            indexed=self._indexed if serving else None,
+        )
+
+    def _consumer_name(self, generation: str) -> str:
+        return f"{self.name}-{generation}"
+
+    async def rebuild(self, generation: str, *, report: Callable[[int, int], None]) -> None:
+        """Build *generation* from the whole log beside the serving one, switch to it, and drop the old one.
+
+        Raises:
+            Conflict: another rebuild of this projection is under way. And what log and store raise.
+        """
+        if self._building.locked():
+            raise Conflict(f"a rebuild of {self.name} is under way")
+        async with self._building:
+            old = self.generation
+            index = await self._generations.begin(generation)
+            try:
+                await self._fill(generation, index, report)
+            except BaseException:
+                await asyncio.shield(self._abandon(generation))
+                raise
+            await failpoints.reach("rebuild.before-switch")
+            await self._generations.switch(generation)
+            await failpoints.reach("rebuild.after-switch")
+            self._restart.set()
+            await self._log.drop_consumer(self._consumer_name(old))
+            await self._generations.drop(old)
+
+    async def _fill(self, generation: str, index: object, report: Callable[[int, int], None]) -> None:
+        total = sum((await self._log.heads()).values())
+        projector = await self._projector_for(generation, index, self._batch, serving=False)
+        filling = asyncio.ensure_future(projector.run())
+        consumer = await self._log.consumer(self._consumer_name(generation))
+        try:
+            while not filling.done():
+                states = await consumer.states()
+                report(min(sum(state.floor for state in states), total), total)
+                if states and all(state.pending == 0 and state.in_flight == 0 for state in states):
+                    return
+                await asyncio.wait([filling], timeout=_LOOK_S)
+            await filling
+        finally:
+            filling.cancel()
+            await asyncio.wait([filling])
+
+    async def _abandon(self, generation: str) -> None:
+        await self._log.drop_consumer(self._consumer_name(generation))
+        await self._generations.drop(generation)
+
+
+class Rebuilds:
+    """Rebuilds asked for, one after another; the newest hundred are remembered."""
+
+    def __init__(self, *, projections: Mapping[str, Projection], clock: Clock) -> None:
+        self._projections = projections
+        self._clock = clock
+        self._known: dict[EventId, Rebuild] = {}
+        self._queue: asyncio.Queue[EventId] = asyncio.Queue()
+        self._running: tuple[EventId, asyncio.Future[None]] | None = None
+
+    async def ask(self, projection: str, *, dry_run: bool, total: int) -> Rebuild:
+        """Queue a rebuild of *projection* (or of all); a dry run only counts."""
+        now = self._clock.now()
+        state = "succeeded" if dry_run else "queued"
+        at = microseconds(now)
+        rebuild = Rebuild(
+            operation_id=new_ulid(now), projection=projection, state=state, created_us=at, updated_us=at, total=total, dry_run=dry_run
+        )
+        self._known[rebuild.operation_id] = rebuild
+        while len(self._known) > 100:
+            del self._known[next(iter(self._known))]
+        if not dry_run:
+            self._queue.put_nowait(rebuild.operation_id)
+        return rebuild
+
+    def find(self, operation_id: str) -> Rebuild | None:
+        """A rebuild by its operation id."""
+        return self._known.get(EventId(operation_id))
+
+    def all(self) -> Sequence[Rebuild]:
+        """Newest first."""
+        return list(reversed(self._known.values()))
+
+    def cancel(self, operation_id: str) -> None:
+        """Cancel a queued or running rebuild; the serving generation stays."""
+        rebuild = self._known[EventId(operation_id)]
+        if rebuild.state not in {"queued", "running"}:
+            raise Conflict(f"the operation has already {rebuild.state}")
+        self._change(rebuild.operation_id, state="cancelled")
+        if self._running is not None and self._running[0] == rebuild.operation_id:
+            self._running[1].cancel()
+
+    async def run(self) -> None:
+        """Work through the queue until cancelled."""
+        while True:
+            operation_id = await self._queue.get()
+            if self._known[operation_id].state != "queued":
+                continue
+            work = asyncio.ensure_future(self._rebuild(operation_id))
+            self._running = (operation_id, work)
+            try:
+                await asyncio.wait([work])
+            finally:
+                self._running = None
+                work.cancel()
+
+    async def _rebuild(self, operation_id: EventId) -> None:
+        self._change(operation_id, state="running")
+        asked = self._known[operation_id].projection
+        names = list(self._projections) if asked == "all" else [asked]
+        generation = f"g{operation_id.lower()}"
+        progress = dict.fromkeys(names, (0, 0))
+
+        def reporter(name: str) -> Callable[[int, int], None]:
+            def report(done: int, total: int) -> None:
+                progress[name] = (done, total)
+                done_of_all = sum(one for one, _ in progress.values())
+                self._change(operation_id, done=done_of_all, total=max(total * len(names), done_of_all))
+
+            return report
+
+        try:
+            for name in names:
+                await self._projections[name].rebuild(generation, report=reporter(name))
+        except asyncio.CancelledError:
+            self._change(operation_id, state="cancelled")
+            raise
+        except KalendsError as error:
+            self._change(operation_id, state="failed", error=error.detail)
+            log.exception("rebuild failed", projection=asked, kind=error.code)
+            return
+        total = self._known[operation_id].total
+        self._change(operation_id, state="succeeded", done=total)
+
+    def _change(self, operation_id: EventId, **changes: object) -> None:
+        known = self._known.get(operation_id)
+        if known is not None:
+            now_us = microseconds(self._clock.now())
+            self._known[operation_id] = replace(known, updated_us=now_us, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,157 @@
+"""Memories: create, read, list, change.
+
+Belongs here: the operations on memories as such. Does not belong here: erasing one (not built yet). A newcomer would get wrong: creating is
+idempotent; a second PUT with the same isolation answers 200 with what is stored.
+"""
+
+from collections.abc import Mapping
+
+from kalends.domain.credentials import scope_for
+from kalends.domain.errors import Conflict, Fault, Forbidden, Invalid, NotFound
+from kalends.domain.events import check_text, microseconds, moment
+from kalends.domain.queries import decode_cursor, encode_cursor
+from kalends.domain.scope import MemoryName
+from kalends.edge.operations import Answer, Call, Operation
+from kalends.edge.progress import LagNow, Progress
+from kalends.ingest import schemas
+from kalends.ports.clock import Clock
+from kalends.ports.timeline import MemoryStats, Timeline
+from kalends.wire.memories import Memory, MemoryRegistry
+
+
+class MemoryRoutes:
+    """``/memories``."""
+
+    def __init__(self, *, memories: MemoryRegistry, timeline: Timeline, progress: Progress, clock: Clock) -> None:
+        self._memories = memories
+        self._timeline = timeline
+        self._progress = progress
+        self._clock = clock
+
+    async def create(self, call: Call) -> Answer:
+        """Create a memory; 201 if this made it, 200 if it was there.
+
+        Raises:
+            Forbidden: the credential is limited to certain memories and lacks ``admin``. Conflict: it exists with other isolation.
+        """
+        body: schemas.MemoryIn = call.body
+        if body.isolation == "dedicated":
+            detail = "dedicated memories are not built yet; use shared"
+            raise Invalid(detail, faults=[Fault(pointer="/isolation", detail=detail, code="unsupported")])
+        fault = check_text(body.description, pointer="/description", limit=8000, empty=True)
+        if fault is not None:
+            raise Invalid(fault.detail, faults=[fault])
+        if "admin" not in call.principal.rights and "append" not in call.principal.rights:
+            raise Forbidden("creating a memory needs the right 'append'")
+        memory = Memory(
+            scope=call.scoped,
+            isolation=body.isolation,
+            description=body.description,
+            created_us=microseconds(self._clock.now()),
+            quota_events=body.quota.events if body.quota else None,
+            quota_bytes=body.quota.bytes if body.quota else None,
+        )
+        stored, made = await self._memories.create(memory)
+        if stored.isolation != body.isolation:
+            raise Conflict(f"the memory exists with isolation {stored.isolation!r}")
+        return Answer(body=await self._out(stored), status=201 if made else 200)
+
+    async def show(self, call: Call) -> Answer:
+        """One memory with its counts."""
+        return Answer(body=await self._out(await self._memories.find(call.scoped)))
+
+    async def change(self, call: Call) -> Answer:
+        """Change description or quota."""
+        body: schemas.MemoryPatch = call.body
+        changes: dict[str, object] = {}
+        if body.description is not None:
+            fault = check_text(body.description, pointer="/description", limit=8000, empty=True)
+            if fault is not None:
+                raise Invalid(fault.detail, faults=[fault])
+            changes["description"] = body.description
+        if body.quota is not None:
+            changes |= {"quota_events": body.quota.events, "quota_bytes": body.quota.bytes}
+        return Answer(body=await self._out(await self._memories.change(call.scoped, **changes)))
+
+    async def list(self, call: Call) -> Answer:
+        """The memories that the credential may see, by name."""
+        query: schemas.PageQuery = call.query
+        after = decode_cursor(query.cursor, bound_to="memories", shape=(str,))[0] if query.cursor else ""
+        known = await self._memories.of_tenant(call.principal.tenant)
+        visible = [memory for memory in known if memory.scope.memory > str(after) and self._may_see(call, memory.scope.memory)]
+        page = visible[: query.limit]
+        more = len(visible) > len(page)
+        cursor = encode_cursor([page[-1].scope.memory], bound_to="memories") if more else None
+        return Answer(body=schemas.MemoryList(items=[await self._out(memory) for memory in page], next_cursor=cursor))
+
+    def _may_see(self, call: Call, memory: MemoryName) -> bool:
+        try:
+            scope_for(call.principal, memory, right="search")
+        except (NotFound, Forbidden):
+            return False
+        return True
+
+    async def _out(self, memory: Memory) -> schemas.MemoryOut:
+        stats = await self._timeline.stats(memory.scope)
+        return memory_out(memory, stats, await self._progress.lag())
+
+
+def memory_out(memory: Memory, stats: MemoryStats, lag: Mapping[str, LagNow]) -> schemas.MemoryOut:
+    """A memory as JSON."""
+    quota = schemas.Quota(events=memory.quota_events, bytes=memory.quota_bytes)
+    return schemas.MemoryOut(
+        name=memory.scope.memory,
+        isolation=memory.isolation,
+        description=memory.description,
+        created_at=moment(memory.created_us),
+        quota=quota if memory.quota_events or memory.quota_bytes else None,
+        events=stats.events,
+        documents=stats.documents,
+        sessions=stats.sessions,
+        log_bytes=stats.log_bytes,
+        first_at=None if stats.first_us is None else moment(stats.first_us),
+        last_at=None if stats.last_us is None else moment(stats.last_us),
+        lag={name: schemas.LagOut(events=one.events, seconds=one.seconds) for name, one in lag.items()},
+    )
+
+
+def operations(routes: MemoryRoutes) -> list[Operation]:
+    """The rows for memories."""
+    out = schemas.MemoryOut
+    one = "/memories/{memory}"
+    return [
+        Operation(
+            name="memories.list",
+            method="GET",
+            path="/memories",
+            right="search",
+            summary="The memories of the credential",
+            handle=routes.list,
+            answer=schemas.MemoryList,
+            query=schemas.PageQuery,
+        ),
+        Operation(
+            name="memories.create",
+            method="PUT",
+            path=one,
+            right="append",
+            summary="Create a memory",
+            handle=routes.create,
+            answer=out,
+            statuses=(201,),
+            body=schemas.MemoryIn,
+        ),
+        Operation(
+            name="memories.show", method="GET", path=one, right="search", summary="A memory and its counts", handle=routes.show, answer=out
+        ),
+        Operation(
+            name="memories.change",
+            method="PATCH",
+            path=one,
+            right="admin",
+            summary="Change a memory",
+            handle=routes.change,
+            answer=out,
+            body=schemas.MemoryPatch,
+        ),
+    ]

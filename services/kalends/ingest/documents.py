@@ -1,0 +1,181 @@
+"""Documents: content in, chunks appended, earlier content taken back.
+
+Belongs here: the order of writes that makes a replacement safe to repeat. Not here: where to cut (``domain.documents``). A newcomer
+would get wrong: ids of chunks hold the document's number of changes, so content that comes back after a change is not "retracted".
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from kalends.domain import documents
+from kalends.domain.errors import Conflict, NotFound
+from kalends.domain.events import Event, EventId, Facets, Scalar, digest_id, microseconds
+from kalends.domain.positions import Position
+from kalends.domain.scope import Scope
+from kalends.ingest.usecases import AppendEvents
+from kalends.kit import failpoints
+from kalends.ports.clock import Clock
+from kalends.ports.log import Draft, Log
+from kalends.ports.models import Tokenizer
+from kalends.wire import envelopes
+from kalends.wire.documents import DocumentRecord, DocumentStore, session_of
+from kalends.wire.vault import Vault, key_reference
+
+_SLICE = 500
+_ACTOR_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDocument:
+    """A checked document to keep."""
+
+    document_id: str
+    text: str
+    title: str
+    source: str
+    markdown: bool
+    occurred_at: datetime | None
+    metadata: dict[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A document after a write: what the write did and where its last message is."""
+
+    record: DocumentRecord
+    status: str
+    positions: tuple[Position, ...]
+
+
+class KeepDocument:
+    """Keeps, replaces and removes documents."""
+
+    def __init__(
+        self, *, append: AppendEvents, log: Log, store: DocumentStore, vault: Vault, tokenizer: Tokenizer, clock: Clock, chunk_tokens: int
+    ) -> None:
+        self._append = append
+        self._log = log
+        self._store = store
+        self._vault = vault
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._chunk_tokens = chunk_tokens
+
+    async def keep(self, scope: Scope, document: NewDocument) -> Kept:
+        """Keep *document*; the same content again changes nothing.
+
+        Raises:
+            Conflict: another write of this document came first; try again. And what appending raises.
+        """
+        content_hash = _content_hash(document)
+        before = await self._store.find(scope, document.document_id)
+        if before is not None and before.content_hash == content_hash and not before.pending:
+            return Kept(record=before, status="unchanged", positions=())
+        record = self._next(scope, document, content_hash, before)
+        if record.stored == 0 or before is None or before.content_hash != content_hash:
+            record = replace(record, stored=await self._store.put(scope, record))
+        await failpoints.reach("documents.after-record")
+        positions = await self._append_chunks(scope, document, record)
+        await failpoints.reach("documents.after-chunks")
+        stale = tuple(event_id for event_id in record.stale if event_id not in set(record.chunk_ids))
+        if stale:
+            positions.append(await self._retract(scope, document.document_id, stale, number=record.number))
+        record = replace(record, pending=False, stale=())
+        record = replace(record, stored=await self._store.put(scope, record))
+        return Kept(record=record, status="new" if before is None else "replaced", positions=tuple(positions))
+
+    async def remove(self, scope: Scope, document_id: str) -> Kept:
+        """Take every chunk of a document back and forget its record.
+
+        Raises:
+            NotFound: there is no such document.
+        """
+        record = await self._store.find(scope, document_id)
+        if record is None:
+            raise NotFound("no such document")
+        gone = (*record.chunk_ids, *record.stale)
+        positions: tuple[Position, ...] = ()
+        if gone:
+            positions = (await self._retract(scope, document_id, gone, number=record.number + 1),)
+        await self._store.delete(scope, document_id)
+        return Kept(record=record, status="removed", positions=positions)
+
+    def _next(self, scope: Scope, document: NewDocument, content_hash: bytes, before: DocumentRecord | None) -> DocumentRecord:
+        if before is not None and before.content_hash == content_hash:
+            return before
+        now_us = microseconds(self._clock.now())
+        number = max(now_us, before.number + 1 if before else 0)
+        cut = documents.chunks(document.text, limit=self._chunk_tokens, count=self._tokenizer.count, markdown=document.markdown)
+        return DocumentRecord(
+            document_id=document.document_id,
+            title=document.title,
+            source=document.source,
+            content_hash=content_hash,
+            chunk_ids=tuple(digest_id("chunk", scope.key, document.document_id, str(number), str(chunk.number)) for chunk in cut),
+            stale=(*before.chunk_ids, *before.stale) if before else (),
+            updated_us=now_us,
+            number=number,
+            pending=True,
+            stored=before.stored if before else 0,
+        )
+
+    async def _append_chunks(self, scope: Scope, document: NewDocument, record: DocumentRecord) -> list[Position]:
+        now = self._clock.now()
+        cut = documents.chunks(document.text, limit=self._chunk_tokens, count=self._tokenizer.count, markdown=document.markdown)
+        occurred_at = document.occurred_at
+        events = [
+            Event(
+                id=event_id,
+                facets=Facets(
+                    session_id=session_of(document.document_id),
+                    kind="chunk",
+                    role="system",
+                    actor=_speaker(document),
+                    metadata=dict(document.metadata) | ({"headings": " > ".join(chunk.headings)[:2000]} if chunk.headings else {}),
+                ),
+                text=chunk.text,
+                occurred_at=occurred_at or now,
+                recorded_at=now,
+                dated=occurred_at is not None,
+                document_id=document.document_id,
+            )
+            for event_id, chunk in zip(record.chunk_ids, cut, strict=True)
+        ]
+        positions: list[Position] = []
+        for start in range(0, len(events), _SLICE):
+            outcomes = await self._append(scope, events[start : start + _SLICE])
+            refused = [outcome for outcome in outcomes if outcome.fault is not None]
+            if refused:
+                raise Conflict("another write of this document is under way; try again")
+            positions += [outcome.position for outcome in outcomes if outcome.position is not None]
+        return positions
+
+    async def _retract(self, scope: Scope, document_id: str, event_ids: Sequence[EventId], *, number: int) -> Position:
+        reference = key_reference(scope, session_of(document_id))
+        box = (await self._vault.boxes_for_writing(scope, [reference]))[reference]
+        body = envelopes.seal_retraction(
+            envelopes.Retraction(event_ids=tuple(event_ids), reason="document replaced"),
+            scope=scope,
+            recorded_us=microseconds(self._clock.now()),
+            key_reference=reference,
+            box=box,
+            stamp=envelopes.Stamp(writer="", number=0, acked_up_to=0),
+        )
+        identity = hashlib.blake2b(f"{scope.key}{document_id}\0{number}".encode(), digest_size=16).hexdigest()
+        appended = await self._log.append([Draft(scope=scope, message_id=f"retract-{identity}", body=body)])
+        return appended[0].position
+
+
+def _speaker(document: NewDocument) -> str:
+    name = (document.title or document.document_id).encode()[:_ACTOR_BYTES]
+    return name.decode(errors="ignore")
+
+
+def _content_hash(document: NewDocument) -> bytes:
+    parts = (document.text, document.title, document.source, str(document.markdown), repr(sorted(document.metadata.items())))
+    digest = hashlib.sha256("\0".join(parts).encode())
+    if document.occurred_at is not None:
+        digest.update(str(microseconds(document.occurred_at)).encode())
+    return digest.digest()

@@ -1,0 +1,48 @@
+"""The ingest service as a value."""
+
+import secrets
+
+from kalends.edge.progress import Progress
+from kalends.edge.services import Service
+from kalends.ingest import administration, routes
+from kalends.ingest.documents import KeepDocument
+from kalends.ingest.usecases import AppendEvents
+from kalends.ports.clock import Clock
+from kalends.ports.log import Log
+from kalends.ports.models import Tokenizer
+from kalends.ports.timeline import Timeline
+from kalends.settings import IngestSettings
+from kalends.wire.documents import DocumentStore
+from kalends.wire.follower import TimelineFollower
+from kalends.wire.memories import MemoryRegistry
+from kalends.wire.vault import Vault
+
+
+def build(
+    settings: IngestSettings,
+    *,
+    log: Log,
+    timeline: Timeline,
+    follower: TimelineFollower,
+    vault: Vault,
+    memories: MemoryRegistry,
+    documents: DocumentStore,
+    tokenizer: Tokenizer,
+    progress: Progress,
+    clock: Clock,
+) -> Service:
+    """Ingest from its settings and ports; it has no loop of its own."""
+    append = AppendEvents(
+        log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, writer=f"ingest-{secrets.token_hex(6)}"
+    )
+    keep = KeepDocument(
+        append=append, log=log, store=documents, vault=vault, tokenizer=tokenizer, clock=clock, chunk_tokens=settings.chunk_tokens
+    )
+    events = routes.EventRoutes(append=append, progress=progress, clock=clock, settings=settings)
+    document_routes = routes.DocumentRoutes(keep=keep, progress=progress, settings=settings)
+    memory_routes = administration.MemoryRoutes(memories=memories, timeline=timeline, progress=progress, clock=clock)
+
+    return Service(
+        name="ingest",
+        operations=[*routes.operations(events, document_routes), *administration.operations(memory_routes)],
+    )

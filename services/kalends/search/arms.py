@@ -1,0 +1,122 @@
+"""Arms: one way of finding each, with a deadline, side by side.
+
+Belongs here: asking the engines and saying what was missing. Does not belong here: fusing (``domain.fusion``). A newcomer would get wrong: an
+arm that fails is a fact of the answer (``degraded``), not an exception; only when every arm that was asked failed is the answer a 503.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import structlog
+
+from kalends.domain import terms
+from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
+from kalends.domain.events import EventKey
+from kalends.domain.queries import Criteria
+from kalends.domain.scope import Scope
+from kalends.ports.lexicon import LexicalIndex
+from kalends.ports.models import Embedder, Question
+from kalends.ports.vectors import Array, VectorIndex
+from kalends.settings import SearchSettings
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Observe = Callable[[str, float], None]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the arms found: raw scores by arm, what failed, how long each took (seconds), and the encoded question."""
+
+    scores: dict[str, Mapping[EventKey, float]] = field(default_factory=dict)
+    failed: dict[str, KalendsError] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    question: Question | None = None
+    weights: list[float] = field(default_factory=list)
+
+
+class Arms:
+    """The lexical and the vector arm over their engines."""
+
+    def __init__(
+        self, *, lexicon: LexicalIndex, vectors: VectorIndex, embedder: Embedder, settings: SearchSettings, observe: Observe
+    ) -> None:
+        self._lexicon = lexicon
+        self._vectors = vectors
+        self._embedder = embedder
+        self._settings = settings
+        self._observe = observe
+
+    async def find(self, scope: Scope, text: str, *, names: tuple[str, ...], criteria: Criteria, depth: int, seconds: float) -> Findings:
+        """Ask the arms *names* at once, each for up to *depth* events within *seconds*."""
+        findings = Findings()
+        arms = {"lexical": self._lexical, "vector": self._vector}
+        deadline = min(seconds, self._settings.arm_deadline_s)
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(self._timed(name, arms[name](findings, scope, text, criteria, depth), findings, deadline))
+        return findings
+
+    async def late(self, scope: Scope, findings: Findings, keys: list[EventKey], *, seconds: float) -> Mapping[EventKey, float] | None:
+        """Late interaction of the question with each of *keys*; None (and a note in ``failed``) if it cannot be had."""
+        if findings.question is None:
+            findings.failed.setdefault("rerank", findings.failed.get("vector", Unavailable("no encoded question", dependency="model")))
+            return None
+        weights = np.asarray(terms.late_weights(findings.weights), dtype=np.float32)
+        rows = findings.question.tokens * weights[:, None]
+        found: dict[str, Mapping[EventKey, float]] = {}
+
+        async def ask() -> None:
+            found["rerank"] = await self._vectors.late(scope, rows, keys)
+
+        await self._timed("rerank", ask(), findings, min(seconds, self._settings.arm_deadline_s))
+        return found.get("rerank")
+
+    async def _timed(self, name: str, work: Awaitable[None], findings: Findings, deadline: float) -> None:
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(deadline):
+                await work
+        except TimeoutError:
+            findings.failed[name] = DeadlineExceeded(f"the {name} arm took longer than {deadline:.3f} s", dependency=name)
+        except (Unavailable, DeadlineExceeded) as error:
+            findings.failed[name] = error
+        finally:
+            findings.seconds[name] = time.perf_counter() - started
+            self._observe(name, findings.seconds[name])
+        if name in findings.failed:
+            log.warning("arm failed", arm=name, kind=findings.failed[name].code)
+
+    async def _lexical(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int) -> None:
+        hits = await self._lexicon.search(scope, text, criteria=criteria, limit=depth)
+        findings.scores["lexical"] = {hit.key: hit.score for hit in hits}
+
+    async def _vector(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int) -> None:
+        question = await self._embedder.embed_query(text)
+        findings.weights = terms.token_weights(text, question.spans, await self._rarities(text))
+        findings.question = question
+        vector = mixed_vector(question, findings.weights, mix=self._settings.dense_mix)
+        hits = await self._vectors.nearest(scope, vector, criteria=criteria, limit=depth)
+        findings.scores["vector"] = {hit.key: hit.score for hit in hits}
+
+    async def _rarities(self, text: str) -> Mapping[str, float]:
+        """Rarities of the question's words; without the lexicon every word counts the same."""
+        words = terms.content_words(text)
+        try:
+            return await self._lexicon.rarities(words)
+        except (Unavailable, DeadlineExceeded):
+            return dict.fromkeys(words, 1.0)
+
+
+def mixed_vector(question: Question, weights: list[float], *, mix: float) -> Array:
+    """The question's dense vector (dimension,): *mix* of its rarity-weighted token vectors and the rest of its sentence vector."""
+    tokens = np.asarray(weights, dtype=np.float32) @ question.tokens
+    length = float(np.linalg.norm(tokens))
+    mixed = question.dense if length == 0 else mix * tokens / length + (1 - mix) * question.dense
+    norm = float(np.linalg.norm(mixed))
+    return np.asarray(mixed / norm if norm > 0 else question.dense, dtype=np.float32)

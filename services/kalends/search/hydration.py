@@ -1,0 +1,47 @@
+"""Hydration: from keys to events, through the timeline and the log.
+
+Belongs here: reading what was found and leaving out what must not be shown. Does not belong here: ranking. A newcomer would get wrong: engines
+may name an event that is gone by now; the log and the timeline decide.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from kalends.domain.events import EventKey
+from kalends.domain.scope import Scope
+from kalends.ports.log import Log
+from kalends.ports.timeline import Known, Timeline
+from kalends.wire.reader import OpenedEvent, Reader
+
+log = structlog.get_logger(__name__)
+
+
+class Hydrator:
+    """Reads events of one scope."""
+
+    def __init__(self, *, source: Log, timeline: Timeline, reader: Reader) -> None:
+        self._source = source
+        self._timeline = timeline
+        self._reader = reader
+
+    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime) -> list[OpenedEvent]:
+        """The events that exist and have not expired, in the order of *keys*."""
+        known = await self._timeline.lookup(scope, keys)
+        return await self.known(scope, [known[key] for key in keys if key in known and not known[key].retracted], now=now)
+
+    async def known(self, scope: Scope, known: Sequence[Known], *, now: datetime) -> list[OpenedEvent]:
+        """The events at the places that the timeline gave, in that order; the expired are left out."""
+        messages = await self._source.read([one.position for one in known])
+        present = [message for message in messages if message is not None]
+        found = []
+        for opened in await self._reader.open(present):
+            if not isinstance(opened, OpenedEvent):
+                continue
+            if opened.scope != scope:
+                log.error("position belongs to another scope", stream=opened.position.stream, sequence=opened.position.sequence)
+                continue
+            if opened.event.expires_at is None or opened.event.expires_at > now:
+                found.append(opened)
+        return found

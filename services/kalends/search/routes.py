@@ -1,0 +1,320 @@
+"""Search's rows of the operation table: JSON in, use cases, JSON out."""
+
+from collections.abc import Mapping
+
+from kalends.domain.errors import Invalid, NotFound
+from kalends.domain.events import canonical_id, moment
+from kalends.domain.positions import visibility_floors
+from kalends.domain.queries import Filter, decode_cursor, encode_cursor
+from kalends.domain.scope import Scope
+from kalends.edge.operations import Answer, Call, Operation
+from kalends.ports.timeline import SessionSummary
+from kalends.search import schemas
+from kalends.search.reading import ReadMemories
+from kalends.search.usecases import FindMemories, Found, Hit, Query
+from kalends.wire.documents import DocumentRecord, DocumentStore
+from kalends.wire.memories import MemoryRegistry
+from kalends.wire.reader import OpenedEvent
+
+_NAMES = ("session_id", "kind", "role", "actor", "channel", "thread_id", "priority")
+_CONTEXT_HITS = 50
+
+
+class SearchRoutes:
+    """``/memories/{memory}/search`` and ``/context``."""
+
+    def __init__(self, *, find: FindMemories, read: ReadMemories) -> None:
+        self._find = find
+        self._read = read
+
+    async def search(self, call: Call) -> Answer:
+        """Find events by words and by meaning."""
+        body: schemas.SearchRequest = call.body
+        query = Query(
+            text=checked_query(body.query),
+            limit=body.limit,
+            mode=body.mode,
+            filter=filter_of(body.filter, targets=tuple(dict.fromkeys(body.targets))),
+            rerank=body.rerank,
+            wanted=visibility_floors(body.min_visibility) if body.min_visibility is not None else None,
+            seconds=body.timeout_ms / 1000,
+        )
+        found = await self._find(call.scoped, query)
+        return Answer(body=search_out(found, explain=body.explain))
+
+    async def context(self, call: Call) -> Answer:
+        """A block of remembered events for a prompt."""
+        body: schemas.ContextRequest = call.body
+        filters = filter_of(body.filter, targets=("events", "documents"))
+        query = None
+        if body.query is not None:
+            wanted = visibility_floors(body.min_visibility) if body.min_visibility is not None else None
+            query = Query(
+                text=checked_query(body.query), limit=_CONTEXT_HITS, filter=filters, wanted=wanted, seconds=body.timeout_ms / 1000
+            )
+        arranged, found = await self._read.context(call.scoped, query, filters=filters, recent=body.recent, max_tokens=body.max_tokens)
+        out = schemas.ContextResponse(
+            text=arranged.text,
+            ids=list(arranged.ids),
+            tokens=arranged.tokens,
+            truncated=arranged.truncated,
+            arms=list(found.arms) if found else [],
+            degraded=list(found.degraded) if found else [],
+            stale=found.stale if found else False,
+        )
+        return Answer(body=out)
+
+
+class EventRoutes:
+    """``/memories/{memory}/events`` and ``/sessions``: reads."""
+
+    def __init__(self, *, read: ReadMemories) -> None:
+        self._read = read
+
+    async def list(self, call: Call) -> Answer:
+        """Events by when they happened."""
+        query: schemas.EventsQuery = call.query
+        filters = Filter(
+            since=query.since,
+            until=query.until,
+            targets=("events", "documents"),
+            **{name: (value,) for name in _NAMES if (value := getattr(query, name)) is not None},
+        )
+        bound = _bound_to(call.scoped, query)
+        after = None
+        if query.cursor is not None:
+            at, version = decode_cursor(query.cursor, bound_to=bound, shape=(int, int))
+            after = (int(at), int(version))
+        page = await self._read.page(
+            call.scoped, criteria=filters.criteria(), after=after, descending=query.order == "desc", limit=query.limit
+        )
+        cursor = encode_cursor(page.after, bound_to=bound) if page.after else None
+        return Answer(body=schemas.EventList(items=[event_out(opened) for opened in page.events], next_cursor=cursor))
+
+    async def show(self, call: Call) -> Answer:
+        """One event, with neighbours where asked for."""
+        query: schemas.AroundQuery = call.query
+        event_id = canonical_id(call.path["event_id"])
+        around = await self._read.event(call.scoped, event_id, before=query.before, after=query.after)
+        fields = event_out(around.event)
+        out = schemas.EventWithNeighbours(
+            **{name: getattr(fields, name) for name in schemas.EventOut.__struct_fields__},
+            before=[event_out(opened) for opened in around.before],
+            after=[event_out(opened) for opened in around.after],
+        )
+        return Answer(body=out)
+
+    async def sessions(self, call: Call) -> Answer:
+        """Sessions, the last active first."""
+        query: schemas.SessionsQuery = call.query
+        bound = f"sessions\0{call.scoped.key}"
+        after = None
+        if query.cursor is not None:
+            last_us, session_id = decode_cursor(query.cursor, bound_to=bound, shape=(int, str))
+            after = (int(last_us), str(session_id))
+        found, more = await self._read.sessions(call.scoped, after=after, limit=query.limit)
+        cursor = encode_cursor([found[-1].last_us, found[-1].session_id], bound_to=bound) if more else None
+        return Answer(body=schemas.SessionList(items=[session_out(summary) for summary in found], next_cursor=cursor))
+
+    async def session(self, call: Call) -> Answer:
+        """One session."""
+        return Answer(body=session_out(await self._read.session(call.scoped, call.path["session_id"])))
+
+
+def checked_query(text: str) -> str:
+    """*text* if it can be asked.
+
+    Raises:
+        Invalid: it holds NUL or a lone surrogate, or nothing but blanks.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text) or not text.strip():
+        raise Invalid("the query must hold text, without NUL or lone surrogates")
+    return text
+
+
+def filter_of(given: schemas.FilterIn, *, targets: tuple[str, ...]) -> Filter:
+    """A filter from JSON."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for name in _NAMES:
+        value = getattr(given, name)
+        if value is not None:
+            groups[name] = (value,) if isinstance(value, str) else tuple(value)
+    return Filter(since=given.since, until=given.until, metadata=given.metadata, targets=targets, **groups)  # type: ignore[arg-type]
+
+
+def _bound_to(scope: Scope, query: schemas.EventsQuery) -> str:
+    asked = [scope.key, query.order, str(query.since), str(query.until), *(str(getattr(query, name)) for name in _NAMES)]
+    return "\0".join(asked)
+
+
+def event_out(opened: OpenedEvent) -> schemas.EventOut:
+    """An event as JSON."""
+    event = opened.event
+    facets = event.facets
+    return schemas.EventOut(
+        event_id=event.id,
+        session_id=facets.session_id,
+        kind=facets.kind,
+        role=facets.role,
+        actor=facets.actor,
+        text=event.text,
+        occurred_at=event.occurred_at,
+        recorded_at=event.recorded_at,
+        expires_at=event.expires_at,
+        metadata=dict(facets.metadata),
+        channel=facets.channel,
+        thread_id=facets.thread_id,
+        priority=facets.priority,
+        trust=event.trust,
+        document_id=event.document_id,
+    )
+
+
+def session_out(summary: SessionSummary) -> schemas.SessionOut:
+    """A session as JSON."""
+    return schemas.SessionOut(
+        session_id=summary.session_id, events=summary.events, first_at=moment(summary.first_us), last_at=moment(summary.last_us)
+    )
+
+
+def hit_out(hit: Hit) -> schemas.HitOut:
+    """A hit as JSON."""
+    event = hit.opened.event
+    return schemas.HitOut(
+        target="documents" if event.document_id else "events",
+        id=event.id,
+        score=hit.score,
+        text=event.text,
+        occurred_at=event.occurred_at,
+        session_id=event.facets.session_id,
+        role=event.facets.role,
+        actor=event.facets.actor,
+        kind=event.facets.kind,
+        trust=event.trust,
+        scores=schemas.ScoresOut(**{name: float(value) for name, value in hit.raw.items()}),
+        document_id=event.document_id,
+    )
+
+
+def search_out(found: Found, *, explain: bool) -> schemas.SearchResponse:
+    """An answer as JSON; with *explain* the stages of each hit."""
+    response = schemas.SearchResponse(
+        hits=[hit_out(hit) for hit in found.hits],
+        arms=list(found.arms),
+        degraded=list(found.degraded),
+        stale=found.stale,
+        lag={name: schemas.Lag(events=one.events, seconds=one.seconds) for name, one in found.lag.items()},
+        took_ms={name: round(seconds * 1000, 3) for name, seconds in found.seconds.items()},
+    )
+    extra: dict[str, object] = {}
+    if found.stale:
+        extra["floors"] = {name: dict(floors) for name, floors in found.floors.items()}
+    if explain:
+        extra["explain"] = {hit.opened.event.id: _stages(found.stages, hit) for hit in found.hits}
+    if not extra:
+        return response
+    fields = {name: getattr(response, name) for name in schemas.SearchResponse.__struct_fields__}
+    return schemas.SearchResponse(**{**fields, **extra})
+
+
+def _stages(stages: Mapping[str, Mapping[str, float]], hit: Hit) -> dict[str, float]:
+    return {name: round(scores[hit.opened.key], 6) for name, scores in stages.items() if hit.opened.key in scores} | {"final": hit.score}
+
+
+class DocumentRoutes:
+    """``/memories/{memory}/documents``: reads."""
+
+    def __init__(self, *, documents: DocumentStore, memories: MemoryRegistry) -> None:
+        self._documents = documents
+        self._memories = memories
+
+    async def list(self, call: Call) -> Answer:
+        """Documents by id."""
+        query: schemas.SessionsQuery = call.query
+        bound = f"documents\0{call.scoped.key}"
+        await self._memories.find(call.scoped)
+        after = str(decode_cursor(query.cursor, bound_to=bound, shape=(str,))[0]) if query.cursor else None
+        found = await self._documents.of_scope(call.scoped, after=after, limit=query.limit + 1)
+        page = found[: query.limit]
+        cursor = encode_cursor([page[-1].document_id], bound_to=bound) if len(found) > len(page) else None
+        return Answer(body=schemas.DocumentList(items=[document_out(record) for record in page], next_cursor=cursor))
+
+    async def show(self, call: Call) -> Answer:
+        """One document."""
+        await self._memories.find(call.scoped)
+        record = await self._documents.find(call.scoped, call.path["document_id"])
+        if record is None:
+            raise NotFound("no such document")
+        return Answer(body=document_out(record))
+
+
+def document_out(record: DocumentRecord) -> schemas.DocumentOut:
+    """A document as JSON."""
+    return schemas.DocumentOut(
+        document_id=record.document_id,
+        title=record.title,
+        source=record.source,
+        chunks=len(record.chunk_ids),
+        chunk_ids=list(record.chunk_ids),
+        updated_at=moment(record.updated_us),
+    )
+
+
+def operations(search: SearchRoutes, events: EventRoutes, documents: DocumentRoutes) -> list[Operation]:
+    """The rows of the search service; all need the right ``search``."""
+    one = "/memories/{memory}"
+    rows = [
+        ("search", "POST", "search", search.search, schemas.SearchResponse, schemas.SearchRequest, None, "search", "Find events"),
+        (
+            "context",
+            "POST",
+            "context",
+            search.context,
+            schemas.ContextResponse,
+            schemas.ContextRequest,
+            None,
+            "context",
+            "A prompt's block",
+        ),
+        ("events.list", "GET", "events", events.list, schemas.EventList, None, schemas.EventsQuery, "events.list", "Events by time"),
+        (
+            "events.get",
+            "GET",
+            "events/{event_id}",
+            events.show,
+            schemas.EventWithNeighbours,
+            None,
+            schemas.AroundQuery,
+            "events.get",
+            "One event and its neighbours",
+        ),
+        (
+            "sessions.list",
+            "GET",
+            "sessions",
+            events.sessions,
+            schemas.SessionList,
+            None,
+            schemas.SessionsQuery,
+            "sessions.list",
+            "Sessions",
+        ),
+        ("sessions.get", "GET", "sessions/{session_id}", events.session, schemas.SessionOut, None, None, "sessions.get", "One session"),
+        ("documents.list", "GET", "documents", documents.list, schemas.DocumentList, None, schemas.SessionsQuery, None, "Documents"),
+        ("documents.get", "GET", "documents/{document_id}", documents.show, schemas.DocumentOut, None, None, None, "One document"),
+    ]
+    return [
+        Operation(
+            name=name,
+            method=method,
+            path=f"{one}/{path}",
+            right="search",
+            summary=summary,
+            handle=handle,
+            answer=answer,
+            body=body,
+            query=query,
+            subject=subject,
+        )
+        for name, method, path, handle, answer, body, query, subject, summary in rows
+    ]

@@ -1,0 +1,52 @@
+"""The search service as a value."""
+
+from kalends.edge.progress import Progress
+from kalends.edge.services import Service
+from kalends.ports.clock import Clock
+from kalends.ports.lexicon import LexicalIndex
+from kalends.ports.log import Log
+from kalends.ports.models import Embedder, Tokenizer
+from kalends.ports.timeline import Timeline
+from kalends.ports.vectors import VectorIndex
+from kalends.search import routes
+from kalends.search.arms import Arms, Observe
+from kalends.search.hydration import Hydrator
+from kalends.search.reading import ReadMemories
+from kalends.search.usecases import FindMemories
+from kalends.settings import SearchSettings
+from kalends.wire.documents import DocumentStore
+from kalends.wire.memories import MemoryRegistry
+from kalends.wire.reader import Reader
+
+
+def build(
+    settings: SearchSettings,
+    *,
+    log: Log,
+    timeline: Timeline,
+    reader: Reader,
+    lexicon: LexicalIndex,
+    vectors: VectorIndex,
+    embedder: Embedder,
+    tokenizer: Tokenizer,
+    memories: MemoryRegistry,
+    documents: DocumentStore,
+    progress: Progress,
+    clock: Clock,
+    observe: Observe,
+) -> Service:
+    """Search from its settings and ports; it has no loop of its own."""
+    hydrator = Hydrator(source=log, timeline=timeline, reader=reader)
+    arms = Arms(lexicon=lexicon, vectors=vectors, embedder=embedder, settings=settings, observe=observe)
+    find = FindMemories(
+        arms=arms, timeline=timeline, hydrator=hydrator, memories=memories, progress=progress, clock=clock, settings=settings
+    )
+    read = ReadMemories(timeline=timeline, hydrator=hydrator, memories=memories, find=find, tokenizer=tokenizer, clock=clock)
+    return Service(
+        name="search",
+        operations=routes.operations(
+            routes.SearchRoutes(find=find, read=read),
+            routes.EventRoutes(read=read),
+            routes.DocumentRoutes(documents=documents, memories=memories),
+        ),
+    )

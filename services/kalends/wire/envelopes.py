@@ -1,0 +1,232 @@
+"""Envelopes: domain values to stored bytes and back.
+
+Belongs here: the mapping and the sealing. Does not belong here: where keys come from (``vault``) or bytes go. A newcomer would get wrong:
+the content MAC covers what the *caller* said, so an event that came without ``occurred_at`` has the same MAC when it is sent again later.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from kalends.domain.errors import Damaged
+from kalends.domain.events import Event, EventId, Facets, Scalar, microseconds, moment
+from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.kit import aead
+from kalends.wire.gen.kalends.v1 import envelope_pb2 as pb
+
+SCHEMA = 1
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """Who wrote a message, so that a lost ack can be detected: the writer, its count, and up to where it saw every ack."""
+
+    writer: str
+    number: int
+    acked_up_to: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A parsed envelope whose content is still sealed."""
+
+    scope: Scope
+    event_id: EventId | None
+    key_reference: str
+    occurred_us: int
+    recorded_us: int
+    content_mac: bytes
+    envelope: pb.Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraction:
+    """Events of one memory taken back."""
+
+    event_ids: tuple[EventId, ...]
+    reason: str
+
+
+def content_mac(event: Event, box: aead.Box) -> bytes:
+    """16 bytes that are equal exactly for the same content under the same session's key."""
+    facets = event.facets
+    content = (
+        SCHEMA,
+        facets.session_id,
+        facets.kind,
+        facets.role,
+        facets.actor,
+        event.text,
+        facets.metadata,
+        facets.channel,
+        facets.thread_id,
+        facets.priority,
+        event.trust,
+        microseconds(event.occurred_at) if event.dated else None,
+        microseconds(event.expires_at) if event.expires_at else None,
+        event.document_id,
+    )
+    return box.digest(_canonical.encode(content))
+
+
+def seal_event(event: Event, *, scope: Scope, key_reference: str, box: aead.Box, mac: bytes, stamp: Stamp) -> bytes:
+    """The bytes that the log stores for *event*."""
+    envelope = pb.Envelope(
+        schema=SCHEMA,
+        kind=pb.Envelope.KIND_EVENT,
+        tenant=scope.tenant,
+        memory=scope.memory,
+        event_id=event.id,
+        occurred_us=microseconds(event.occurred_at),
+        recorded_us=microseconds(event.recorded_at),
+        content_mac=mac,
+    )
+    return _finish(envelope, _content(event).SerializeToString(), scope, key_reference, box, stamp)
+
+
+def seal_retraction(retraction: Retraction, *, scope: Scope, recorded_us: int, key_reference: str, box: aead.Box, stamp: Stamp) -> bytes:
+    """The bytes that the log stores for *retraction*."""
+    envelope = pb.Envelope(
+        schema=SCHEMA,
+        kind=pb.Envelope.KIND_RETRACTION,
+        tenant=scope.tenant,
+        memory=scope.memory,
+        recorded_us=recorded_us,
+        occurred_us=recorded_us,
+    )
+    content = pb.Retraction(event_ids=retraction.event_ids, reason=retraction.reason)
+    return _finish(envelope, content.SerializeToString(), scope, key_reference, box, stamp)
+
+
+def _finish(envelope: pb.Envelope, plain: bytes, scope: Scope, key_reference: str, box: aead.Box, stamp: Stamp) -> bytes:
+    envelope.key_ref = bytes.fromhex(key_reference)
+    envelope.nonce, envelope.sealed = box.seal(plain, context=_context(scope, envelope))
+    envelope.writer = stamp.writer
+    envelope.writer_number = stamp.number
+    envelope.acked_up_to = stamp.acked_up_to
+    return envelope.SerializeToString()
+
+
+def parse(body: bytes) -> Sealed:
+    """Read the outside of an envelope.
+
+    Raises:
+        Damaged: the bytes are no envelope, or one of a schema that this version does not read.
+    """
+    envelope = pb.Envelope()
+    try:
+        envelope.ParseFromString(body)
+    except DecodeError as error:
+        raise Damaged("not an envelope") from error
+    if envelope.schema != SCHEMA or not envelope.tenant or not envelope.memory or len(envelope.key_ref) != aead.MAC_BYTES:
+        raise Damaged(f"envelope of schema {envelope.schema} cannot be read")
+    return Sealed(
+        scope=Scope(tenant=Tenant(envelope.tenant), memory=MemoryName(envelope.memory)),
+        event_id=EventId(envelope.event_id) if envelope.kind == pb.Envelope.KIND_EVENT else None,
+        key_reference=envelope.key_ref.hex(),
+        occurred_us=envelope.occurred_us,
+        recorded_us=envelope.recorded_us,
+        content_mac=envelope.content_mac,
+        envelope=envelope,
+    )
+
+
+def unseal(sealed: Sealed, box: aead.Box) -> Event | Retraction:
+    """Open what :func:`parse` read.
+
+    Raises:
+        Damaged: the seal does not open, or what is inside cannot be read.
+    """
+    envelope = sealed.envelope
+    try:
+        plain = box.open(envelope.nonce, envelope.sealed, context=_context(sealed.scope, envelope))
+        if envelope.kind == pb.Envelope.KIND_RETRACTION:
+            retraction = pb.Retraction.FromString(plain)
+            return Retraction(event_ids=tuple(EventId(i) for i in retraction.event_ids), reason=retraction.reason)
+        return _event(envelope, pb.Content.FromString(plain))
+    except aead.TamperedError as error:
+        raise Damaged("the seal does not open") from error
+    except (DecodeError, OverflowError) as error:
+        raise Damaged("the sealed content cannot be read") from error
+
+
+def _context(scope: Scope, envelope: pb.Envelope) -> bytes:
+    """What the seal is bound to: an envelope's outside cannot be exchanged."""
+    head = f"{SCHEMA}\0{envelope.kind}\0{scope.key}\0{envelope.event_id}\0{envelope.occurred_us}\0{envelope.recorded_us}\0"
+    return head.encode() + envelope.key_ref + envelope.content_mac
+
+
+def _content(event: Event) -> pb.Content:
+    facets = event.facets
+    content = pb.Content(
+        session_id=facets.session_id,
+        kind=facets.kind,
+        role=facets.role,
+        actor=facets.actor or "",
+        text=event.text,
+        channel=facets.channel or "",
+        thread_id=facets.thread_id or "",
+        priority=facets.priority or "",
+        trust=event.trust or "",
+        expires_us=microseconds(event.expires_at) if event.expires_at else 0,
+        dated=event.dated,
+        document_id=event.document_id or "",
+    )
+    for name, value in facets.metadata.items():
+        _set_scalar(content.metadata[name], value)
+    return content
+
+
+def _set_scalar(into: pb.Scalar, value: Scalar) -> None:
+    if isinstance(value, bool):
+        into.truth = value
+    elif isinstance(value, str):
+        into.text = value
+    elif isinstance(value, int):
+        into.integer = value
+    elif isinstance(value, float):
+        into.number = value
+
+
+def _scalars(metadata: Mapping[str, pb.Scalar]) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {}
+    for name, scalar in metadata.items():
+        which = scalar.WhichOneof("value")
+        found[name] = getattr(scalar, which) if which else None
+    return found
+
+
+def _event(envelope: pb.Envelope, content: pb.Content) -> Event:
+    facets = Facets(
+        session_id=content.session_id,
+        kind=content.kind,
+        role=content.role,
+        actor=content.actor or None,
+        channel=content.channel or None,
+        thread_id=content.thread_id or None,
+        priority=content.priority or None,
+        metadata=_scalars(content.metadata) if content.metadata else {},
+    )
+    return Event(
+        id=EventId(envelope.event_id),
+        facets=facets,
+        text=content.text,
+        occurred_at=moment(envelope.occurred_us),
+        recorded_at=moment(envelope.recorded_us),
+        dated=content.dated,
+        expires_at=moment(content.expires_us) if content.expires_us else None,
+        trust=content.trust or None,
+        document_id=content.document_id or None,
+    )
+
+
+def references(sealed: Sequence[Sealed]) -> dict[Scope, set[str]]:
+    """Which keys open *sealed*, by scope."""
+    wanted: dict[Scope, set[str]] = {}
+    for one in sealed:
+        wanted.setdefault(one.scope, set()).add(one.key_reference)
+    return wanted

@@ -1,0 +1,77 @@
+"""The timeline's follower: reads the log from the timeline's own floor and applies it, batch by batch.
+
+Belongs here: that one loop, which every process with a timeline runs. Does not belong here: durable consumers (``index``). A newcomer would
+get wrong: the floor is stored in the same transaction as the rows, so there is nothing to acknowledge and nothing to repeat.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from kalends.domain.errors import KalendsError
+from kalends.domain.positions import Position, highest
+from kalends.kit.backoff import pauses
+from kalends.ports.clock import Clock
+from kalends.ports.log import Log, Message
+from kalends.ports.timeline import Retracted, Timeline, TimelineEntry
+from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
+
+log = structlog.get_logger(__name__)
+
+
+class TimelineFollower:
+    """Keeps a timeline up with the log. ``behind_s`` is what ingest asks before it trusts a lookup."""
+
+    def __init__(self, *, source: Log, timeline: Timeline, reader: Reader, clock: Clock, batch: int, moved: Callable[[], None]) -> None:
+        self._source = source
+        self._timeline = timeline
+        self._reader = reader
+        self._clock = clock
+        self._batch = batch
+        self._moved = moved
+        self._caught_up_at: float | None = None
+        self.failure: str | None = None
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds since the timeline last knew everything that the log held; infinite before the first time."""
+        return float("inf") if self._caught_up_at is None else self._clock.monotonic() - self._caught_up_at
+
+    async def run(self) -> None:
+        """Follow until cancelled; after a failure, go on from the stored floor."""
+        waits = pauses(first=0.2, longest=5.0)
+        while True:
+            try:
+                await self._follow()
+            except KalendsError as error:
+                self.failure = error.detail
+                log.warning("timeline follower starts over", reason=error.detail, kind=error.code)
+                await asyncio.sleep(next(waits))
+
+    async def _follow(self) -> None:
+        floors = dict(await self._timeline.floors())
+        asked_at = self._clock.monotonic()
+        heads = await self._source.heads()
+        async for messages in self._source.follow(after=floors, limit=self._batch):
+            if messages:
+                floors |= highest(message.position for message in messages)
+                await self._apply(messages, floors)
+                self._moved()
+            self.failure = None
+            if all(floors.get(stream, 0) >= head for stream, head in heads.items()):
+                self._caught_up_at = asked_at
+                asked_at = self._clock.monotonic()
+                heads = await self._source.heads()
+
+    async def _apply(self, messages: Sequence[Message], floors: dict[str, int]) -> None:
+        changes: list[TimelineEntry | Retracted] = []
+        for opened in await self._reader.open(messages):
+            match opened:
+                case OpenedEvent():
+                    changes.append(opened.timeline_entry())
+                case OpenedRetraction():
+                    changes.append(opened.retracted())
+                case Unreadable(position=Position(stream=stream, sequence=sequence), reason=reason, erased=False):
+                    log.error("message cannot be read", stream=stream, sequence=sequence, reason=reason)
+        await self._timeline.put(changes, floors=floors)

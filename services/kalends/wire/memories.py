@@ -1,0 +1,128 @@
+"""Memories: which exist, and what is set for each.
+
+Belongs here: the registry over records, with a cache that a loop keeps fresh. Not here: counts (the timeline's). A newcomer would
+get wrong: a memory that the cache does not know is asked of the store before it is refused, so a fresh one works at once everywhere.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from google.protobuf.message import DecodeError
+
+from kalends.domain.errors import Conflict, Damaged, KalendsError, NotFound
+from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.kit.backoff import pauses
+from kalends.ports.records import Record, Records
+from kalends.wire.gen.kalends.v1 import records_pb2 as pb
+
+KIND = "memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A memory's settings; ``created_us`` in microseconds; quotas None where there is none."""
+
+    scope: Scope
+    isolation: str
+    description: str
+    created_us: int
+    quota_events: int | None = None
+    quota_bytes: int | None = None
+
+
+class MemoryRegistry:
+    """The memories of every tenant."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._known: dict[Scope, Memory] = {}
+
+    async def follow(self) -> None:
+        """Keep the cache fresh until cancelled; after a failure of the store it starts over."""
+        waits = pauses(first=0.2, longest=5.0)
+        while True:
+            try:
+                async for record in self._records.watch(KIND):
+                    if record is not None:
+                        self._learn(record)
+            except KalendsError:
+                await asyncio.sleep(next(waits))
+
+    async def find(self, scope: Scope) -> Memory:
+        """The memory of *scope*.
+
+        Raises:
+            NotFound: there is none.
+        """
+        memory = self._known.get(scope)
+        if memory is None:
+            record = await self._records.get(KIND, scope.tenant, scope.memory)
+            if record is None:
+                raise NotFound(f"no memory {scope.memory!r}")
+            memory = self._learn(record)
+        return memory
+
+    async def create(self, memory: Memory) -> tuple[Memory, bool]:
+        """Store *memory* unless it exists; returns what is stored and whether this call made it."""
+        scope = memory.scope
+        try:
+            await self._records.put(KIND, scope.tenant, scope.memory, _encode(memory), revision=0)
+        except Conflict:
+            self._known.pop(scope, None)
+            return await self.find(scope), False
+        self._known[scope] = memory
+        return memory, True
+
+    async def change(self, scope: Scope, **changes: object) -> Memory:
+        """Replace fields of a memory and store it.
+
+        Raises:
+            NotFound: there is none. Conflict: somebody else changed it at the same time.
+        """
+        record = await self._records.get(KIND, scope.tenant, scope.memory)
+        if record is None:
+            raise NotFound(f"no memory {scope.memory!r}")
+        changed = replace(_decode(record), **changes)  # type: ignore[arg-type]
+        await self._records.put(KIND, scope.tenant, scope.memory, _encode(changed), revision=record.revision)
+        self._known[scope] = changed
+        return changed
+
+    async def of_tenant(self, tenant: Tenant) -> Sequence[Memory]:
+        """All memories of *tenant*, by name."""
+        return [_decode(record) for record in await self._records.list(KIND, tenant)]
+
+    def _learn(self, record: Record) -> Memory:
+        memory = _decode(record) if not record.deleted else None
+        if memory is None:
+            scope = Scope(tenant=Tenant(record.owner), memory=MemoryName(record.name))
+            self._known.pop(scope, None)
+            return Memory(scope=scope, isolation="shared", description="", created_us=0)
+        self._known[memory.scope] = memory
+        return memory
+
+
+def _encode(memory: Memory) -> bytes:
+    return pb.Memory(
+        name=memory.scope.memory,
+        isolation=memory.isolation,
+        description=memory.description,
+        created_us=memory.created_us,
+        quota_events=memory.quota_events or 0,
+        quota_bytes=memory.quota_bytes or 0,
+    ).SerializeToString()
+
+
+def _decode(record: Record) -> Memory:
+    try:
+        stored = pb.Memory.FromString(record.value)
+    except DecodeError as error:
+        raise Damaged(f"the record of memory {record.name!r} cannot be read") from error
+    return Memory(
+        scope=Scope(tenant=Tenant(record.owner), memory=MemoryName(stored.name)),
+        isolation=stored.isolation,
+        description=stored.description,
+        created_us=stored.created_us,
+        quota_events=stored.quota_events or None,
+        quota_bytes=stored.quota_bytes or None,
+    )

@@ -1,0 +1,139 @@
+"""Reading the log: messages to opened values.
+
+Belongs here: parse, fetch keys, open, and say what could not be. Does not belong here: what becomes of it. A newcomer would get wrong: a
+message whose key is gone is ``Unreadable`` with ``erased`` set; that is lawful. One that is damaged is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kalends.domain.errors import Damaged
+from kalends.domain.events import Event, EventKey, event_key, indexed_text, lead, microseconds, speaker
+from kalends.domain.positions import Position
+from kalends.domain.queries import Entry, Tombstone, tags_of
+from kalends.domain.scope import Scope
+from kalends.kit import aead
+from kalends.ports.log import Message
+from kalends.ports.timeline import Retracted, TimelineEntry
+from kalends.wire import envelopes
+from kalends.wire.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedEvent:
+    """An event and where it is stored."""
+
+    scope: Scope
+    key: EventKey
+    position: Position
+    event: Event
+    content_mac: bytes
+    size: int
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What filters may ask of it."""
+        return tags_of(self.event.facets, target="documents" if self.event.document_id else "events")
+
+    def entry(self) -> Entry:
+        """The event as the search projections hold it."""
+        return Entry(
+            scope=self.scope,
+            key=self.key,
+            version=self.position.version,
+            text=indexed_text(self.event),
+            lead=lead(self.event),
+            speaker=speaker(self.event.facets),
+            tags=self.tags,
+            occurred_us=microseconds(self.event.occurred_at),
+        )
+
+    def timeline_entry(self) -> TimelineEntry:
+        """The event as the timeline holds it."""
+        return TimelineEntry(
+            scope=self.scope,
+            key=self.key,
+            event_id=self.event.id,
+            position=self.position,
+            content_mac=self.content_mac,
+            occurred_us=microseconds(self.event.occurred_at),
+            facets=self.event.facets,
+            tags=self.tags,
+            size=self.size,
+            document=self.event.document_id is not None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedRetraction:
+    """Events taken back by the message at ``position``."""
+
+    scope: Scope
+    keys: tuple[EventKey, ...]
+    position: Position
+
+    def tombstones(self) -> list[Tombstone]:
+        """The retraction as the search projections take it."""
+        return [Tombstone(scope=self.scope, key=key, version=self.position.version) for key in self.keys]
+
+    def retracted(self) -> Retracted:
+        """The retraction as the timeline takes it."""
+        return Retracted(scope=self.scope, keys=self.keys, position=self.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A message that does not open; ``erased`` if because its key was destroyed."""
+
+    position: Position
+    reason: str
+    erased: bool = False
+
+
+Opened = OpenedEvent | OpenedRetraction | Unreadable
+
+
+class Reader:
+    """Opens messages, fetching the keys of a batch together."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def open(self, messages: Sequence[Message]) -> list[Opened]:
+        """One opened value per message, in order.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the key store does not answer.
+        """
+        parsed: list[envelopes.Sealed | Unreadable] = []
+        for message in messages:
+            try:
+                parsed.append(envelopes.parse(message.body))
+            except Damaged as error:
+                parsed.append(Unreadable(position=message.position, reason=error.detail))
+        wanted = envelopes.references([one for one in parsed if isinstance(one, envelopes.Sealed)])
+        boxes = {scope: await self._vault.boxes(scope, references) for scope, references in wanted.items()}
+        return [
+            one if isinstance(one, Unreadable) else _open(message, one, boxes[one.scope].get(one.key_reference))
+            for message, one in zip(messages, parsed, strict=True)
+        ]
+
+
+def _open(message: Message, sealed: envelopes.Sealed, box: aead.Box | None) -> Opened:
+    if box is None:
+        return Unreadable(position=message.position, reason="its key was destroyed", erased=True)
+    try:
+        content = envelopes.unseal(sealed, box)
+    except Damaged as error:
+        return Unreadable(position=message.position, reason=error.detail)
+    if isinstance(content, envelopes.Retraction):
+        keys = tuple(event_key(sealed.scope, event_id) for event_id in content.event_ids)
+        return OpenedRetraction(scope=sealed.scope, keys=keys, position=message.position)
+    return OpenedEvent(
+        scope=sealed.scope,
+        key=event_key(sealed.scope, content.id),
+        position=message.position,
+        event=content,
+        content_mac=sealed.content_mac,
+        size=len(message.body),
+    )

@@ -1,0 +1,84 @@
+"""Data keys at hand: one per session, wrapped in the key store, unwrapped and cached here.
+
+Belongs here: finding or making a session's key. Does not belong here: what is sealed with it (``envelopes``). A newcomer would get wrong: a
+key that cannot be found means "erased", which is an answer, not an error.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+
+from kalends.domain.scope import Scope
+from kalends.kit import aead
+from kalends.ports.keys import Keys, Wrapper
+
+_CACHED = 50_000
+"""Unwrapped keys kept at hand; about 1 KB each with their ciphers, so 50 MB at most."""
+
+
+def key_reference(scope: Scope, session_id: str) -> str:
+    """Which key seals a session: 32 hex digits that say nothing of its name."""
+    return hashlib.blake2b(f"{scope.key}session\0{session_id}".encode(), digest_size=16).hexdigest()
+
+
+class Vault:
+    """Boxes (keys ready for use) by scope and reference."""
+
+    def __init__(self, *, keys: Keys, wrapper: Wrapper) -> None:
+        self._keys = keys
+        self._wrapper = wrapper
+        self._boxes: OrderedDict[tuple[Scope, str], aead.Box] = OrderedDict()
+
+    async def boxes(self, scope: Scope, references: Collection[str]) -> Mapping[str, aead.Box]:
+        """The boxes that exist among *references*.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the key store does not answer. Damaged: a key does not unwrap.
+        """
+        found, missing = self._cached(scope, references)
+        if missing:
+            for reference, wrapped in (await self._keys.get(scope, missing)).items():
+                found[reference] = self._unwrap(scope, reference, wrapped)
+        return found
+
+    async def boxes_for_writing(self, scope: Scope, references: Collection[str]) -> Mapping[str, aead.Box]:
+        """The boxes of *references*, made and durably stored where there were none.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the key store does not answer.
+        """
+        found = dict(await self.boxes(scope, references))
+        missing = [reference for reference in references if reference not in found]
+        if missing:
+            fresh = {reference: self._wrapper.wrap(aead.new_key(), context=_context(scope, reference)) for reference in missing}
+            for reference, wrapped in (await asyncio.shield(self._keys.create(scope, fresh))).items():
+                found[reference] = self._unwrap(scope, reference, wrapped)
+        return found
+
+    def forget(self, scope: Scope, references: Collection[str]) -> None:
+        """Drop cached boxes, because their keys were destroyed."""
+        for reference in references:
+            self._boxes.pop((scope, reference), None)
+
+    def _cached(self, scope: Scope, references: Collection[str]) -> tuple[dict[str, aead.Box], list[str]]:
+        found, missing = {}, []
+        for reference in references:
+            box = self._boxes.get((scope, reference))
+            if box is None:
+                missing.append(reference)
+            else:
+                self._boxes.move_to_end((scope, reference))
+                found[reference] = box
+        return found, missing
+
+    def _unwrap(self, scope: Scope, reference: str, wrapped: bytes) -> aead.Box:
+        box = aead.Box(self._wrapper.unwrap(wrapped, context=_context(scope, reference)))
+        self._boxes[scope, reference] = box
+        while len(self._boxes) > _CACHED:
+            self._boxes.popitem(last=False)
+        return box
+
+
+def _context(scope: Scope, reference: str) -> bytes:
+    return f"key\0{scope.key}\0{reference}".encode()

@@ -1,0 +1,26 @@
+"""What holds for every test: nothing of the user's own is read or written, and property tests are repeatable where it matters."""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("people", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "people")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty home and no settings from outside, for this process and every one that it starts."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("KALENDS_") and not name.startswith("KALENDS_TEST_"):
+                patch.delenv(name)
+        for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "APPDATA"):
+            patch.setenv(name, str(home))
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+            patch.delenv(name, raising=False)
+        yield

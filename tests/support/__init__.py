@@ -1,0 +1,1 @@
+"""What tests share: builders of values, doubles of what is outside, strategies, waiting for conditions. No tests, no fixtures."""

@@ -1,0 +1,253 @@
+"""Authentication: tokens follow the records, and the admin's file is never half made."""
+
+import asyncio
+import contextlib
+import os
+import stat
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.edge import TENANT, FixedClock
+from tests.support.records import MemoryRecords
+
+from kalends.domain.credentials import RIGHTS, new_token, token_hash
+from kalends.domain.errors import Conflict, Misconfigured, NotFound, Unauthenticated, Unavailable
+from kalends.domain.scope import Tenant
+from kalends.edge import auth
+from kalends.edge.auth import Authenticator
+
+
+@contextlib.asynccontextmanager
+async def running(records: MemoryRecords, clock: FixedClock) -> AsyncIterator[Authenticator]:
+    """An authenticator that has seen every token."""
+    authenticator = Authenticator(records, clock=clock)
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(authenticator.run())
+        async with asyncio.timeout(10):
+            await authenticator.wait_ready()
+        yield authenticator
+        loop.cancel()
+
+
+async def until(condition) -> None:
+    """Wait until *condition* holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def accepted(authenticator: Authenticator, token: str) -> bool:
+    """Whether *token* is let in."""
+    try:
+        authenticator.authenticate(f"Bearer {token}")
+    except Unauthenticated:
+        return False
+    return True
+
+
+@pytest.fixture
+def records():
+    return MemoryRecords()
+
+
+@pytest.fixture
+def clock():
+    return FixedClock()
+
+
+async def test_an_issued_token_names_its_principal(records, clock):
+    """Tenant, memories and rights come from the record only."""
+    async with running(records, clock) as authenticator:
+        token, stored = await authenticator.issue(TENANT, memories=["b", "a", "a"], rights=["search", "append"])
+        found = authenticator.authenticate(f"bearer {token}")
+    assert (found.tenant, found.memories, found.rights) == (TENANT, {"a", "b"}, {"append", "search"})
+    assert found.token_id == stored.id
+
+
+async def test_only_the_hash_is_stored(records, clock):
+    """Who reads the records cannot log in."""
+    async with running(records, clock) as authenticator:
+        token, _ = await authenticator.issue(TENANT, memories=None, rights=RIGHTS)
+    record = (await records.list("token"))[0]
+    assert record.name == token_hash(token)
+    assert token.encode() not in record.value
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer a b", "Bearer \ud800", "Bearer é", "Bearer " + "a" * 600]
+)
+async def test_headers_without_a_known_token_are_refused(records, clock, header):
+    """Whatever is sent, the answer is 401 and never an internal error."""
+    async with running(records, clock) as authenticator:
+        with pytest.raises(Unauthenticated):
+            authenticator.authenticate(header)
+
+
+async def test_before_the_tokens_are_read_nobody_is_told_that_a_token_is_wrong(records, clock):
+    """A client that gets 401 throws its token away; one that gets 503 comes back."""
+    with pytest.raises(Unavailable) as caught:
+        Authenticator(records, clock=clock).authenticate(f"Bearer {new_token()}")
+    assert caught.value.dependency == "records"
+
+
+async def test_a_token_ends_when_it_expires(records, clock):
+    """The clock decides, without any change of the records."""
+    async with running(records, clock) as authenticator:
+        token, _ = await authenticator.issue(TENANT, memories=None, rights=["search"], expires_at=clock.now().replace(hour=13))
+        assert accepted(authenticator, token)
+        clock.advance(hours=1)
+        assert not accepted(authenticator, token)
+
+
+async def test_revocation_is_immediate_here_and_soon_elsewhere(records, clock):
+    """No other process asks for every request; it follows."""
+    async with running(records, clock) as here, running(records, clock) as elsewhere:
+        token, stored = await here.issue(TENANT, memories=None, rights=["search"])
+        await until(lambda: accepted(elsewhere, token))
+        await here.revoke(TENANT, stored.id)
+        assert not accepted(here, token)
+        await until(lambda: not accepted(elsewhere, token))
+        assert await here.tokens(TENANT) == []
+        with pytest.raises(NotFound):
+            await here.revoke(TENANT, stored.id)
+
+
+async def test_another_tenants_token_cannot_be_revoked(records, clock):
+    """It does not exist for whoever asks."""
+    async with running(records, clock) as authenticator:
+        _, stored = await authenticator.issue(Tenant("other"), memories=None, rights=["search"])
+        with pytest.raises(NotFound):
+            await authenticator.revoke(TENANT, stored.id)
+
+
+async def test_an_old_version_from_the_watch_does_not_revive_a_revoked_token(records, clock):
+    """The watch may be behind what this process wrote itself."""
+    async with running(records, clock) as authenticator:
+        token, stored = await authenticator.issue(TENANT, memories=None, rights=["search"])
+        old = (await records.list("token"))[0]
+        await authenticator.revoke(TENANT, stored.id)
+        authenticator._apply(old)
+        assert not accepted(authenticator, token)
+
+
+async def test_what_was_deleted_during_an_interruption_is_forgotten(records, clock):
+    """After a reconnect the first pass tells what is gone."""
+    async with running(records, clock) as authenticator:
+        token, _ = await authenticator.issue(TENANT, memories=None, rights=["search"])
+        other, _ = await authenticator.issue(TENANT, memories=None, rights=["append"])
+        records.interrupt()
+        await until(lambda: authenticator.health().state == "degraded")
+        assert accepted(authenticator, token)
+        await records.delete("token", TENANT, token_hash(token))
+        await until(lambda: not accepted(authenticator, token))
+        assert accepted(authenticator, other)
+        assert authenticator.health().state == "up"
+
+
+async def test_a_record_that_cannot_be_read_is_no_token_and_does_no_harm(records, clock):
+    """One damaged record must not lock everybody out."""
+    token = new_token()
+    await records.put("token", TENANT, token_hash(token), b"\xff{")
+    async with running(records, clock) as authenticator:
+        good, _ = await authenticator.issue(TENANT, memories=None, rights=["search"])
+        assert accepted(authenticator, good)
+        assert not accepted(authenticator, token)
+        assert len(await authenticator.tokens(TENANT)) == 1
+
+
+async def test_the_first_start_makes_a_file_that_only_its_owner_reads(records, clock, tmp_path):
+    """The file's token has every right; nothing else is left in the folder."""
+    path = tmp_path / "token"
+    async with running(records, clock) as authenticator:
+        await authenticator.ensure_admin_token(path, tenant=TENANT)
+        found = authenticator.authenticate(f"Bearer {path.read_text().strip()}")
+    assert (found.rights, found.memories, found.tenant) == (set(RIGHTS), None, TENANT)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["token"]
+
+
+async def test_later_starts_keep_the_file_and_register_it_in_a_fresh_store(clock, tmp_path):
+    """Clients keep their token when the store was lost."""
+    path = tmp_path / "token"
+    for records in (first := MemoryRecords(), first, MemoryRecords()):
+        async with running(records, clock) as authenticator:
+            await authenticator.ensure_admin_token(path, tenant=TENANT)
+            token = path.read_text().strip()
+            assert accepted(authenticator, token)
+            assert len(await authenticator.tokens(TENANT)) == 1
+    assert (tmp_path / "token").read_text().strip() == token
+
+
+async def test_a_crash_while_the_file_was_made_leaves_nothing_in_the_way(records, clock, tmp_path):
+    """The token appears whole or not at all."""
+    (tmp_path / "token.new").write_text("half of a to")
+    async with running(records, clock) as authenticator:
+        await authenticator.ensure_admin_token(tmp_path / "token", tenant=TENANT)
+    assert auth._read(tmp_path / "token").startswith("kal_")
+
+
+async def test_a_revoked_file_token_does_not_come_back_at_the_next_start(records, clock, tmp_path):
+    """Revoked means revoked; the message says how to get a new one."""
+    path = tmp_path / "token"
+    async with running(records, clock) as authenticator:
+        await authenticator.ensure_admin_token(path, tenant=TENANT)
+        await authenticator.revoke(TENANT, (await authenticator.tokens(TENANT))[0].id)
+        with pytest.raises(Misconfigured, match="delete the file"):
+            await authenticator.ensure_admin_token(path, tenant=TENANT)
+        assert not accepted(authenticator, path.read_text().strip())
+
+
+async def test_a_file_that_others_can_read_is_refused_with_the_fix(records, clock, tmp_path):
+    """A secret that leaked must be noticed, not used."""
+    path = tmp_path / "token"
+    path.write_text(new_token())
+    path.chmod(0o644)
+    with pytest.raises(Misconfigured, match="chmod 600"):
+        await Authenticator(records, clock=clock).ensure_admin_token(path, tenant=TENANT)
+
+
+@pytest.mark.parametrize("content", ["", "hello", "kal_short", "\xff\xfe"])
+async def test_a_file_without_a_token_of_ours_is_refused(records, clock, tmp_path, content):
+    """A wrong file must not become a credential."""
+    path = tmp_path / "token"
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(Misconfigured, match="no token of ours"):
+        await Authenticator(records, clock=clock).ensure_admin_token(path, tenant=TENANT)
+
+
+async def test_a_link_in_place_of_the_file_is_refused(records, clock, tmp_path):
+    """Someone else's file must not be read through ours."""
+    (tmp_path / "elsewhere").write_text(new_token())
+    (tmp_path / "token").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Misconfigured):
+        await Authenticator(records, clock=clock).ensure_admin_token(tmp_path / "token", tenant=TENANT)
+
+
+async def test_a_token_of_another_tenant_is_not_registered_twice(records, clock, tmp_path):
+    """One secret for two tenants would make the answer depend on their order."""
+    path = tmp_path / "token"
+    authenticator = Authenticator(records, clock=clock)
+    await authenticator.ensure_admin_token(path, tenant=Tenant("other"))
+    with pytest.raises(Misconfigured, match=r"auth\.tenant"):
+        await authenticator.ensure_admin_token(path, tenant=TENANT)
+
+
+async def test_the_records_in_memory_keep_the_promises_of_the_port(records):
+    """Compare-and-set, deletion and the watch behave as ports.records says."""
+    first = await records.put("k", "o", "b", b"1", revision=0)
+    with pytest.raises(Conflict):
+        await records.put("k", "o", "b", b"2", revision=0)
+    assert await records.put("k", "o", "b", b"2", revision=first) > first
+    await records.put("k", "o", "a", b"3")
+    await records.put("other", "o", "a", b"4")
+    assert [record.name for record in await records.list("k")] == ["a", "b"]
+    async with contextlib.aclosing(records.watch("k")) as changes:
+        seen = [await anext(changes) for _ in range(3)]
+        assert [record and record.name for record in seen] == ["a", "b", None]
+        await records.delete("k", "o", "a")
+        await records.delete("k", "o", "a")
+        gone = await anext(changes)
+        assert (gone.name, gone.deleted) == ("a", True)
+    assert await records.get("k", "o", "a") is None
+    assert await records.put("k", "o", "a", b"5", revision=0) > gone.revision
