@@ -4,7 +4,7 @@
 .PHONY: help setup demo up test check faults bench proto docs lock clean
 
 UV := uv==0.13.9
-COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate
+COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 GENERATED := services/kalends/wire/gen
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 TO_INSTALL := --quiet --require-hashes --no-deps

@@ -12,6 +12,7 @@ REGISTRY = re.compile(
     r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|static[.]crates|proxy[.]golang|(?<!no-emit)-inde[x]-url|find-link[s][= ]"
 )
 PROSE = {".md", ".proto", ".py", ".sh", ".toml", ".yaml", ".yml"}
+LINK = re.compile(r"\]\(([^)#\s][^)\s]*)\)")
 BROAD = {"BaseException", "Exception"}
 
 
@@ -43,7 +44,7 @@ def test_no_code_promises_to_be_written_later():
 
 
 def test_no_exception_is_swallowed():
-    """A bare or empty handler turns an outage into an empty memory; a broad one has to raise or to report."""
+    """A bare or empty handler turns an outage into an empty memory; a broad one has to raise, to report or to hand on."""
     swallowed = [
         sources.place(path, node.lineno)
         for path in sources.modules(sources.ROOT)
@@ -67,6 +68,19 @@ def test_no_exception_is_suppressed_without_being_named():
     assert found == []
 
 
+def test_every_link_between_pages_leads_somewhere():
+    """A renamed page must not leave readers behind."""
+    broken = [
+        f"{sources.place(path)}: {target}"
+        for path in sources.files()
+        if path.suffix == ".md"
+        for target in LINK.findall(path.read_text(encoding="utf-8"))
+        if "://" not in target and not (path.parent / target.partition("#")[0]).exists()
+    ]
+
+    assert broken == []
+
+
 def _matches(pattern: re.Pattern[str]) -> list[str]:
     found = []
     for path, text in sources.texts():
@@ -83,7 +97,8 @@ def _swallows(handler: ast.ExceptHandler) -> bool:
     )
     if all(isinstance(statement, ast.Pass) or _is_ellipsis(statement) for statement in handler.body):
         return True
-    acts = any(isinstance(node, ast.Raise | ast.Call) for statement in handler.body for node in ast.walk(statement))
+    nodes = [node for statement in handler.body for node in ast.walk(statement)]
+    acts = any(isinstance(node, ast.Raise | ast.Call) or (isinstance(node, ast.Name) and node.id == handler.name) for node in nodes)
     return bool(caught & BROAD) and not acts
 
 

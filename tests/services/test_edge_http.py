@@ -7,12 +7,12 @@ import httpx
 import pytest
 import schemathesis
 import structlog
+from tests.support.edge import failing, hosted
 
 from kalends.domain.errors import Conflict, Misconfigured, Occupied
 from kalends.edge import listeners
 from kalends.edge.operations import Answer, Operation
 from kalends.settings import HttpSettings
-from tests.support.edge import failing, hosted
 
 MARKER = "the-secret-words-of-a-user"
 NOTES = "/memories/m/notes"
@@ -36,6 +36,16 @@ async def raw_exchange(port: int, request: bytes) -> bytes:
     writer.close()
     await writer.wait_closed()
     return answer
+
+
+async def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionError:
+        return False
+    writer.close()
+    return True
 
 
 async def test_a_call_is_decoded_and_answered(edge):
@@ -112,7 +122,9 @@ async def test_two_credentials_are_none(edge):
         assert (await client.get(NOTES, headers=headers)).status_code == 401
 
 
-@pytest.mark.parametrize("declared", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/jsonp"])
+@pytest.mark.parametrize(
+    "declared", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/jsonp"]
+)
 async def test_other_content_types_are_refused(edge, declared):
     """A browser's form must not be taken for JSON."""
     assert (await edge.client.post(NOTES, content=b'{"text":"x"}', headers={"content-type": declared})).status_code == 415
@@ -265,12 +277,18 @@ async def test_running_requests_end_before_the_listener_does():
         await release.wait()
         return Answer(body={})
 
+    async def let_go(port: int) -> None:
+        while await accepts(port):  # noqa: ASYNC110 - the kernel tells nobody that a listener closed
+            await asyncio.sleep(0.005)
+        release.set()
+
     row = Operation(name="x", method="GET", path="/x", right="search", summary="X.", handle=handle, answer=None)
-    asked: asyncio.Task[httpx.Response] | None = None
-    async with asyncio.TaskGroup() as tasks:
-        async with hosted(row, leave=release) as edge:
-            asked = tasks.create_task(edge.client.get("/x"))
+    async with httpx.AsyncClient() as client, asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with hosted(row) as edge:
+            asked = tasks.create_task(client.get(f"{edge.client.base_url}x", headers=edge.bearer()))
             await started.wait()
+            tasks.create_task(let_go(edge.port))
+        assert release.is_set(), "the listener left before its request had ended"
         assert (await asked).status_code == 200
 
 
@@ -281,6 +299,13 @@ async def test_a_port_that_is_taken_says_so():
         held.listen()
         with pytest.raises(Occupied, match=str(held.getsockname()[1])):
             listeners.bind("127.0.0.1", held.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no.such.host.invalid"])
+async def test_an_address_of_somebody_else_is_a_misconfiguration(host):
+    """The message names the setting."""
+    with pytest.raises(Misconfigured, match=r"http\.host"):
+        listeners.bind(host, 0)
 
 
 async def test_a_table_that_contradicts_itself_is_refused_at_start():

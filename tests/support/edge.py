@@ -56,6 +56,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     mode: Literal["a", "b"] = "a"
     labels: dict[str, str] = {}
     parts: tuple[int, ...] = ()
+    anything: Any = None
 
 
 class NoteQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,6 +147,13 @@ def operations(*extra: Operation) -> tuple[Operation, ...]:
     )
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until *condition* holds, at most ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.005)
+
+
 @dataclass(kw_only=True)
 class Edge:
     """The edge over real sockets, with an admin's token."""
@@ -205,10 +213,15 @@ async def hosted(*extra: Operation, settings: HttpSettings | None = None) -> Asy
 
 def raised(error: BaseException) -> BaseException:
     """*error* as it looks after being raised, with a traceback."""
-    try:
+
+    def fail() -> None:
         raise error
+
+    try:
+        fail()
     except BaseException as caught:  # noqa: BLE001 - it is handed back, not swallowed
         return caught
+    return error
 
 
 def error_types() -> list[type[KalendsError]]:

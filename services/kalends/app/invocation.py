@@ -19,9 +19,13 @@ from kalends.domain.scope import memory_name
 
 if TYPE_CHECKING:
     from kalends.app.output import Output
-    from kalends.client import Kalends, RetryPolicy
+    from kalends.client import Kalends
 
 DEFAULT_MEMORY = "default"
+RETRY_S = 2.0
+"""People see sooner that nothing answers; ``ingest`` is more stubborn."""
+
+STUBBORN_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,15 +62,18 @@ class Invocation:
 
         return Output(machine_readable=self.machine_readable)
 
-    def client(self, *, retry: "RetryPolicy | None" = None, timeout_s: float = 35.0) -> "Kalends":
-        """A client for the server that the options, the environment or the local instance name.
+    def client(self, *, retry_s: float = RETRY_S, timeout_s: float = 35.0, data: Path | None = None) -> "Kalends":
+        """A client for the server that the options, the environment or the local instance (of *data*) name.
+
+        *retry_s*: how long it keeps trying; *timeout_s*: how long one try may take.
 
         Raises:
             NotConnected: there is none to be found.
         """
-        from kalends.client import Kalends
+        from kalends.client import Kalends, RetryPolicy
 
-        return Kalends(self.url, token_file=self.token_file, retry=retry, timeout_s=timeout_s)
+        retry = RetryPolicy(total_s=retry_s)
+        return Kalends(self.url, token_file=self.token_file, data=data, retry=retry, timeout_s=timeout_s)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -91,9 +91,9 @@ class AsyncKalends:
         """Make a credential useless."""
         await self._driver.send(requests.revoke_token(token_id))
 
-    async def status(self) -> results.Status:
-        """The instance as a whole."""
-        return await self._driver.send(requests.get_status())
+    async def status(self, *, digests: bool = False) -> results.Status:
+        """The instance as a whole; *digests* also of what each projection holds, which reads all of it."""
+        return await self._driver.send(requests.get_status(digests=digests))
 
     async def reindex(self, *, projection: str = "all", dry_run: bool = False) -> results.OperationStarted:
         """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""

@@ -88,9 +88,9 @@ class Kalends:
         """Make a credential useless."""
         self._driver.send(requests.revoke_token(token_id))
 
-    def status(self) -> results.Status:
-        """The instance as a whole."""
-        return self._driver.send(requests.get_status())
+    def status(self, *, digests: bool = False) -> results.Status:
+        """The instance as a whole; *digests* also of what each projection holds, which reads all of it."""
+        return self._driver.send(requests.get_status(digests=digests))
 
     def reindex(self, *, projection: str = "all", dry_run: bool = False) -> results.OperationStarted:
         """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""

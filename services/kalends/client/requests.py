@@ -247,9 +247,9 @@ def replay_dead_letter(dead_letter_id: str) -> Request[results.Replayed]:
     return Request(method="POST", path=f"/dead-letters/{quote(dead_letter_id, safe='')}/replay", result=results.Replayed)
 
 
-def get_status() -> Request[results.Status]:
-    """The instance as a whole."""
-    return Request(method="GET", path="/status", result=results.Status)
+def get_status(*, digests: bool = False) -> Request[results.Status]:
+    """The instance as a whole; *digests* also of what each projection holds, which reads all of it."""
+    return Request(method="GET", path="/status", params={"digests": "true"} if digests else {}, result=results.Status)
 
 
 _WIRE_NAMES = {"since": "from", "until": "to"}

@@ -1,117 +1,22 @@
 """Words of a question: which of them carry meaning, and how much.
 
-Belongs here: splitting, the list of function words, weights of a model's tokens from the rarity of their words. Does not belong here: how an
-engine stems. A newcomer would get wrong: pronouns of the first and second person are *not* function words here; on public chats they tell a
-user's turn from an assistant's.
+Belongs here: splitting, the list of function words, weights of a model's tokens from the rarity of their words. Does not belong here: how
+an engine stems. A newcomer would get wrong: pronouns of the first and second person are *not* function words here; on public chats they
+tell a user's turn from an assistant's.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 
-FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "about",
-        "after",
-        "all",
-        "also",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "because",
-        "been",
-        "before",
-        "being",
-        "both",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "doing",
-        "done",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "having",
-        "he",
-        "her",
-        "here",
-        "hers",
-        "him",
-        "his",
-        "how",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "itself",
-        "just",
-        "more",
-        "most",
-        "of",
-        "on",
-        "or",
-        "out",
-        "over",
-        "own",
-        "s",
-        "she",
-        "should",
-        "so",
-        "some",
-        "such",
-        "t",
-        "than",
-        "that",
-        "the",
-        "their",
-        "theirs",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "to",
-        "too",
-        "up",
-        "very",
-        "was",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "d",
-        "ll",
-        "m",
-        "re",
-        "ve",
-    ]
+_FUNCTION_WORDS = (
+    "a about after all also am an and any are as at be because been before being both but by can could did do does doing done "
+    "for from had has have having he her here hers him his how if in into is it its itself just more most of on or out over "
+    "own s she should so some such t than that the their theirs them then there these they this those through to too up very "
+    "was were what when where which while who whom whose why will with would d ll m re ve "
 )
+
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """English words that say little of what a question is about."""
 
 LATE_POWER = 0.5

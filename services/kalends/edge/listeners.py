@@ -6,13 +6,14 @@ would get wrong: ``serve`` ends only by cancellation, and then lets running requ
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
 import uvicorn
 from litestar.types import ASGIApp
 
-from kalends.domain.errors import Occupied
+from kalends.domain.errors import Misconfigured, Occupied
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
@@ -22,7 +23,7 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket on *host*; *port* 0 takes a free one, which ``getsockname()[1]`` tells.
 
     Raises:
-        Occupied: somebody else listens there. OSError: the address is none of this machine's.
+        Occupied: somebody else listens there. Misconfigured: the address is none of this machine's, or the port needs more rights.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -33,9 +34,9 @@ def bind(host: str, port: int) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        if port and error.errno in {13, 48, 98}:
-            raise Occupied(f"port {port} on {host} cannot be listened on: somebody else holds it, or it needs more rights") from error
-        raise
+        if error.errno == errno.EADDRINUSE:
+            raise Occupied(f"port {port} on {host} is listened on by somebody else; choose another with http.port") from error
+        raise Misconfigured(f"http.host {host}, port {port}: {error.strerror or error}") from error
     return listening
 
 

@@ -7,6 +7,7 @@ because a message that has been delivered too often becomes a dead letter.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -98,6 +99,7 @@ class Projector:
         self._moved = moved
         self._indexed = indexed
         self.failure: KalendsError | None = None
+        self.failing_since: datetime | None = None
         self.written = 0
 
     async def run(self) -> None:
@@ -204,7 +206,7 @@ class Projector:
 
     async def _until_back(self, error: KalendsError) -> None:
         """The open breaker: no fetching until a probe succeeds."""
-        self.failure = error
+        self.failure, self.failing_since = error, datetime.now(UTC)
         log.warning("projection paused", projection=self._projection, dependency=error.dependency, reason=error.code)
         for pause in pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s):
             await asyncio.sleep(pause)
@@ -214,6 +216,6 @@ class Projector:
             except KalendsError as again:
                 self.failure = again
                 continue
-            self.failure = None
+            self.failure = self.failing_since = None
             log.info("projection goes on", projection=self._projection)
             return

@@ -82,6 +82,12 @@ class Projection:
         """Why the projection is paused, if it is."""
         return self._projector.failure if self._projector else None
 
+    @property
+    def failing_since(self) -> str | None:
+        """Since when it is paused, as RFC 3339; None while it is not."""
+        since = self._projector.failing_since if self._projector else None
+        return None if since is None else since.isoformat()
+
     async def floors(self) -> Mapping[str, int]:
         """Per stream, up to where the serving generation has everything."""
         consumer = await self._log.consumer(self._consumer_name(self.generation))

@@ -4,6 +4,7 @@ A newcomer would get wrong: appending decodes the whole request at once because 
 one bad item does not refuse its neighbours.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from kalends.domain.events import Event, Facets, moment
 from kalends.domain.positions import highest, visibility_token
 from kalends.domain.scope import Scope
 from kalends.edge import decoding
+from kalends.edge.metrics import Metrics
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.progress import Progress
 from kalends.ingest import schemas
@@ -36,11 +38,13 @@ _PROJECTIONS = ("timeline", "lexical", "vector")
 class EventRoutes:
     """``POST /memories/{memory}/events``."""
 
-    def __init__(self, *, append: AppendEvents, progress: Progress, clock: Clock, settings: IngestSettings) -> None:
+    def __init__(self, *, append: AppendEvents, progress: Progress, clock: Clock, settings: IngestSettings, metrics: Metrics) -> None:
         self._append = append
         self._progress = progress
         self._clock = clock
         self._settings = settings
+        self._counted = {status: metrics.events.labels(status) for status in ("new", "duplicate", "rejected")}
+        self._duplicates = metrics.duplicates
         self._limits = domain.Limits(text_bytes=settings.text_bytes, metadata_keys=settings.metadata_keys)
         self._whole = msgspec.json.Decoder(schemas.AppendRequest)
         self._raws = msgspec.json.Decoder(_Raws)
@@ -62,7 +66,14 @@ class EventRoutes:
         outcomes = await self._append(call.scoped, [event for _, event in good]) if good else []
         for (number, _), outcome in zip(good, outcomes, strict=True):
             results[number] = _result(outcome, number)
+        self._count([result for result in results if result is not None])
         return await self._answer(call, [result for result in results if result is not None], outcomes)
+
+    def _count(self, results: Sequence[schemas.ItemResult]) -> None:
+        for status, number in Counter(result.status for result in results).items():
+            self._counted[status].inc(number)
+            if status == "duplicate":
+                self._duplicates.inc(number)
 
     async def _answer(self, call: Call, results: list[schemas.ItemResult], outcomes: Sequence[Outcome]) -> Answer:
         refused = [result.error for result in results if result.error is not None]

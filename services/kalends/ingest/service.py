@@ -2,6 +2,7 @@
 
 import secrets
 
+from kalends.edge.metrics import Metrics
 from kalends.edge.progress import Progress
 from kalends.edge.services import Service
 from kalends.ingest import administration, routes
@@ -30,6 +31,7 @@ def build(
     tokenizer: Tokenizer,
     progress: Progress,
     clock: Clock,
+    metrics: Metrics,
 ) -> Service:
     """Ingest from its settings and ports; it has no loop of its own."""
     append = AppendEvents(
@@ -38,7 +40,7 @@ def build(
     keep = KeepDocument(
         append=append, log=log, store=documents, vault=vault, tokenizer=tokenizer, clock=clock, chunk_tokens=settings.chunk_tokens
     )
-    events = routes.EventRoutes(append=append, progress=progress, clock=clock, settings=settings)
+    events = routes.EventRoutes(append=append, progress=progress, clock=clock, settings=settings, metrics=metrics)
     document_routes = routes.DocumentRoutes(keep=keep, progress=progress, settings=settings)
     memory_routes = administration.MemoryRoutes(memories=memories, timeline=timeline, progress=progress, clock=clock)
 

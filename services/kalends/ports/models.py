@@ -9,9 +9,10 @@ from kalends.ports.vectors import Array, Window
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """An encoded question: ``dense`` (dimension,) of unit length, ``tokens`` (m, dimension) with unit rows, the model's own marks included,
+    """An encoded question.
 
-    and for each row of ``tokens`` its characters in the text, (0, 0) for a mark.
+    ``dense`` (dimension,) has unit length, ``tokens`` (m, dimension) unit rows, the model's own marks included; ``spans`` holds for each
+    row of ``tokens`` its characters in the text, (0, 0) for a mark.
     """
 
     dense: Array

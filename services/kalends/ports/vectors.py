@@ -45,9 +45,10 @@ class VectorIndex(Protocol):
         ...
 
     async def late(self, scope: Scope, tokens: Array, keys: Sequence[EventKey]) -> Mapping[EventKey, float]:
-        """Late interaction: for each of *keys* held, the sum over the rows of *tokens* (m, dimension) of the best dot product with an
+        """Late interaction: one score for each of *keys* that is held.
 
-        event's token vectors. The caller scales the rows to weigh them.
+        It is the sum over the rows of *tokens* (m, dimension) of the best dot product with the event's token vectors; the caller scales
+        the rows to weigh them.
         """
         ...
 

@@ -1,7 +1,8 @@
 """Arms: one way of finding each, with a deadline, side by side.
 
-Belongs here: asking the engines and saying what was missing. Does not belong here: fusing (``domain.fusion``). A newcomer would get wrong: an
-arm that fails is a fact of the answer (``degraded``), not an exception; only when every arm that was asked failed is the answer a 503.
+Belongs here: asking the engines and saying what was missing. Does not belong here: fusing (``domain.fusion``). A newcomer would get
+wrong: an arm that fails is a fact of the answer (``degraded``), not an exception; only when every arm that was asked failed is the answer
+a 503.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Hydration: from keys to events, through the timeline and the log.
 
-Belongs here: reading what was found and leaving out what must not be shown. Does not belong here: ranking. A newcomer would get wrong: engines
-may name an event that is gone by now; the log and the timeline decide.
+Belongs here: reading what was found and leaving out what must not be shown. Does not belong here: ranking. A newcomer would get wrong:
+engines may name an event that is gone by now; the log and the timeline decide.
 """
 
 from collections.abc import Sequence

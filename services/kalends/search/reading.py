@@ -1,7 +1,7 @@
 """Reading without ranking: events by id and by time, neighbours, sessions, documents; and the context for a prompt.
 
-Belongs here: the use cases over the timeline. Does not belong here: JSON. A newcomer would get wrong: lists are ordered by when things *happened*
-(``occurred_at``), so a back-dated event stands in its place, and a cursor stays right while others write.
+Belongs here: the use cases over the timeline. Does not belong here: JSON. A newcomer would get wrong: lists are ordered by when things
+*happened* (``occurred_at``), so a back-dated event stands in its place, and a cursor stays right while others write.
 """
 
 from collections.abc import Sequence

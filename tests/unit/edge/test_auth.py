@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import os
 import stat
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.edge import TENANT, FixedClock
+from tests.support.edge import TENANT, FixedClock, until
 from tests.support.records import MemoryRecords
 
 from kalends.domain.credentials import RIGHTS, new_token, token_hash
@@ -29,13 +28,6 @@ async def running(records: MemoryRecords, clock: FixedClock) -> AsyncIterator[Au
         loop.cancel()
 
 
-async def until(condition) -> None:
-    """Wait until *condition* holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def accepted(authenticator: Authenticator, token: str) -> bool:
     """Whether *token* is let in."""
     try:
@@ -47,11 +39,13 @@ def accepted(authenticator: Authenticator, token: str) -> bool:
 
 @pytest.fixture
 def records():
+    """An empty store."""
     return MemoryRecords()
 
 
 @pytest.fixture
 def clock():
+    """A clock that stands."""
     return FixedClock()
 
 
@@ -163,7 +157,7 @@ async def test_the_first_start_makes_a_file_that_only_its_owner_reads(records, c
         found = authenticator.authenticate(f"Bearer {path.read_text().strip()}")
     assert (found.rights, found.memories, found.tenant) == (set(RIGHTS), None, TENANT)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == ["token"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 async def test_later_starts_keep_the_file_and_register_it_in_a_fresh_store(clock, tmp_path):

@@ -1,6 +1,7 @@
 """Settings come from four layers, and what nobody knows is refused with its place."""
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -9,25 +10,6 @@ from hypothesis import strategies as st
 
 from kalends.domain.errors import Misconfigured
 from kalends.settings import Settings, load, table
-
-OTHER_VALUES = {
-    "data": "elsewhere",
-    "http.host": "::1",
-    "log.url": "nats://example.org:4222",
-    "log.user": "kalends",
-    "log.password_file": "secret",
-    "log.partitions": 4,
-    "log.replicas": 3,
-    "log.max_bytes": 1 << 21,
-    "model.precision": "int8",
-    "auth.tenant": "acme",
-    "telemetry.level": "debug",
-    "ingest.chunk_tokens": 100,
-    "search.lexical_weight": 0.25,
-    "search.rerank_lexical_weight": 0.25,
-    "search.smoothing": 0.25,
-}
-"""A value other than the default for each setting whose neighbour (a number one larger) would not do."""
 
 KEYS = [key for key, *_ in table()]
 
@@ -38,12 +20,29 @@ def _value(settings, key):
     return settings
 
 
+def _kind(key):
+    group, _, name = key.rpartition(".")
+    owner = Settings if not group else type(getattr(Settings(), group))
+    kind = next(field.type for field in msgspec.inspect.type_info(owner).fields if field.name == name)
+    return kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
+
+
 def _other(key):
-    """A legal value that is not the default."""
-    if key in OTHER_VALUES:
-        return OTHER_VALUES[key]
-    value = _value(Settings(), key)
-    return not value if isinstance(value, bool) else value - 1 if isinstance(value, int) and value > 10 else value + 1
+    """A legal value that is not the default, found from the field's type and bounds."""
+    kind, value = _kind(key), _value(Settings(), key)
+    if isinstance(value, str):
+        words = re.findall(r"\w+", kind.pattern) if kind.pattern else ["elsewhere"]
+        return next(word for word in words if word != value)
+    if isinstance(value, bool):
+        return not value
+    nearby = [value + 1, value - 1] if isinstance(value, int) else [value / 2, value + 0.25]
+    return next(other for other in nearby if other != value and _legal(kind, other))
+
+
+def _legal(kind, value):
+    low = kind.ge is None or value >= kind.ge
+    high = kind.le is None or value <= kind.le
+    return low and high and (kind.gt is None or value > kind.gt) and (kind.lt is None or value < kind.lt)
 
 
 def _nested(key, value):

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import re
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from kalends.adapters.embedded import files
-from kalends.domain.errors import Conflict, Damaged, Invalid, Unavailable
+from kalends.adapters.embedded.failures import translated
+from kalends.domain.errors import Conflict, Damaged, Invalid
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
 from kalends.domain.scope import Scope
@@ -187,6 +188,11 @@ class ServingLexicon:
         async with self._generations.serving() as index:
             return await index.search(scope, text, criteria=criteria, limit=limit)
 
+    async def rarities(self, words: Sequence[str]) -> Mapping[str, float]:
+        """On the current generation."""
+        async with self._generations.serving() as index:
+            return await index.rarities(words)
+
     async def digest(self) -> Digest:
         """Hand on; see ``ports.lexicon``."""
         async with self._generations.serving() as index:
@@ -244,7 +250,7 @@ def _current_name(base: Path) -> str:
 
 
 def _write_current(base: Path, name: str) -> None:
-    with _translated():
+    with translated("disk"):
         files.write_whole(base / _CURRENT, lambda temporary: temporary.write_text(name + "\n", encoding="ascii"))
 
 
@@ -254,17 +260,9 @@ def _generation_names(base: Path) -> list[str]:
 
 def _remove(folder: Path) -> None:
     """Rename first, so that a half-deleted folder is never taken for a generation."""
-    with _translated():
+    with translated("disk"):
         doomed = folder.with_name(f".{folder.name}.dropped")
         shutil.rmtree(doomed, ignore_errors=True)
         if folder.exists():
             folder.rename(doomed)
             shutil.rmtree(doomed)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unavailable(f"the generations' folder cannot be written: {error}", dependency="disk") from error

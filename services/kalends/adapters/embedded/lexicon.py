@@ -5,23 +5,26 @@ would get wrong: the text itself is never stored, and not even the key is (two n
 no punctuation has a meaning; and tantivy renames its list of segments last without syncing the folder, so this module does.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kalends.adapters.embedded import files, words, writes
+from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
-from kalends.domain.errors import Damaged, KalendsError, Occupied, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
 from kalends.domain.scope import Scope
+from kalends.domain.terms import content_words, rarity
 
-FORMAT = "tantivy1"
+FORMAT = "tantivy2"
 """Grows with every change of the schema or of ``words``."""
 
-BOOSTS: Mapping[str, float] = {"stemmed": 1.0, "exact": 0.3, "cjk": 1.0}
-"""What a word counts in each field."""
+BOOSTS: Mapping[str, float] = {"stemmed": 1.0, "lead": 3.0, "exact": 0.0, "cjk": 1.0}
+"""What a word counts in each field; a field that counts nothing is not asked."""
+
+ANALYSERS: Mapping[str, str] = {"stemmed": "stemmed", "lead": "stemmed", "exact": "exact", "cjk": "cjk"}
+"""Which analyser reads each field."""
 
 WRITER_BYTES = 20_000_000
 READERS = 2
@@ -72,6 +75,10 @@ class TantivyLexicon:
             return []
         return await self._read_lane.run(self._search, scope, text, criteria, limit)
 
+    async def rarities(self, asked: Sequence[str]) -> Mapping[str, float]:
+        """How rare each word is among all events, by its stem; a word that is never looked for (a stop word) has rarity 0."""
+        return await self._read_lane.run(self._rarities, asked)
+
     async def digest(self) -> Digest:
         """What is held, from the number columns of every document."""
         return await self._read_lane.run(self._digest)
@@ -90,7 +97,7 @@ class TantivyLexicon:
 
     def _put(self, changes: Sequence[Entry | Tombstone]) -> None:
         wanted = writes.newest(changes)
-        with _translated():
+        with translated("lexical"):
             held = self._versions(list(wanted))
             fresh = [change for key, change in wanted.items() if held.get(key, -1) < change.version]
             if not fresh:
@@ -132,6 +139,7 @@ class TantivyLexicon:
             document.add_text("tags", tag)
         text = words.normalised(change.text)
         document.add_text("stemmed", text)
+        document.add_text("lead", words.normalised(change.lead))
         document.add_text("exact", text)
         grams = words.spaced_out(text, question=False)
         if grams:
@@ -139,7 +147,7 @@ class TantivyLexicon:
         return document
 
     def _search(self, scope: Scope, text: str, criteria: Criteria, limit: int) -> list[Scored]:
-        with _translated():
+        with translated("lexical"):
             query = self._query(scope, words.normalised(text), criteria)
             if query is None:
                 return []
@@ -159,10 +167,11 @@ class TantivyLexicon:
         """Words that may occur, and conditions that must hold but count nothing; None for a text without words."""
         from tantivy import FieldType, Occur, Query
 
-        texts = {"stemmed": text, "exact": text, "cjk": words.spaced_out(text, question=True)}
+        plain = " ".join(content_words(text))
+        texts = {"stemmed": plain, "lead": plain, "exact": plain, "cjk": words.spaced_out(text, question=True)}
         wanted = []
         for field, boost in BOOSTS.items():
-            for term in words.terms(self._analysers[field], texts[field]):
+            for term in words.terms(self._analysers[ANALYSERS[field]], texts[field]) if boost else ():
                 found = Query.term_query(self._schema, field, term, "freq")
                 wanted.append((Occur.Should, Query.boost_query(found, boost)))
         if not wanted:
@@ -175,10 +184,21 @@ class TantivyLexicon:
         silent = [(Occur.Must, Query.const_score_query(condition, 0.0)) for condition in conditions]
         return Query.boolean_query([(Occur.Must, Query.boolean_query(wanted)), *silent])
 
+    def _rarities(self, asked: Sequence[str]) -> dict[str, float]:
+        with translated("lexical"):
+            searcher = self._index.searcher()
+            events = searcher.num_docs
+            found = {}
+            for word in asked:
+                stems = words.terms(self._analysers["stemmed"], words.normalised(word))
+                holding = min((searcher.doc_freq("stemmed", stem) for stem in stems), default=events)
+                found[word] = rarity(min(holding, events), events) if stems else 0.0
+        return found
+
     def _digest(self) -> Digest:
         from tantivy import Query
 
-        with _translated():
+        with translated("lexical"):
             searcher = self._index.searcher()
             hits = searcher.search(Query.all_query(), limit=max(1, searcher.num_docs), count=False).hits
             addresses = [address for _, address in hits]
@@ -193,12 +213,12 @@ class TantivyLexicon:
     def _count(self, scope: Scope) -> int:
         from tantivy import Query
 
-        with _translated():
+        with translated("lexical"):
             found = Query.term_query(self._schema, "scope", scope.key, "basic")
             return int(self._index.searcher().search(found, limit=1, count=True).count)
 
     def _close(self) -> None:
-        with _translated():
+        with translated("lexical"):
             # it consumes the writer, and with it the lock on the folder
             self._writer.wait_merging_threads()
         self._writer = None
@@ -215,21 +235,14 @@ def _open(folder: Path) -> tuple[Any, Any]:
     files.claim_identity(folder, FORMAT)
     path = folder / "index"
     path.mkdir(exist_ok=True)
-    try:
+    with translated("lexical, opening"):
         # a folder without a list of segments is one whose making was cut short, before anything was written
         index = Index.open(str(path)) if (path / "meta.json").exists() else Index(_schema(), path=str(path))
         for name, analyser in words.analysers().items():
             index.register_tokenizer(name, analyser)
         index.config_reader("manual")
         index.reload()
-    except Exception as error:
-        raise Damaged(f"the lexical index in {folder} cannot be read; it can be rebuilt from the log") from error
-    try:
         return index, index.writer(WRITER_BYTES, 1)
-    except ValueError as error:
-        if "LockBusy" in str(error):
-            raise Occupied(f"the lexical index in {folder} is open in another process") from error
-        raise Unavailable(f"the lexical index cannot be written: {error}", dependency="lexical") from error
 
 
 def _schema() -> Any:
@@ -243,16 +256,5 @@ def _schema() -> Any:
     builder.add_integer_field("at", indexed=True, fast=True)
     builder.add_boolean_field("dead", fast=True)
     for name in BOOSTS:
-        builder.add_text_field(name, tokenizer_name=name, index_option="freq")
+        builder.add_text_field(name, tokenizer_name=ANALYSERS[name], index_option="freq")
     return builder.build()
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Tantivy raises ``ValueError`` for nearly everything, a full disk included."""
-    try:
-        yield
-    except KalendsError:
-        raise
-    except Exception as error:
-        raise Unavailable(f"the lexical index failed: {error}", dependency="lexical") from error

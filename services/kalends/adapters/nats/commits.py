@@ -2,7 +2,7 @@
 
 Belongs here: gathering, committing, splitting and repeating for one stream. Does not belong here: which stream a draft belongs to
 (``log``). A newcomer would get wrong: a duplicate makes the broker refuse the whole batch, so its neighbours are then published one by
-one; and after a broken connection "duplicate" may mean our own first try, which only the stored message can tell (its headers name the try).
+one; and after a broken connection "duplicate" may mean our own first try, which only the stored message can tell (its headers name it).
 """
 
 import asyncio
@@ -143,8 +143,8 @@ class Committer:
     def _pump(self) -> None:
         self._scheduled = False
         while self._waiting and self._in_flight < self._options.commits_in_flight:
-            if self._in_flight and len(self._waiting) < self._options.commit_early:
-                break
+            if self._in_flight and len(self._waiting) < self._options.batch_max:
+                break  # one sync for many is cheaper than a sync for few that starts earlier
             batch = self._gather()
             if not batch:
                 break

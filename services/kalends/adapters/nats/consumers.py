@@ -252,6 +252,8 @@ async def _ensure(name: str, stream: str, *, after: int | None, requests: Reques
         current = accepted(reply).get("config")
         assert isinstance(current, dict)  # noqa: S101 - the broker's own answer
         settings = {**current, **{key: settings[key] for key in ("ack_wait", "max_deliver", "backoff", "max_ack_pending")}}
+        if options.sole_reader:
+            await requests.api(f"CONSUMER.RESET.{stream}.{name}", repeat=True)
         if settings == current:
             return
     body = json.dumps({"stream_name": stream, "config": settings}).encode()

@@ -7,7 +7,7 @@ one tenant's event could be taken for another's.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 
@@ -115,7 +115,7 @@ class NatsLog:
                 self._heads_at = started
         return {stream: max(head, self._committers[stream].last) for stream, head in self._heads.items()}
 
-    async def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncIterator[Sequence[Message]]:
+    async def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncGenerator[Sequence[Message], None]:
         """Every message after *after*, in stream order, in batches of up to *limit*; an empty one now and then when there is nothing.
 
         A broker that is away makes empty batches, not an error: nothing is lost by waiting.

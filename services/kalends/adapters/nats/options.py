@@ -33,8 +33,7 @@ class NatsOptions:
     """Messages in one atomic batch; the broker allows 1,000."""
     batch_bytes: int = 8 * MIB
     commits_in_flight: int = 4
-    commit_early: int = 200
-    """Waiting messages from which a commit starts beside another one instead of after it."""
+    """Commits under way at once for each stream; another one starts beside them only with a full batch."""
     waiting_max: int = 20_000
     """Messages that may wait for a commit, for each stream; beyond it callers are ``Throttled``."""
     waiting_bytes: int = 64 * MIB
@@ -48,6 +47,9 @@ class NatsOptions:
     redelivery: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 600.0)
     """Waits for an ack, by attempt. The first one replaces ``ack_wait`` in the broker, so it must not be shorter than a batch's work."""
     max_ack_pending: int = 4096
+    sole_reader: bool = False
+    """Whether nobody else reads the durable consumers: what an earlier process left unsettled then comes again at once, not after
+    ``ack_wait``. Attempts are counted from 1 again, so a message that kills its reader is not given up on."""
     pending_bytes: int = 32 * MIB
     """Bytes that may wait in the client for the socket."""
 

@@ -6,7 +6,7 @@ name are in the body, because the subject may hold digests of them; and a delete
 
 import hashlib
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from nats.aio.msg import Msg
 
@@ -98,7 +98,7 @@ class NatsRecords:
                     found[record.owner, record.name] = record
         return [found[key] for key in sorted(found) if not found[key].deleted]
 
-    async def watch(self, kind: str) -> AsyncIterator[Record | None]:
+    async def watch(self, kind: str) -> AsyncGenerator[Record | None, None]:
         """Everything of a kind that exists now, then None once, then every change as it comes; goes on when the broker comes back.
 
         Raises:

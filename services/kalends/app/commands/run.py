@@ -4,14 +4,14 @@ Belongs here: from flags to settings, and what is said when an instance is ready
 demo (``demo``), the doctor's checks (``doctor``). A newcomer would get wrong: ``up`` and ``serve`` differ in roles only.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kalends import __version__
+from kalends.app.configuration import settings_from
 from kalends.app.invocation import Command, Invocation
 
 if TYPE_CHECKING:
@@ -26,21 +26,6 @@ _DATA = click.option("--data", type=click.Path(path_type=Path, file_okay=False),
 _HOST = click.option("--host", help="Address to listen on; 127.0.0.1 by default.")
 _PORT = click.option("--port", type=click.IntRange(0, 65535), help="Port of the API; 7410 by default, 0 takes a free one.")
 _OPS_PORT = click.option("--ops-port", type=click.IntRange(0, 65535), help="Port of probes and metrics; 7411 by default, 0: a free one.")
-
-
-def settings_from(*, data: Path | None, host: str | None = None, port: int | None = None, ops_port: int | None = None) -> "Settings":
-    """Settings of the instance on *data*: defaults < config.toml < environment < these flags.
-
-    Raises:
-        Misconfigured: a setting cannot work; the detail names it.
-    """
-    from kalends import settings
-    from kalends.client import connection
-
-    folder = (data or connection.data_folder()).absolute()
-    listeners = {name: value for name, value in (("host", host), ("port", port), ("ops_port", ops_port)) if value is not None}
-    flags: dict[str, Any] = {"data": str(folder)} | ({"http": listeners} if listeners else {})
-    return settings.load(file=folder / "config.toml", environment=os.environ, flags=flags)
 
 
 @click.command(cls=Command)

@@ -16,7 +16,7 @@ import msgspec
 
 from kalends.app import intake
 from kalends.app.intake import Line, Source
-from kalends.app.invocation import Command, Invocation, scalars
+from kalends.app.invocation import STUBBORN_S, Command, Invocation, scalars
 from kalends.app.moments import Moment
 from kalends.domain.errors import Forbidden, Invalid, KalendsError, Malformed, NotFound, TooLarge
 from kalends.domain.events import KINDS, ROLES
@@ -124,7 +124,7 @@ def ingest(invocation: Invocation, paths: Sequence[str]) -> int:
     """
     found = intake.sources(paths)
     output, tally = invocation.output, Tally()
-    with invocation.client() as kalends:
+    with invocation.client(retry_s=STUBBORN_S) as kalends:
         memory = kalends.memory(invocation.memory)
         documents = [source for source in found if source.document_id is not None]
         for source in found:
@@ -141,7 +141,7 @@ def _take_events(memory: "Memory", source: Source, tally: Tally, output: "Output
     last = 0
     with _opened(source) as stream, output.progress(f"events of {source.name}", total=size) as advance:
         try:
-            for batch in _batches(intake.lines(stream)):
+            for batch in batches(intake.lines(stream)):
                 store_lines(memory, batch, tally, source=source.name)
                 last = batch[-1].number
                 advance(batch[-1].end, size)
@@ -159,7 +159,8 @@ def _opened(source: Source) -> BinaryIO:
         raise Malformed(f"{source.path} cannot be read: {error.strerror}") from error
 
 
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+def batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    """Lines in runs that are appended together."""
     while batch := list(islice(lines, LINES_OF_A_BATCH)):
         yield batch
 

@@ -1,0 +1,337 @@
+"""The timeline in SQLite.
+
+Belongs here: opening the file and answering questions. Does not belong here: how a batch changes the tables (``timeline_tables``). A
+newcomer would get wrong: a power cut may take the last batches (``synchronous=NORMAL``), but never a batch without its floor, so what is
+missing is simply read from the log again.
+"""
+
+import contextlib
+import queue
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kalends.adapters.embedded import timeline_tables as tables
+from kalends.adapters.embedded import writes
+from kalends.adapters.embedded.failures import translated
+from kalends.adapters.embedded.threads import Lane
+from kalends.domain.errors import Misconfigured
+from kalends.domain.events import EventId, EventKey
+from kalends.domain.positions import Position
+from kalends.domain.queries import Criteria, Digest
+from kalends.domain.scope import Scope
+from kalends.ports.timeline import Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
+
+READERS = 2
+WRITER_CACHE_KIB = 16_000
+READER_CACHE_KIB = 4_000
+BUSY_SECONDS = 5.0
+
+T = TypeVar("T")
+
+_KNOWN = """
+SELECT e.key, e.event_id, st.name, e.sequence, e.epoch, e.mac, e.at, se.session_id, e.live, e.version, e.session
+FROM events e JOIN streams st ON st.id = e.stream JOIN sessions se ON se.id = e.session
+"""
+_MEMORY = "(SELECT id FROM memories WHERE scope = ?)"
+_SESSIONS_BY_TAG = "SELECT id FROM sessions WHERE memory = (SELECT id FROM memories WHERE scope = ?)"
+_SUMMARIES = """
+SELECT session_id, events, first_us, last_us FROM sessions WHERE memory = (SELECT id FROM memories WHERE scope = ?) AND events > 0
+"""
+_KEY_OF = "SELECT e.key FROM events e"
+_AT, _VERSION, _SESSION = 6, 9, 10
+
+
+class SqliteTimeline:
+    """The timeline of one process; see ``ports.timeline.Timeline``."""
+
+    def __init__(self, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+        self._connection = writer
+        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._readers = readers
+        for reader in readers:
+            self._idle.put(reader)
+        self._writer = Lane("timeline-write")
+        self._reader = Lane("timeline-read", threads=len(readers))
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteTimeline":
+        """Open the file at *path*, or make it.
+
+        Raises:
+            Misconfigured: another version of Kalends made it. Damaged: it cannot be read; delete it and it is rebuilt from the log.
+        """
+        opener = Lane("timeline-open")
+        try:
+            writer = await opener.run(_open, path)
+            readers = [await opener.run(_connect, path, READER_CACHE_KIB) for _ in range(READERS)]
+        finally:
+            await opener.close()
+        return cls(writer, readers)
+
+    async def floors(self) -> Mapping[str, int]:
+        """Per stream, how far the log has been followed."""
+        return await self._ask(lambda database: dict(database.execute("SELECT name, floor FROM streams WHERE floor > 0")))
+
+    async def put(self, changes: Sequence[TimelineEntry | Retracted], *, floors: Mapping[str, int]) -> None:
+        """Apply *changes* and *floors* in one transaction."""
+        await self._writer.run(self._put, changes, floors)
+
+    async def lookup(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Known]:
+        """What is known of *keys*; a retraction that came before its event is not yet known."""
+        return await self._ask(lambda database: {known.key: known for known in _lookup(database, scope, keys)})
+
+    async def page(
+        self, scope: Scope, *, criteria: Criteria, after: tuple[int, int] | None, descending: bool, limit: int
+    ) -> Sequence[Known]:
+        """Live events by (occurred_us, version); one session's are read in its own order, others are filtered while reading."""
+        return await self._ask(_page, scope, criteria=criteria, after=after, descending=descending, limit=limit)
+
+    async def around(self, scope: Scope, key: EventKey, *, before: int, after: int) -> Sequence[Known]:
+        """The event with up to *before* and *after* neighbours of its session."""
+        return await self._ask(_around, scope, key, before=before, after=after)
+
+    async def neighbours(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, tuple[EventKey | None, EventKey | None]]:
+        """The keys before and after each live one of *keys*."""
+        return await self._ask(_neighbours, scope, keys)
+
+    async def matching(self, scope: Scope, keys: Sequence[EventKey], *, criteria: Criteria) -> frozenset[EventKey]:
+        """Those of *keys* that are live and meet *criteria*."""
+        return await self._ask(_matching, scope, keys, criteria=criteria)
+
+    async def sessions(self, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> Sequence[SessionSummary]:
+        """Sessions, the latest first; a document's chunks make a session too, but not one that is listed."""
+        return await self._ask(_sessions, scope, after=after, limit=limit)
+
+    async def session(self, scope: Scope, session_id: str) -> SessionSummary | None:
+        """One session, if it has a live event."""
+        return await self._ask(_session, scope, session_id)
+
+    async def stats(self, scope: Scope) -> MemoryStats:
+        """Counts of one memory; events include the chunks of documents, sessions do not include documents."""
+        return await self._ask(_stats, scope)
+
+    async def digest(self) -> Digest:
+        """What is held, over all memories."""
+        return await self._ask(_digest)
+
+    async def close(self) -> None:
+        """Fold the write-ahead log into the file and close it."""
+        await self._reader.close()
+        for reader in self._readers:
+            reader.close()
+        await self._writer.run(self._connection.close)
+        await self._writer.close()
+
+    async def _ask(self, question: "Callable[..., T]", *values: object, **named: object) -> T:
+        return await self._reader.run(self._answer, question, values, named)
+
+    def _answer(self, question: "Callable[..., T]", values: Sequence[object], named: Mapping[str, object]) -> T:
+        database = self._idle.get()
+        try:
+            # one transaction for all queries of a question, so that they see one state
+            with translated("timeline"), _transaction(database, "BEGIN"):
+                return question(database, *values, **named)
+        finally:
+            self._idle.put(database)
+
+    def _put(self, changes: Sequence[TimelineEntry | Retracted], floors: Mapping[str, int]) -> None:
+        with translated("timeline"), _transaction(self._connection, "BEGIN IMMEDIATE"):
+            tables.apply(self._connection, changes, floors)
+
+
+def _lookup(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey]) -> list[Known]:
+    found: list[Known] = []
+    for marks, piece in tables.chunks_of([bytes.fromhex(key) for key in dict.fromkeys(keys)]):
+        rows = database.execute(f"{_KNOWN} WHERE e.memory = {_MEMORY} AND e.key IN ({marks})", (scope.key, *piece))
+        found += [_known(row) for row in rows]
+    return found
+
+
+def _page(
+    database: sqlite3.Connection,
+    scope: Scope,
+    *,
+    criteria: Criteria,
+    after: tuple[int, int] | None,
+    descending: bool,
+    limit: int,
+) -> list[Known]:
+    conditions, parameters = _conditions(database, scope, criteria)
+    if after is not None:
+        conditions.append(f"(e.at, e.version) {'<' if descending else '>'} (?, ?)")
+        parameters += after
+    order = "DESC" if descending else "ASC"
+    query = f"{_KNOWN} WHERE {' AND '.join(conditions)} ORDER BY e.at {order}, e.version {order} LIMIT ?"
+    return [_known(row) for row in database.execute(query, (*parameters, limit))]
+
+
+def _conditions(database: sqlite3.Connection, scope: Scope, criteria: Criteria) -> tuple[list[str], list[object]]:
+    """What a live event of *scope* must meet, as SQL over ``events e``."""
+    conditions = [f"e.memory = {_MEMORY}", "e.live = 1"]
+    parameters: list[object] = [scope.key]
+    for group in criteria.any_of:
+        sessions = _sessions_of(database, scope, group)
+        if sessions:
+            conditions.append(f"e.session IN ({','.join('?' * len(sessions))})")
+            parameters += sessions
+        else:
+            conditions.append(f"({' OR '.join(['instr(e.tags, ?) > 0'] * len(group)) or '0'})")
+            parameters += [f" {tag} " for tag in group]
+    for bound, comparison in ((criteria.since_us, ">="), (criteria.until_us, "<")):
+        if bound is not None:
+            conditions.append(f"e.at {comparison} ?")
+            parameters.append(bound)
+    return conditions, parameters
+
+
+def _matching(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey], *, criteria: Criteria) -> frozenset[EventKey]:
+    conditions, parameters = _conditions(database, scope, criteria)
+    found: set[EventKey] = set()
+    for marks, piece in tables.chunks_of([bytes.fromhex(key) for key in dict.fromkeys(keys)]):
+        rows = database.execute(f"{_KEY_OF} WHERE e.key IN ({marks}) AND {' AND '.join(conditions)}", (*piece, *parameters))
+        found.update(EventKey(row[0].hex()) for row in rows)
+    return frozenset(found)
+
+
+def _sessions_of(database: sqlite3.Connection, scope: Scope, tags: Sequence[str]) -> list[int]:
+    """The sessions that *tags* name; none for tags of another facet."""
+    marks = ",".join("?" * len(tags))
+    return [row[0] for row in database.execute(f"{_SESSIONS_BY_TAG} AND tag IN ({marks})", (scope.key, *tags))]
+
+
+def _live(database: sqlite3.Connection, scope: Scope, key: EventKey) -> Sequence[Any] | None:
+    query = f"{_KNOWN} WHERE e.memory = {_MEMORY} AND e.key = ? AND e.live = 1"
+    found: Sequence[Any] | None = database.execute(query, (scope.key, bytes.fromhex(key))).fetchone()
+    return found
+
+
+def _beside(comparison: str, order: str) -> str:
+    return f" WHERE e.session = ? AND e.live = 1 AND (e.at, e.version) {comparison} (?, ?) ORDER BY e.at {order}, e.version {order} LIMIT ?"
+
+
+_EARLIER, _LATER = _beside("<", "DESC"), _beside(">", "ASC")
+
+
+def _around(database: sqlite3.Connection, scope: Scope, key: EventKey, *, before: int, after: int) -> list[Known]:
+    row = _live(database, scope, key)
+    if row is None:
+        return []
+    place = (row[_SESSION], row[_AT], row[_VERSION])
+    earlier = database.execute(_KNOWN + _EARLIER, (*place, before)).fetchall()
+    later = database.execute(_KNOWN + _LATER, (*place, after)).fetchall()
+    return [_known(found) for found in (*reversed(earlier), row, *later)]
+
+
+def _neighbours(
+    database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey]
+) -> dict[EventKey, tuple[EventKey | None, EventKey | None]]:
+    found: dict[EventKey, tuple[EventKey | None, EventKey | None]] = {}
+    for key in keys:
+        row = _live(database, scope, key)
+        if row is not None:
+            place = (row[_SESSION], row[_AT], row[_VERSION], 1)
+            ends = [database.execute(_KEY_OF + side, place).fetchone() for side in (_EARLIER, _LATER)]
+            previous, following = (None if end is None else EventKey(end[0].hex()) for end in ends)
+            found[key] = (previous, following)
+    return found
+
+
+def _sessions(database: sqlite3.Connection, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> list[SessionSummary]:
+    query = f"{_SUMMARIES} AND chunks = 0"
+    parameters: list[object] = [scope.key]
+    if after is not None:
+        query += " AND last_us <= ? AND (last_us < ? OR session_id > ?)"
+        parameters += [after[0], *after]
+    rows = database.execute(f"{query} ORDER BY last_us DESC, session_id LIMIT ?", (*parameters, limit))
+    return [_summary(row) for row in rows]
+
+
+def _session(database: sqlite3.Connection, scope: Scope, session_id: str) -> SessionSummary | None:
+    row = database.execute(f"{_SUMMARIES} AND session_id = ?", (scope.key, session_id)).fetchone()
+    return None if row is None else _summary(row)
+
+
+def _summary(row: tuple[str, int, int, int]) -> SessionSummary:
+    session_id, events, first, last = row
+    return SessionSummary(session_id=session_id, events=events, first_us=first, last_us=last)
+
+
+def _stats(database: sqlite3.Connection, scope: Scope) -> MemoryStats:
+    row = database.execute("SELECT id, events, documents, sessions, bytes FROM memories WHERE scope = ?", (scope.key,)).fetchone()
+    if row is None:
+        return MemoryStats()
+    memory, events, documents, sessions, size = row
+    query = "SELECT at FROM events WHERE memory = ? AND live = 1 ORDER BY at {} LIMIT 1"
+    ends = [database.execute(query.format(order), (memory,)).fetchone() for order in ("ASC", "DESC")]
+    first, last = (None if end is None else end[0] for end in ends)
+    return MemoryStats(events=events, documents=documents, sessions=sessions, log_bytes=size, first_us=first, last_us=last)
+
+
+def _digest(database: sqlite3.Connection) -> Digest:
+    live: list[tuple[str, int]] = []
+    gone: list[tuple[str, int]] = []
+    for key, version, retracted, alive in database.execute("SELECT key, version, gone, live FROM events"):
+        if alive:
+            live.append((key.hex(), version))
+        else:
+            gone.append((key.hex(), retracted))
+    return writes.fold(live, gone)
+
+
+def _known(row: Sequence[Any]) -> Known:
+    key, event_id, stream, sequence, epoch, mac, at, session, live = row[:9]
+    return Known(
+        key=EventKey(key.hex()),
+        event_id=EventId(event_id),
+        position=Position(stream=stream, sequence=sequence, epoch=epoch),
+        content_mac=mac,
+        occurred_us=at,
+        session=session,
+        retracted=not live,
+    )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = _connect(path, WRITER_CACHE_KIB)
+    try:
+        with translated("timeline"):
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.execute("PRAGMA wal_autocheckpoint=4000")
+            _prepare(path, database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prepare(path: Path, database: sqlite3.Connection) -> None:
+    with _transaction(database, "BEGIN IMMEDIATE"):
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version not in (0, tables.SCHEMA_VERSION):
+            raise Misconfigured(f"{path} is a timeline of version {version}, not {tables.SCHEMA_VERSION}; delete it and it is rebuilt")
+        if version == 0:
+            for statement in tables.SCHEMA.split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
+
+
+def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
+    with translated("timeline"):
+        database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        database.execute(f"PRAGMA cache_size=-{cache_kib}")
+    return database
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
+    database.execute(begin)
+    try:
+        yield
+    except BaseException:
+        database.rollback()
+        raise
+    database.commit()

@@ -1,0 +1,248 @@
+"""The timeline's tables and the one transaction that changes them.
+
+Belongs here: the schema, applying a batch of changes, keeping the counters. Does not belong here: questions (``timeline``). What a
+newcomer would get wrong: an event's row keeps two versions, of its newest writing and of its newest retraction, and is live while the
+first is the larger; so changes may come in any order and a retraction may come before its event.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from kalends.domain.queries import tag
+from kalends.domain.scope import Scope
+from kalends.ports.timeline import Retracted, TimelineEntry
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE memories (
+    id INTEGER PRIMARY KEY, scope TEXT NOT NULL UNIQUE,
+    events INTEGER NOT NULL DEFAULT 0, documents INTEGER NOT NULL DEFAULT 0,
+    sessions INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, memory INTEGER NOT NULL, session_id TEXT NOT NULL, tag TEXT NOT NULL,
+    events INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0, first_us INTEGER, last_us INTEGER,
+    UNIQUE (memory, session_id)
+);
+CREATE INDEX sessions_by_tag ON sessions (memory, tag);
+CREATE INDEX sessions_by_end ON sessions (memory, last_us DESC, session_id) WHERE events > 0 AND chunks = 0;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, memory INTEGER NOT NULL,
+    version INTEGER NOT NULL, gone INTEGER NOT NULL, live INTEGER NOT NULL,
+    event_id TEXT, stream INTEGER, sequence INTEGER, epoch INTEGER, mac BLOB,
+    at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER
+);
+CREATE INDEX events_by_time ON events (memory, at, version) WHERE live = 1;
+CREATE INDEX events_by_session ON events (session, at, version) WHERE live = 1;
+"""
+
+_KEYS_PER_QUERY = 500
+_UPSERT = """
+INSERT INTO events (key, memory, version, gone, live, event_id, stream, sequence, epoch, mac, at, session, tags, size, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live, event_id = excluded.event_id,
+    stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch, mac = excluded.mac, at = excluded.at,
+    session = excluded.session, tags = excluded.tags, size = excluded.size, document = excluded.document
+"""
+_RETRACT = """
+INSERT INTO events (key, memory, version, gone, live) VALUES (?, ?, 0, ?, 0)
+ON CONFLICT (key) DO UPDATE SET gone = excluded.gone, live = version > excluded.gone
+"""
+
+
+class _Held(NamedTuple):
+    """What the table holds of an event before the batch."""
+
+    version: int
+    gone: int
+    session: int | None
+    at: int | None
+    size: int | None
+    document: int | None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the batch adds to one session: events, chunks of documents, bytes, and the moments of what came and went."""
+
+    events: int = 0
+    chunks: int = 0
+    size: int = 0
+    came: list[int] = field(default_factory=list)
+    went: bool = False
+
+
+_NOTHING = _Held(0, 0, None, None, None, None)
+
+
+def apply(database: sqlite3.Connection, changes: Iterable[TimelineEntry | Retracted], floors: Mapping[str, int]) -> None:
+    """Apply *changes* within the caller's transaction; an older one than what is held changes nothing."""
+    entries, gone, scopes = _gathered(changes)
+    held = _held(database, [*entries, *gone])
+    memories = _memory_ids(database, set(scopes.values()))
+    fresh = {key: entry for key, entry in entries.items() if entry.position.version > held.get(key, _NOTHING).version}
+    newly_gone = {key: version for key, version in gone.items() if version > held.get(key, _NOTHING).gone}
+    sessions = _session_ids(database, memories, fresh.values())
+    streams = _stream_ids(database, {entry.position.stream for entry in fresh.values()} | set(floors))
+    tallies: defaultdict[int, _Tally] = defaultdict(_Tally)
+    for key in {**fresh, **newly_gone}:
+        _take_away(tallies, held.get(key, _NOTHING))
+    rows = []
+    for key, entry in fresh.items():
+        gone_at = max(newly_gone.get(key, 0), held.get(key, _NOTHING).gone)
+        session = sessions[memories[entry.scope], entry.facets.session_id]
+        rows.append(_row(key, entry, memories[entry.scope], session, streams[entry.position.stream], gone_at))
+        if entry.position.version > gone_at:
+            _bring(tallies[session], entry.occurred_us, entry.size, chunk=entry.document)
+    for key, version in newly_gone.items():
+        before = held.get(key, _NOTHING)
+        if key not in fresh and before.version > version:
+            # an older retraction than the newest writing: remembered, and the event stays
+            _bring(tallies[before.session or 0], before.at or 0, before.size or 0, chunk=bool(before.document))
+    database.executemany(_UPSERT, rows)
+    database.executemany(_RETRACT, [(key, memories[scopes[key]], version) for key, version in newly_gone.items() if key not in fresh])
+    _settle(database, tallies)
+    database.executemany("UPDATE streams SET floor = max(floor, ?) WHERE name = ?", [(floor, name) for name, floor in floors.items()])
+
+
+def _gathered(
+    changes: Iterable[TimelineEntry | Retracted],
+) -> tuple[dict[bytes, TimelineEntry], dict[bytes, int], dict[bytes, Scope]]:
+    """Of each key the newest writing, the newest retraction, and whose it is."""
+    entries: dict[bytes, TimelineEntry] = {}
+    gone: dict[bytes, int] = {}
+    scopes: dict[bytes, Scope] = {}
+    for change in changes:
+        if isinstance(change, TimelineEntry):
+            key = bytes.fromhex(change.key)
+            known = entries.get(key)
+            if known is None or known.position.version < change.position.version:
+                entries[key] = change
+            scopes[key] = change.scope
+            continue
+        for text in change.keys:
+            key = bytes.fromhex(text)
+            gone[key] = max(gone.get(key, 0), change.position.version)
+            scopes[key] = change.scope
+    return entries, gone, scopes
+
+
+def chunks_of(values: Sequence[bytes]) -> Iterator[tuple[str, Sequence[bytes]]]:
+    """*values* in pieces that fit one query, each with its placeholders."""
+    for start in range(0, len(values), _KEYS_PER_QUERY):
+        piece = values[start : start + _KEYS_PER_QUERY]
+        yield ",".join("?" * len(piece)), piece
+
+
+def _held(database: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, _Held]:
+    found = {}
+    for marks, piece in chunks_of(keys):
+        query = f"SELECT key, version, gone, session, at, size, document FROM events WHERE key IN ({marks})"  # noqa: S608 - only "?"
+        found.update({row[0]: _Held(*row[1:]) for row in database.execute(query, piece)})
+    return found
+
+
+def _memory_ids(database: sqlite3.Connection, scopes: Iterable[Scope]) -> dict[Scope, int]:
+    found: dict[Scope, int] = {}
+    for scope in scopes:
+        name = (scope.key,)
+        database.execute("INSERT OR IGNORE INTO memories (scope) VALUES (?)", name)
+        found[scope] = database.execute("SELECT id FROM memories WHERE scope = ?", name).fetchone()[0]
+    return found
+
+
+def _stream_ids(database: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        database.execute("INSERT OR IGNORE INTO streams (name) VALUES (?)", (name,))
+        found[name] = database.execute("SELECT id FROM streams WHERE name = ?", (name,)).fetchone()[0]
+    return found
+
+
+def _session_ids(
+    database: sqlite3.Connection, memories: Mapping[Scope, int], entries: Iterable[TimelineEntry], /
+) -> dict[tuple[int, str], int]:
+    found: dict[tuple[int, str], int] = {}
+    for entry in entries:
+        name = (memories[entry.scope], entry.facets.session_id)
+        if name in found:
+            continue
+        row = database.execute("SELECT id FROM sessions WHERE memory = ? AND session_id = ?", name).fetchone()
+        if row is None:
+            values = (*name, tag("session_id", name[1]))
+            row = database.execute("INSERT INTO sessions (memory, session_id, tag) VALUES (?, ?, ?) RETURNING id", values).fetchone()
+        found[name] = row[0]
+    return found
+
+
+def _row(key: bytes, entry: TimelineEntry, memory: int, session: int, stream: int, gone: int) -> tuple[object, ...]:
+    position = entry.position
+    return (
+        key,
+        memory,
+        position.version,
+        gone,
+        int(position.version > gone),
+        entry.event_id,
+        stream,
+        position.sequence,
+        position.epoch,
+        entry.content_mac,
+        entry.occurred_us,
+        session,
+        f" {' '.join(entry.tags)} ",
+        entry.size,
+        int(entry.document),
+    )
+
+
+def _take_away(tallies: defaultdict[int, _Tally], held: _Held) -> None:
+    if held.session is None or held.version <= held.gone:
+        return
+    tally = tallies[held.session]
+    tally.events -= 1
+    tally.chunks -= held.document or 0
+    tally.size -= held.size or 0
+    tally.went = True
+
+
+def _bring(tally: _Tally, at: int, size: int, *, chunk: bool) -> None:
+    tally.events += 1
+    tally.chunks += chunk
+    tally.size += size
+    tally.came.append(at)
+
+
+def _settle(database: sqlite3.Connection, tallies: Mapping[int, _Tally]) -> None:
+    """Bring the counters of sessions and memories up to date, after the events are."""
+    totals: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for session, tally in tallies.items():
+        query = "SELECT memory, events, chunks, first_us, last_us FROM sessions WHERE id = ?"
+        memory, events, chunks, first, last = database.execute(query, (session,)).fetchone()
+        if tally.went:
+            first, last = _span(database, session)
+        elif tally.came:
+            first = min(tally.came) if first is None else min(first, *tally.came)
+            last = max(tally.came) if last is None else max(last, *tally.came)
+        after = (events + tally.events, chunks + tally.chunks)
+        database.execute(
+            "UPDATE sessions SET events = ?, chunks = ?, first_us = ?, last_us = ? WHERE id = ?", (*after, first, last, session)
+        )
+        was_document, is_document = chunks > 0, after[1] > 0
+        was_session, is_session = events > 0 and not was_document, after[0] > 0 and not is_document
+        deltas = (tally.events, is_document - was_document, is_session - was_session, tally.size)
+        totals[memory] = [total + delta for total, delta in zip(totals[memory], deltas, strict=True)]
+    update = "UPDATE memories SET events = events + ?, documents = documents + ?, sessions = sessions + ?, bytes = bytes + ? WHERE id = ?"
+    database.executemany(update, [(*total, memory) for memory, total in totals.items()])
+
+
+def _span(database: sqlite3.Connection, session: int) -> tuple[int | None, int | None]:
+    query = "SELECT at FROM events WHERE session = ? AND live = 1 ORDER BY at {} LIMIT 1"
+    ends = [database.execute(query.format(order), (session,)).fetchone() for order in ("ASC", "DESC")]
+    first, last = (None if row is None else row[0] for row in ends)
+    return first, last

@@ -1,0 +1,16 @@
+"""The system's clock."""
+
+import time
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """Real time; see ``ports.clock.Clock``."""
+
+    def now(self) -> datetime:
+        """The current UTC moment."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic()

