@@ -1,6 +1,7 @@
 """The HTTP edge over real sockets."""
 
 import asyncio
+import contextlib
 import socket
 
 import httpx
@@ -164,6 +165,24 @@ async def test_a_body_over_the_limit_is_refused_while_it_streams(edge):
 
     answer = await edge.client.post(NOTES, content=chunks(), headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert (await edge.client.get(NOTES)).status_code == 200
+
+
+async def test_headers_without_an_end_are_cut_off(edge):
+    """Nobody without a credential may fill the memory."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(b"GET /v1/nope HTTP/1.1\r\nhost: x\r\nx-a: ")
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            while not answer:
+                writer.write(b"a" * 16_384)
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        answer = await reader.read(1024)
+    writer.close()
+    assert not answer or b" 431 " in answer
     assert (await edge.client.get(NOTES)).status_code == 200
 
 

@@ -35,7 +35,18 @@ class Where:
     password: str | None
 
 
-async def open_broker(stack: AsyncExitStack, settings: Settings, folders: Folders) -> tuple[LocalServer | None, Where]:
+class Users:
+    """The users that the broker is told of besides ourselves."""
+
+    def __init__(self) -> None:
+        self.told: list[BrokerUser] = []
+
+    def __call__(self) -> Sequence[BrokerUser]:
+        """As the broker asks for them."""
+        return self.told
+
+
+async def open_broker(stack: AsyncExitStack, settings: Settings, folders: Folders, users: Users) -> tuple[LocalServer | None, Where]:
     """Start a broker of our own, unless *settings* name one.
 
     Raises:
@@ -46,7 +57,7 @@ async def open_broker(stack: AsyncExitStack, settings: Settings, folders: Folder
         if settings.log.password_file:
             password = await asyncio.to_thread(_read_password, Path(settings.log.password_file))
         return None, Where(url=settings.log.url, user=settings.log.user or None, password=password)
-    broker = await stack.enter_async_context(LocalServer(folders.nats))
+    broker = await stack.enter_async_context(LocalServer(folders.nats, users=users))
     return broker, Where(url=broker.url, user=broker.user, password=broker.password)
 
 
@@ -57,17 +68,15 @@ def _read_password(path: Path) -> str:
         raise Misconfigured(f"log.password_file: {path} cannot be read: {error.strerror}") from error
 
 
-def user_loop(broker: LocalServer, authenticator: Authenticator) -> Loop:
+def user_loop(broker: LocalServer, users: Users, authenticator: Authenticator) -> Loop:
     """Keeps the broker's users equal to the tokens that have a NATS password."""
 
     async def follow() -> None:
-        told: Sequence[BrokerUser] = ()
         while True:
             wanted = users_of(authenticator)
-            if wanted != told:
-                broker.set_users(wanted)
+            if wanted != users.told:
+                users.told = wanted
                 await broker.reload()
-                told = wanted
             await asyncio.sleep(_USERS_EVERY_S)
 
     return Loop(name="nats-users", run=follow)
@@ -94,9 +103,7 @@ def notices(bus: NatsBus) -> Callable[[Sequence[OpenedEvent | OpenedRetraction]]
                 by_scope.setdefault(one.scope, []).append(one)
         for scope, events in by_scope.items():
             last = events[-1].position
-            body = Notice(
-                event_ids=[one.event.id for one in events], stream=last.stream, sequence=last.sequence, projection="lexical"
-            )
+            body = Notice(event_ids=[one.event.id for one in events], stream=last.stream, sequence=last.sequence, projection="lexical")
             await notice(bus.connection, scope, "indexed", body)
 
     return tell

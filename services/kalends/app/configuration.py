@@ -1,7 +1,7 @@
 """From a command line to settings.
 
-Belongs here: where ``config.toml`` is, and which flag is which setting. Does not belong here: merging and checking (``settings``). A newcomer
-would get wrong: the data folder must be known before its own ``config.toml`` can be read, so the file cannot name it.
+Belongs here: where ``config.toml`` is, and which flag is which setting. Does not belong here: merging and checking (``settings``). A
+newcomer would get wrong: the data folder must be known before its own ``config.toml`` can be read, so the file cannot name it.
 """
 
 import os

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from kalends import __version__
 from kalends.adapters.embedded.kek import FileWrapper
@@ -33,8 +35,10 @@ from kalends.edge.services import Health, Loop, Service
 from kalends.edge.tokens import token_service
 from kalends.index import consumers
 from kalends.index import service as index_service
-from kalends.index.usecases import Notice, Projection
+from kalends.index.usecases import Projection
 from kalends.ingest import service as ingest_service
+from kalends.ports.lexicon import LexicalIndex
+from kalends.ports.vectors import VectorIndex
 from kalends.search import service as search_service
 from kalends.settings import Settings
 from kalends.wire.documents import DocumentStore
@@ -81,7 +85,7 @@ def check_roles(roles: Sequence[str], settings: Settings) -> None:
     """Refuse what cannot work.
 
     Raises:
-        Misconfigured: unknown roles, index without search (or the reverse) on embedded engines, or a part of the roles without a common NATS.
+        Misconfigured: unknown roles, index without search (or the reverse) on embedded engines, or roles apart without a common NATS.
     """
     unknown = set(roles) - set(ROLES)
     if unknown or not roles:
@@ -104,7 +108,8 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
     check_roles(roles, settings)
     metrics = new_metrics(version=__version__)
     async with AsyncExitStack() as stack:
-        broker, where = await brokers.open_broker(stack, settings, folders)
+        users = brokers.Users()
+        broker, where = await brokers.open_broker(stack, settings, folders, users)
         options = NatsOptions(
             partitions=settings.log.partitions,
             replicas=settings.log.replicas,
@@ -136,7 +141,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             projections = await _projections(common, engines)
             services += [_index(common, engines, projections), _search(common, engines)]
             digests |= {"lexical": engines.lexicon.digest, "vector": engines.vectors.digest}
-            generations |= {name: lambda projection=projection: projection.generation for name, projection in projections.items()}
+            generations |= {name: partial(_generation, projection) for name, projection in projections.items()}
             models["embedder"] = engines.embedder.identity
             health.append(_engine_health(engines, projections))
         board = StatusBoard(
@@ -158,7 +163,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             *(loop for service in services for loop in service.loops),
         ]
         if broker is not None:
-            loops.append(brokers.user_loop(broker, authenticator))
+            loops.append(brokers.user_loop(broker, users, authenticator))
         yield Built(
             services=[*services, watch],
             loops=loops,
@@ -216,36 +221,44 @@ def _ingest(common: _Common) -> Service:
 async def _projections(common: _Common, engines: Engines) -> Mapping[str, Projection]:
     """The two projections, after what an interrupted rebuild left behind has been cleared away."""
     settings = common.settings.index
-    notice = brokers.notices(common.bus)
-    plan: list[tuple[str, object, object, Callable[[object], consumers.Sink], int, Notice | None]] = [
-        ("lexical", engines.lexical, engines.lexicon, lambda index: consumers.LexicalSink(index), settings.lexical_batch, notice),  # type: ignore[arg-type]
-        (
-            "vector",
-            engines.vector,
-            engines.vectors,
-            lambda index: consumers.VectorSink(index, engines.embedder),  # type: ignore[arg-type]
-            settings.vector_batch,
-            None,
-        ),
-    ]
-    found = {}
-    for name, generations, current, sink_of, batch, indexed in plan:
-        for leftover in await generations.leftovers():  # type: ignore[attr-defined]
+    for name, generations in (("lexical", engines.lexical), ("vector", engines.vector)):
+        for leftover in await generations.leftovers():
             await common.bus.log.drop_consumer(f"{name}-{leftover}")
-            await generations.drop(leftover)  # type: ignore[attr-defined]
-        found[name] = Projection(
-            name=name,
+            await generations.drop(leftover)
+
+    def lexical_sink(index: object) -> consumers.Sink:
+        return consumers.LexicalSink(cast("LexicalIndex", index))
+
+    def vector_sink(index: object) -> consumers.Sink:
+        return consumers.VectorSink(cast("VectorIndex", index), engines.embedder)
+
+    found = {
+        "lexical": Projection(
+            name="lexical",
             log=common.bus.log,
-            generations=generations,  # type: ignore[arg-type]
-            sink_of=sink_of,
-            current=current,
+            generations=engines.lexical,
+            sink_of=lexical_sink,
+            current=engines.lexicon,
             reader=common.reader,
-            batch=batch,
+            batch=settings.lexical_batch,
             settings=settings,
             moved=common.progress.moved,
-            indexed=indexed,
-        )
-        common.progress.add(name, found[name].floors)
+            indexed=brokers.notices(common.bus),
+        ),
+        "vector": Projection(
+            name="vector",
+            log=common.bus.log,
+            generations=engines.vector,
+            sink_of=vector_sink,
+            current=engines.vectors,
+            reader=common.reader,
+            batch=settings.vector_batch,
+            settings=settings,
+            moved=common.progress.moved,
+        ),
+    }
+    for name, projection in found.items():
+        common.progress.add(name, projection.floors)
     return found
 
 
@@ -283,6 +296,10 @@ def _search(common: _Common, engines: Engines) -> Service:
         clock=common.clock,
         observe=observe,
     )
+
+
+def _generation(projection: Projection) -> str:
+    return projection.generation
 
 
 def _broker_health(bus: NatsBus, follower: TimelineFollower) -> Callable[[], Sequence[Health]]:

@@ -103,8 +103,8 @@ class Engines:
 
     lexical: FolderGenerations[TantivyLexicon]
     vector: FolderGenerations[EdgeVectors]
-    lexicon: ServingLexicon
-    vectors: ServingVectors
+    lexicon: ServingLexicon[TantivyLexicon]
+    vectors: ServingVectors[EdgeVectors]
     embedder: LateEmbedder
 
 
@@ -126,9 +126,7 @@ async def open_engines(folders: Folders, settings: ModelSettings) -> AsyncIterat
         raise
     try:
         await embedder.warm()
-        yield Engines(
-            lexical=lexical, vector=vector, lexicon=ServingLexicon(lexical), vectors=ServingVectors(vector), embedder=embedder
-        )
+        yield Engines(lexical=lexical, vector=vector, lexicon=ServingLexicon(lexical), vectors=ServingVectors(vector), embedder=embedder)
     finally:
         await lexical.close()
         await vector.close()

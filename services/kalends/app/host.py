@@ -28,6 +28,7 @@ from kalends.edge import listeners, logs
 from kalends.edge.http import build_api
 from kalends.edge.nats import NatsEdge
 from kalends.edge.probes import build_ops
+from kalends.edge.services import Loop
 from kalends.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], No
 
 
 def _loop_runner() -> Callable[..., None]:
-    """uvloop where there is one: it halves the cost of a small request."""
+    """Uvloop where there is one: it halves the cost of a small request."""
     if sys.platform == "win32":
         return asyncio.run
     import uvloop
@@ -127,7 +128,7 @@ async def _serve(
         version=__version__,
     )
     async with asyncio.TaskGroup() as background:
-        running = [background.create_task(loop.run(), name=loop.name) for loop in built.loops]  # type: ignore[arg-type]
+        running = [background.create_task(_forever(loop), name=loop.name) for loop in built.loops]
         if built.broker is not None:
             running.append(background.create_task(built.broker.run(), name="broker"))
         try:
@@ -154,6 +155,10 @@ async def _serve(
             for task in running:
                 task.cancel()
     log.info("stopped")
+
+
+async def _forever(loop: Loop) -> None:
+    await loop.run()
 
 
 async def _announce(

@@ -22,6 +22,7 @@ from kalends.domain.errors import Conflict, KalendsError, Misconfigured, NotFoun
 from kalends.domain.events import new_ulid
 from kalends.domain.scope import Tenant
 from kalends.edge.services import Health
+from kalends.kit import passwords
 from kalends.ports.clock import Clock
 from kalends.ports.records import Record, Records
 
@@ -44,6 +45,8 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     label: str = ""
     revoked_at: datetime | None = None
+    nats_password: str = ""
+    """Bcrypt hash under which a broker of our own knows the token as the password of the user ``id``; empty: it is no NATS user."""
 
     @property
     def principal(self) -> Principal:
@@ -65,6 +68,7 @@ class Authenticator:
         self._records = records
         self._clock = clock
         self._known: dict[str, tuple[int, Principal | None]] = {}
+        self._holders: dict[str, TokenRecord] = {}
         self._ready = asyncio.Event()
         self._state = "down"
         self._since = clock.now()
@@ -117,6 +121,7 @@ class Authenticator:
             return missing
         for name in missing or ():
             del self._known[name]
+            self._holders.pop(name, None)
         self._ready.set()
         self._enter("up")
         return None
@@ -134,6 +139,15 @@ class Authenticator:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 log.error("a token's record cannot be read; the token is refused", revision=record.revision)  # noqa: TRY400 - the error quotes the record
         self._known[record.name] = (record.revision, principal)
+        if principal is not None and stored.nats_password:
+            self._holders[record.name] = stored
+        else:
+            self._holders.pop(record.name, None)
+
+    def holders(self) -> list[TokenRecord]:
+        """Valid tokens that are users of the broker too."""
+        now = self._clock.now()
+        return [token for token in self._holders.values() if token.expires_at is None or token.expires_at > now]
 
     def _enter(self, state: str) -> None:
         if state != self._state:
@@ -169,6 +183,7 @@ class Authenticator:
             created_at=now,
             expires_at=expires_at,
             label=label,
+            nats_password=await asyncio.to_thread(passwords.broker_hash, secret),
         )
         name = token_hash(secret)
         value = msgspec.json.encode(record)

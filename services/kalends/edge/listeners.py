@@ -12,11 +12,13 @@ from collections.abc import Iterator
 
 import uvicorn
 from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kalends.domain.errors import Misconfigured, Occupied
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
+_HEAD_BYTES = 64 * 1024
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -38,6 +40,30 @@ def bind(host: str, port: int) -> socket.socket:
             raise Occupied(f"port {port} on {host} is listened on by somebody else; choose another with http.port") from error
         raise Misconfigured(f"http.host {host}, port {port}: {error.strerror or error}") from error
     return listening
+
+
+class _Protocol(HttpToolsProtocol):
+    """Ends a connection whose request line and headers do not end; uvicorn would keep them all, before any credential was seen."""
+
+    _in_head = False
+    _head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        waiting = self._in_head
+        super().data_received(data)
+        if waiting and self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+                self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -77,6 +103,7 @@ async def serve(application: ASGIApp, listening: socket.socket, *, drain_s: floa
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            http=_Protocol,
             ws="none",
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_S,

@@ -75,18 +75,19 @@ class DeadLetterRoutes:
         after = int(decode_cursor(query.cursor, bound_to="dead-letters", shape=(int,))[0]) if query.cursor else 0
         found = await self._letters.list(after=after, limit=query.limit + 1)
         page = found[: query.limit]
-        cursor = encode_cursor([int(page[-1].letter_id)], bound_to="dead-letters") if len(found) > len(page) else None
+        cursor = encode_cursor([page[-1].id], bound_to="dead-letters") if len(found) > len(page) else None
         return Answer(body=schemas.DeadLetterList(items=[_letter(letter) for letter in page], next_cursor=cursor))
 
     async def replay(self, call: Call) -> Answer:
         """Deal with the message again; the letter goes once that succeeded."""
         text = call.path["dead_letter_id"]
-        letter = await self._letters.find(text)
+        known = text.isascii() and text.isdigit() and len(text) < 19
+        letter = await self._letters.get(int(text)) if known else None
         if letter is None:
             raise NotFound("no such dead letter")
         await self._replay(letter)
-        await self._letters.remove(letter.letter_id)
-        return Answer(body=schemas.Replayed(dead_letter_id=letter.letter_id, state="replayed"))
+        await self._letters.remove(letter.id)
+        return Answer(body=schemas.Replayed(dead_letter_id=str(letter.id), state="replayed"))
 
 
 def _operation(rebuild: Rebuild) -> schemas.OperationOut:
@@ -106,9 +107,9 @@ def _operation(rebuild: Rebuild) -> schemas.OperationOut:
 
 def _letter(letter: DeadLetter) -> schemas.DeadLetterOut:
     return schemas.DeadLetterOut(
-        dead_letter_id=letter.letter_id,
-        stream=letter.stream,
-        sequence=letter.sequence,
+        dead_letter_id=str(letter.id),
+        stream=letter.position.stream,
+        sequence=letter.position.sequence,
         consumer=letter.consumer,
         reason=letter.reason,
         deliveries=letter.deliveries,

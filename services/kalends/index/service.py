@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from kalends.domain.errors import NotFound, Unavailable
-from kalends.domain.positions import Position
 from kalends.edge.services import Loop, Service
 from kalends.index import routes
 from kalends.index.consumers import Sink
@@ -25,7 +24,7 @@ def build(
         sink = next((sink for name, sink in sinks.items() if letter.consumer.startswith(f"{name}-")), None)
         if sink is None:
             raise NotFound("the consumer of this dead letter does not exist any more")
-        (message,) = await log.read([Position(letter.stream, letter.sequence)])
+        (message,) = await log.read([letter.position])
         if message is None:
             raise NotFound("the message of this dead letter is gone from the log")
         (opened,) = await reader.open([message])

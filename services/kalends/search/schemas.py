@@ -81,7 +81,7 @@ class SearchResponse(Struct, frozen=True, kw_only=True):
     lag: dict[str, Lag]
     took_ms: dict[str, float]
     floors: dict[str, dict[str, int]] | UnsetType = UNSET
-    explain: dict[str, object] | UnsetType = UNSET
+    explain: dict[str, dict[str, float]] | UnsetType = UNSET
 
 
 class EventOut(Struct, frozen=True, kw_only=True):

@@ -45,6 +45,8 @@ class ClosingVectors(VectorIndex, Closing, Protocol):
 
 
 Index = TypeVar("Index", bound=Closing)
+Lexicon = TypeVar("Lexicon", bound=ClosingLexicon)
+Vectors = TypeVar("Vectors", bound=ClosingVectors)
 Factory = Callable[[Path], Awaitable[Index]]
 
 
@@ -172,10 +174,10 @@ class FolderGenerations(Generic[Index]):
             await asyncio.to_thread(_remove, self._base / name)
 
 
-class ServingLexicon:
+class ServingLexicon(Generic[Lexicon]):
     """The lexical index of whichever generation is current."""
 
-    def __init__(self, generations: FolderGenerations[ClosingLexicon]) -> None:
+    def __init__(self, generations: FolderGenerations[Lexicon]) -> None:
         self._generations = generations
 
     async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone] = ()) -> None:
@@ -204,10 +206,10 @@ class ServingLexicon:
             return await index.count(scope)
 
 
-class ServingVectors:
+class ServingVectors(Generic[Vectors]):
     """The vector index of whichever generation is current."""
 
-    def __init__(self, generations: FolderGenerations[ClosingVectors]) -> None:
+    def __init__(self, generations: FolderGenerations[Vectors]) -> None:
         self._generations = generations
 
     async def put(self, entries: Sequence[VectorEntry], tombstones: Sequence[Tombstone] = ()) -> None:

@@ -88,7 +88,9 @@ class TantivyLexicon:
         return await self._read_lane.run(self._count, scope)
 
     async def close(self) -> None:
-        """Finish merges and give the folder free."""
+        """Finish merges and give the folder free; once is enough, twice is no error."""
+        if self._write_lane.closed:
+            return
         try:
             await self._write_lane.run(self._close)
         finally:

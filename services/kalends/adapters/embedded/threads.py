@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from kalends.domain.errors import Unavailable
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,16 +26,25 @@ class Lane:
     """
 
     def __init__(self, name: str, *, threads: int = 1, nice: int = 0) -> None:
+        self._name = name
         self._nice = nice
+        self.closed = False
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name, initializer=self._lower_priority)
 
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of *call*; a call that has not begun when the caller is cancelled never begins."""
+        """The result of *call*; a call that has not begun when the caller is cancelled never begins.
+
+        Raises:
+            Unavailable: the lane is closed.
+        """
+        if self.closed:
+            raise Unavailable(f"{self._name} is closed", dependency=self._name)
         future = self._executor.submit(call, *args, **kwargs)
         return await asyncio.wrap_future(future)
 
     async def close(self) -> None:
         """Finish what has begun and end the threads."""
+        self.closed = True
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     def _lower_priority(self) -> None:

@@ -117,7 +117,9 @@ class SqliteTimeline:
         return await self._ask(_digest)
 
     async def close(self) -> None:
-        """Fold the write-ahead log into the file and close it."""
+        """Fold the write-ahead log into the file and close it; once is enough, twice is no error."""
+        if self._writer.closed:
+            return
         await self._reader.close()
         for reader in self._readers:
             reader.close()

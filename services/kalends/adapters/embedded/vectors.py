@@ -114,7 +114,9 @@ class EdgeVectors:
         return await self._reader.run(self._count, scope)
 
     async def close(self) -> None:
-        """Flush and give the folder free."""
+        """Flush and give the folder free; once is enough, twice is no error."""
+        if self._writer.closed:
+            return
         try:
             await self._writer.run(self._close)
         finally:

@@ -6,8 +6,7 @@ client of NATS, so that its successor can take its place in one folder.
 
 from kalends.adapters.nats.broker_config import BrokerUser, ServerOptions, agent
 from kalends.adapters.nats.bus import NatsBus, open_nats
-from kalends.adapters.nats.dead_letters import DeadLetter
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.server import LocalServer, ServerState
 
-__all__ = ["BrokerUser", "DeadLetter", "LocalServer", "NatsBus", "NatsOptions", "ServerOptions", "ServerState", "agent", "open_nats"]
+__all__ = ["BrokerUser", "LocalServer", "NatsBus", "NatsOptions", "ServerOptions", "ServerState", "agent", "open_nats"]

@@ -15,11 +15,14 @@ from kalends.adapters.nats.options import MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUser:
-    """A user of the broker. With ``prefix`` (an agent's) it may publish below it and read its own inbox, nothing else."""
+    """A user of the broker. With ``prefixes`` (an agent's) it may publish below them and read its own inbox, nothing else.
+
+    ``password`` may be a bcrypt hash, which the broker knows by its form.
+    """
 
     name: str
     password: str
-    prefix: str | None = None
+    prefixes: tuple[str, ...] | None = None
 
     @property
     def inbox(self) -> str:
@@ -43,7 +46,7 @@ class ServerOptions:
 
 def agent(name: str, *, password: str, tenant: str, memory: str) -> BrokerUser:
     """A user for one agent of one memory; all four are tokens that are safe in a subject."""
-    return BrokerUser(name=name, password=password, prefix=f"kalends.v1.{tenant}.{memory}")
+    return BrokerUser(name=name, password=password, prefixes=(f"kalends.v1.{tenant}.{memory}",))
 
 
 def render(*, folder: Path, name: str, port: int, options: ServerOptions, users: Sequence[BrokerUser]) -> str:
@@ -71,8 +74,9 @@ def render(*, folder: Path, name: str, port: int, options: ServerOptions, users:
 
 def _user(user: BrokerUser) -> dict[str, object]:
     entry: dict[str, object] = {"user": user.name, "password": user.password}
-    if user.prefix is not None:
-        entry["permissions"] = {"publish": [f"{user.prefix}.>"], "subscribe": [f"{user.inbox}.>"]}
+    if user.prefixes is not None:
+        publish = [f"{prefix}.>" for prefix in user.prefixes]
+        entry["permissions"] = {"publish": {"allow": publish} if publish else {"deny": [">"]}, "subscribe": {"allow": [f"{user.inbox}.>"]}}
     return entry
 
 

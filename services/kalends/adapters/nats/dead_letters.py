@@ -6,7 +6,6 @@ A newcomer would get wrong: nobody has to be awake for a pointer to be kept, bec
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kalends.adapters.nats import reading, streams
 from kalends.adapters.nats.failures import NO_MESSAGE, accepted, decoded, refusal_code
@@ -14,21 +13,10 @@ from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests
 from kalends.domain.errors import Damaged
 from kalends.domain.positions import Position
+from kalends.ports.dead_letters import DeadLetter
 
 _DELIVERIES = "max_deliveries"
 _GONE = frozenset({NO_MESSAGE, 10043, 10057})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """A pointer: which message, whose consumer gave up, why, after how many deliveries, and when (microseconds). ``id`` names it."""
-
-    id: int
-    position: Position
-    consumer: str
-    reason: str
-    deliveries: int
-    at_us: int
 
 
 class DeadLetters:

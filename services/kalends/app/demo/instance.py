@@ -15,8 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from kalends.client import Kalends, RetryPolicy
 from kalends.domain.errors import Unavailable
@@ -29,7 +27,7 @@ STOP_S = 30.0
 
 
 class Instance:
-    """A running ``kalends up`` on *folder*; a context manager."""
+    """A ``kalends up`` on *folder*: ``start`` it, and ``close`` it whatever happens."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,7 +37,7 @@ class Instance:
         self._process: subprocess.Popen[bytes] | None = None
         self._brokers: set[int] = set()
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Start it and wait until it says that it is ready.
 
         Raises:
@@ -61,10 +59,6 @@ class Instance:
             self.close()
             raise
         self.url, self.token_file = str(ready["url"]), str(ready["token_file"])
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def client(self, *, retry: RetryPolicy | None = None) -> Kalends:
         """A client for it, as its owner."""

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 from rich.console import Console
@@ -65,16 +64,13 @@ def _play(narrator: Narrator, folder: Path, path: Path | None) -> None:
     instance = Instance(folder)
     with narrator.scene("An instance of its own, on real stores"):
         narrator.command(f"up --data {folder} --port 0 --ops-port 0")
-        instance.__enter__()
+        instance.start()
     try:
         with instance.client() as kalends:
             status = kalends.status()
             narrator.say(f"Kalends {status.version} answers at {instance.url}")
             memory = kalends.memory(MEMORY)
-            if path is None:
-                asked = _own_history(narrator, memory)
-            else:
-                asked = _readers_data(narrator, memory, path)
+            asked = _own_history(narrator, memory) if path is None else _readers_data(narrator, memory, path)
         trials.crash(narrator, instance)
         with instance.client() as kalends:
             trials.rebuild(narrator, kalends, kalends.memory(MEMORY), asked)
@@ -169,11 +165,7 @@ def _end(narrator: Narrator, seconds: float, kept: Path | None) -> int:
 @contextmanager
 def _termination_is_an_interrupt() -> Iterator[None]:
     """Let SIGTERM unwind the story as Ctrl-C does, so that the instance is ended in either case."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """What an instance must survive: its broker killed in the middle of writing, and a rebuild of everything that can be searched.
 
-Belongs here: the two trials and what they claim. Does not belong here: the peaceful scenes (``story``). A newcomer would get wrong: only what
-was *acknowledged* before the kill is promised; the client's retries, with the same ids, bring in the rest.
+Belongs here: the two trials and what they claim. Does not belong here: the peaceful scenes (``story``). A newcomer would get wrong: only
+what was *acknowledged* before the kill is promised; the client's retries, with the same ids, bring in the rest.
 """
 
 import os

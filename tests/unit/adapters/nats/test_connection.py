@@ -82,7 +82,7 @@ async def test_an_error_in_the_block_leaves_it_as_itself() -> None:
 async def test_what_the_broker_forbids_is_counted(tmp_path: Path) -> None:
     """A denied publish is a silence to its caller; the count is where it shows."""
     seen: list[str] = []
-    users = [BrokerUser(name="a1", password="p" * 20, prefix="kalends.v1.acme.notes")]
+    users = [BrokerUser(name="a1", password="p" * 20, prefixes=("kalends.v1.acme.notes",))]
     async with (
         LocalServer(tmp_path, users=lambda: users) as server,
         connect(server.url, name="t", inbox_prefix="_INBOX_a1", user="a1", password="p" * 20, violated=seen.append) as link,

@@ -12,6 +12,7 @@ from pathlib import Path
 import nats
 import nats.errors
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.support.broker import SMALL, own_bus, until, watched_server
 
@@ -199,10 +200,13 @@ async def test_an_agent_reaches_its_own_prefix_and_inbox_and_nothing_else(tmp_pa
             refused.append(str(error).lower())
 
         async def can_connect() -> bool:
+            client = Client()
             try:
-                await (await nats.connect(server.url, user="a1", password="p" * 20, allow_reconnect=False, connect_timeout=1)).close()
+                await client.connect(server.url, user="a1", password="p" * 20, allow_reconnect=False, connect_timeout=1)
             except nats.errors.Error:
                 return False
+            finally:
+                await client.close()
             return True
 
         await until(can_connect)

@@ -1,0 +1,252 @@
+"""The suite of the port ``lexicon``, over every adapter that runs without a server."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kalends.adapters.embedded.lexicon import TantivyLexicon
+from kalends.domain.errors import Damaged, Misconfigured, Occupied
+from kalends.domain.queries import Criteria, Filter, tag
+from tests.contracts.projections import OTHER, SCOPE, START_US, entry, facets, key_of, killed_writer, tombstone
+from tests.support.strategies import TEXTS
+
+Reopen = Callable[[], Awaitable[TantivyLexicon]]
+ALL = Criteria()
+
+
+@pytest.fixture
+async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
+    """Opens the index of this test anew, as after a restart."""
+    opened: list[TantivyLexicon] = []
+
+    async def again() -> TantivyLexicon:
+        if opened:
+            await opened.pop().close()
+        opened.append(await TantivyLexicon.open(tmp_path / "lexicon"))
+        return opened[0]
+
+    yield again
+    for index in opened:
+        await index.close()
+
+
+@pytest.fixture
+async def lexicon(reopen: Reopen) -> TantivyLexicon:
+    return await reopen()
+
+
+async def found(lexicon: TantivyLexicon, text: str, *, criteria: Criteria = ALL, limit: int = 10, scope=SCOPE) -> list[str]:
+    return [hit.key for hit in await lexicon.search(scope, text, criteria=criteria, limit=limit)]
+
+
+async def test_events_are_found_by_their_words_best_first(lexicon: TantivyLexicon) -> None:
+    """Rare words count more than common ones, and a stem finds its other forms."""
+    await lexicon.put([entry("a", "we talked about billing"), entry("b", "we talked about invoices and billing"), entry("c", "we talked")])
+
+    assert (await found(lexicon, "invoice"))[:1] == [key_of("b")]
+    assert set(await found(lexicon, "Billing?")) == {key_of("a"), key_of("b")}
+    assert await found(lexicon, "nothing of this kind, zebra") == []
+    hits = await lexicon.search(SCOPE, "billing invoices", criteria=ALL, limit=10)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+async def test_a_memory_never_sees_another(lexicon: TantivyLexicon) -> None:
+    """Neither in searches nor in counts."""
+    await lexicon.put([entry("a", "billing"), entry("a", "billing", scope=OTHER)])
+
+    assert await found(lexicon, "billing") == [key_of("a")]
+    assert await found(lexicon, "billing", scope=OTHER) == [key_of("a", scope=OTHER)]
+    assert await lexicon.count(SCOPE) == 1
+
+
+async def test_filters_hold_inside_the_engine(lexicon: TantivyLexicon) -> None:
+    """The one match among many better ones is found with a limit of one, and filters do not change a score."""
+    many = [entry(f"n{number}", "billing billing billing", at=number) for number in range(300)]
+    await lexicon.put([*many, entry("wanted", "a word on billing and more", at=500, with_facets=facets("mine", role="assistant"))])
+
+    by_session = Filter(session_id=("mine", "unknown"), role=("assistant",)).criteria()
+    by_time = Criteria(since_us=START_US + 500, until_us=START_US + 501)
+    assert await found(lexicon, "billing", criteria=by_session, limit=1) == [key_of("wanted")]
+    assert await found(lexicon, "billing", criteria=by_time, limit=1) == [key_of("wanted")]
+    assert await found(lexicon, "billing", criteria=Criteria(until_us=START_US)) == []
+    assert len(await found(lexicon, "billing", criteria=Criteria(since_us=START_US + 299))) == 2
+    assert await found(lexicon, "billing", criteria=Criteria(any_of=((tag("kind", "note"),),))) == []
+    scores = {criteria: await lexicon.search(SCOPE, "word", criteria=criteria, limit=1) for criteria in (ALL, by_session, by_time)}
+    assert len({hits[0].score for hits in scores.values()}) == 1
+
+
+async def test_an_older_or_equal_version_changes_nothing(lexicon: TantivyLexicon) -> None:
+    """A redelivery, in the same batch or a later one, cannot undo what is newer."""
+    await lexicon.put([entry("a", "old", version=1), entry("a", "current", version=5), entry("a", "older", version=3)])
+    await lexicon.put([entry("a", "past", version=4), entry("b", "old", version=2)])
+    await lexicon.put([entry("a", "same", version=5), entry("b", "young", version=3)])
+
+    assert await found(lexicon, "old older past same") == []
+    assert await found(lexicon, "current") == [key_of("a")]
+    assert await found(lexicon, "young") == [key_of("b")]
+    assert await lexicon.count(SCOPE) == 2
+
+
+async def test_a_retracted_event_never_revives(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+    """Not by a redelivery, not after a restart, not if the retraction came first; only by being recorded anew."""
+    await lexicon.put([entry("a", "billing", version=1), entry("b", "billing", version=2)], [tombstone("a", version=4)])
+    await lexicon.put([], [tombstone("b", version=5), tombstone("c", version=6)])
+    lexicon = await reopen()
+    await lexicon.put([entry(name, "billing", version=version) for name, version in (("a", 1), ("b", 2), ("c", 3))])
+
+    assert await found(lexicon, "billing") == []
+    assert await lexicon.count(SCOPE) == 0
+    await lexicon.put([entry("a", "billing", version=9)])
+    assert await found(lexicon, "billing") == [key_of("a")]
+
+
+async def test_a_tombstone_older_than_the_event_changes_nothing(lexicon: TantivyLexicon) -> None:
+    """An event that was recorded again stays."""
+    await lexicon.put([entry("a", "billing", version=7)])
+    await lexicon.put([], [tombstone("a", version=3)])
+
+    assert await found(lexicon, "billing") == [key_of("a")]
+
+
+async def test_the_digest_tells_contents_and_not_their_history(lexicon: TantivyLexicon, tmp_path: Path) -> None:
+    """Order, batches and redeliveries leave no trace; tombstones are in it without counting as events."""
+    changes = [entry(f"n{number}", "text", version=number + 1) for number in range(30)]
+    gone = [tombstone(f"n{number}", version=100 + number) for number in range(5)]
+    await lexicon.put(changes, gone)
+    shuffled = [*changes, *changes[:10], *gone]
+    random.Random(5).shuffle(shuffled)
+    other = await TantivyLexicon.open(tmp_path / "rebuilt")
+    try:
+        for change in shuffled:
+            await (other.put([change]) if change in changes else other.put([], [change]))
+        assert await other.digest() == await lexicon.digest()
+        assert (await other.digest()).events == 25
+        await other.put([], [tombstone("n9", version=200)])
+        assert (await other.digest()).digest != (await lexicon.digest()).digest
+    finally:
+        await other.close()
+
+
+async def test_a_restart_keeps_everything(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+    """What was put is found by the index that is opened next."""
+    await lexicon.put([entry("a", "billing"), entry("b", "invoices")])
+    before = await lexicon.digest()
+    lexicon = await reopen()
+
+    assert await found(lexicon, "billing") == [key_of("a")]
+    assert await lexicon.digest() == before
+
+
+async def test_killing_the_writer_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """The lock that the killed process held does not block the next one either."""
+    async with killed_writer("lexicon", tmp_path / "lexicon", batches=5) as names:
+        lexicon = await TantivyLexicon.open(tmp_path / "lexicon")
+        try:
+            hits = await found(lexicon, "note", limit=10_000)
+            assert {key_of(name) for name in names} <= set(hits)
+            await lexicon.put([entry("later", "written after the crash")])
+            assert await found(lexicon, "crash") == [key_of("later")]
+        finally:
+            await lexicon.close()
+
+
+async def test_ties_go_by_key_whatever_the_limit(lexicon: TantivyLexicon) -> None:
+    """Equal texts rank the same in every batch order, also where a limit cuts them."""
+    names = [f"n{number}" for number in range(120)]
+    for start in range(0, 120, 40):
+        await lexicon.put([entry(name, "the same words") for name in reversed(names[start : start + 40])])
+
+    expected = sorted(key_of(name) for name in names)
+    assert await found(lexicon, "words", limit=7) == expected[:7]
+    assert await found(lexicon, "words", limit=120) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("昨日は北京大学に行きました", "北京大学"),
+        ("昨日は北京大学に行きました", "北京"),
+        ("我喜欢猫和狗", "猫"),
+        ("ｶﾀｶﾅで書いた", "カタカナ"),
+        ("서울에서 만났어요", "서울"),
+        ("เราคุยกันเรื่องใบแจ้งหนี้", "ใบแจ้งหนี้"),
+        ("mixed 東京 and English", "東京"),
+        ("mixed 東京 and English", "english"),
+        ("a naïve café", "naive cafe"),
+        ("ＡＢＣ ledger", "abc"),
+    ],
+)
+async def test_text_of_many_scripts_is_found(lexicon: TantivyLexicon, text: str, query: str) -> None:
+    """Scripts without spaces are found by any part of them."""
+    await lexicon.put([entry("wanted", text), entry("other", "something else entirely 全然違う話")])
+
+    assert (await found(lexicon, query))[:1] == [key_of("wanted")]
+
+
+@pytest.mark.parametrize("query", ["", "   ", "!?", "🎉", "()\"'+-*:~^[]{}/\\", "''", "\u200b", "AND OR NOT", "a:b", "don't \"quote", "x" * 5000])
+async def test_any_text_is_a_legal_question(lexicon: TantivyLexicon, query: str) -> None:
+    """No sign has a meaning for the engine; a text without words finds nothing."""
+    await lexicon.put([entry("a", "billing")])
+
+    assert await found(lexicon, query) == []
+
+
+async def test_a_word_between_signs_is_still_a_word(lexicon: TantivyLexicon) -> None:
+    """Apostrophes, quotes and operators around a word do not hide it."""
+    await lexicon.put([entry("a", "Caroline's billing said: \"don't panic\" 🎉")])
+
+    for query in ("caroline", "+billing -foo", '"panic"', "(billing", "billing:*", "🎉billing🎉"):
+        assert await found(lexicon, query) == [key_of("a")]
+
+
+@given(text=TEXTS)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_is_written_can_be_asked(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """Every text that an event may have can be stored and can be a question."""
+    lexicon = await TantivyLexicon.open(tmp_path_factory.mktemp("any"))
+    try:
+        await lexicon.put([entry("a", text + " anchor")])
+        assert await found(lexicon, text + " anchor") == [key_of("a")]
+    finally:
+        await lexicon.close()
+
+
+@given(numbers=st.lists(st.integers(min_value=0, max_value=3), max_size=6))
+@settings(max_examples=10)
+async def test_rarities_fall_with_every_event_that_holds_the_word(tmp_path_factory: pytest.TempPathFactory, numbers: list[int]) -> None:
+    """A word that nobody used is the rarest."""
+    lexicon = await TantivyLexicon.open(tmp_path_factory.mktemp("rare"))
+    try:
+        await lexicon.put([entry(f"n{place}", "common " + "seldom " * (number == 0)) for place, number in enumerate(numbers)])
+        rarities = await lexicon.rarities(["common", "seldom", "never"])
+        assert rarities["common"] <= rarities["seldom"] <= rarities["never"]
+    finally:
+        await lexicon.close()
+
+
+async def test_a_folder_has_one_owner(lexicon: TantivyLexicon, tmp_path: Path) -> None:
+    """A second opener is told so."""
+    with pytest.raises(Occupied):
+        await TantivyLexicon.open(tmp_path / "lexicon")
+
+
+async def test_a_damaged_folder_is_said_to_be_damaged(lexicon: TantivyLexicon, tmp_path: Path) -> None:
+    """So that whoever opens it knows that a rebuild helps."""
+    await lexicon.put([entry("a", "billing")])
+    await lexicon.close()
+    (tmp_path / "lexicon" / "index" / "meta.json").write_text("{", encoding="utf-8")
+
+    with pytest.raises(Damaged):
+        await TantivyLexicon.open(tmp_path / "lexicon")
+
+
+async def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
+    """Its words were made otherwise and would silently not be found."""
+    (tmp_path / "identity").write_text("tantivy0\n", encoding="utf-8")
+
+    with pytest.raises(Misconfigured, match="tantivy0"):
+        await TantivyLexicon.open(tmp_path)

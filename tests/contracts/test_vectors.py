@@ -1,0 +1,274 @@
+"""The suite of the port ``vectors``, over every adapter that runs without a server."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kalends.adapters.embedded.vectors import EdgeVectors
+from kalends.domain.errors import Damaged, Misconfigured, Occupied
+from kalends.domain.queries import Criteria, Filter
+from tests.contracts.projections import (
+    DIMENSION,
+    OTHER,
+    SCOPE,
+    START_US,
+    direction,
+    entry,
+    facets,
+    key_of,
+    killed_writer,
+    tombstone,
+    unit,
+    vectors,
+    window,
+)
+
+Reopen = Callable[[], Awaitable[EdgeVectors]]
+ALL = Criteria()
+
+
+async def opened_at(folder: Path, *, identity: str = "test", dimension: int = DIMENSION) -> EdgeVectors:
+    return await EdgeVectors.open(folder, identity=identity, dimension=dimension)
+
+
+@pytest.fixture
+async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
+    """Opens the index of this test anew, as after a restart."""
+    opened: list[EdgeVectors] = []
+
+    async def again() -> EdgeVectors:
+        if opened:
+            await opened.pop().close()
+        opened.append(await opened_at(tmp_path / "vectors"))
+        return opened[0]
+
+    yield again
+    for index in opened:
+        await index.close()
+
+
+@pytest.fixture
+async def index(reopen: Reopen) -> EdgeVectors:
+    return await reopen()
+
+
+async def near(index: EdgeVectors, name: str, *, criteria: Criteria = ALL, limit: int = 10, scope=SCOPE) -> list[str]:
+    return [hit.key for hit in await index.nearest(scope, direction(name), criteria=criteria, limit=limit)]
+
+
+async def test_the_nearest_comes_first_with_its_cosine(index: EdgeVectors) -> None:
+    """Scores are cosines, up to half precision."""
+    await index.put([vectors(entry(name), window(name)) for name in "abcdef"])
+
+    hits = await index.nearest(SCOPE, direction("c"), criteria=ALL, limit=6)
+    assert hits[0].key == key_of("c")
+    for hit, name in ((hit, name) for hit in hits for name in "abcdef" if key_of(name) == hit.key):
+        assert hit.score == pytest.approx(float(direction("c") @ direction(name)), abs=2e-3)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+async def test_a_memory_never_sees_another(index: EdgeVectors) -> None:
+    """Neither nearest, late, nor counts; with and without a filter."""
+    await index.put([vectors(entry("a"), window("a")), vectors(entry("b", scope=OTHER), window("a"))])
+
+    events = Filter().criteria()
+    for criteria in (ALL, events):
+        assert await near(index, "a", criteria=criteria) == [key_of("a")]
+        assert await near(index, "a", criteria=criteria, scope=OTHER) == [key_of("b", scope=OTHER)]
+    assert list(await index.late(SCOPE, direction("a")[None, :], [key_of("a"), key_of("b", scope=OTHER)])) == [key_of("a")]
+    assert await index.count(SCOPE) == await index.count(OTHER) == 1
+
+
+async def test_filters_hold_inside_the_engine(index: EdgeVectors) -> None:
+    """The one match among many better ones is found with a limit of one."""
+    many = [vectors(entry(f"n{number}", at=number), window("near")) for number in range(200)]
+    await index.put([*many, vectors(entry("wanted", at=500, with_facets=facets("mine", role="assistant")), window("far"))])
+
+    by_facets = Filter(session_id=("mine", "unknown"), role=("assistant",)).criteria()
+    by_time = Criteria(since_us=START_US + 500, until_us=START_US + 501)
+    assert await near(index, "near", criteria=by_facets, limit=1) == [key_of("wanted")]
+    assert await near(index, "near", criteria=by_time, limit=1) == [key_of("wanted")]
+    assert await near(index, "near", criteria=Criteria(until_us=START_US)) == []
+    assert len(await near(index, "near", criteria=Criteria(since_us=START_US + 199))) == 2
+    assert await near(index, "near", criteria=Filter(kind=("note",)).criteria()) == []
+
+
+async def test_a_long_text_is_found_once_by_its_best_window(index: EdgeVectors) -> None:
+    """Its many windows do not crowd out the events behind them."""
+    windows = [window("topic"), window("aside"), *(window("topic") for _ in range(70))]
+    await index.put([vectors(entry("long"), *windows), vectors(entry("short"), window("topic")), vectors(entry("third"), window("third"))])
+
+    assert await near(index, "topic", limit=2) == sorted([key_of("long"), key_of("short")])
+    assert (await near(index, "aside"))[0] == key_of("long")
+    assert set(await near(index, "topic", limit=3)) == {key_of("long"), key_of("short"), key_of("third")}
+    assert await index.count(SCOPE) == 3
+
+
+async def test_late_interaction_sums_the_best_token_for_each_row(index: EdgeVectors) -> None:
+    """As a plain computation over the same vectors gives it, up to eight bits; of a long text the best window counts."""
+    spoken = {"a": [["x", "y"]], "b": [["y", "z", "w"], ["x", "q"]], "c": [["w"]]}
+    await index.put([vectors(entry(name), *(window(name, *tokens) for tokens in windows)) for name, windows in spoken.items()])
+
+    rows = np.stack([direction("x"), 0.25 * direction("y")])
+    scores = await index.late(SCOPE, rows, [key_of(name) for name in (*spoken, "unknown")])
+    expected = {
+        key_of(name): max(sum(max(float(row @ direction(token)) for token in tokens) for row in rows) for tokens in windows)
+        for name, windows in spoken.items()
+    }
+    assert scores == {key: pytest.approx(score, abs=0.03) for key, score in expected.items()}
+    assert await index.late(SCOPE, rows, []) == {}
+
+
+async def test_late_interaction_answers_for_hundreds_of_candidates(index: EdgeVectors) -> None:
+    """Each held key has a score, however many windows the candidates have."""
+    names = [f"n{number}" for number in range(400)]
+    await index.put([vectors(entry(name), *[window(name)] * (1 + number % 3)) for number, name in enumerate(names)])
+
+    scores = await index.late(SCOPE, direction("n7")[None, :], [key_of(name) for name in names])
+    assert set(scores) == {key_of(name) for name in names}
+    assert max(scores, key=lambda key: scores[key]) == key_of("n7")
+
+
+async def test_an_older_or_equal_version_changes_nothing(index: EdgeVectors) -> None:
+    """A redelivery, in the same batch or a later one, cannot undo what is newer."""
+    await index.put([vectors(entry("a", version=version), window(name)) for version, name in ((1, "old"), (5, "new"), (3, "older"))])
+    await index.put([vectors(entry("a", version=4), window("past"))])
+    await index.put([vectors(entry("a", version=5), window("same"))])
+
+    hit = (await index.nearest(SCOPE, direction("new"), criteria=ALL, limit=5))[0]
+    assert (hit.key, hit.score) == (key_of("a"), pytest.approx(1.0, abs=2e-3))
+
+
+async def test_a_newer_shorter_text_leaves_no_window_of_the_old_one(index: EdgeVectors) -> None:
+    """What the event no longer says does not find it."""
+    await index.put([vectors(entry("a", version=1), window("kept"), window("dropped"), window("gone"))])
+    await index.put([vectors(entry("a", version=2), window("kept"))])
+
+    for name in ("dropped", "gone"):
+        (hit,) = await index.nearest(SCOPE, direction(name), criteria=ALL, limit=5)
+        assert hit.score == pytest.approx(float(direction(name) @ direction("kept")), abs=2e-3)
+
+
+async def test_a_retracted_event_never_revives(index: EdgeVectors, reopen: Reopen) -> None:
+    """Not by a redelivery, not after a restart, not if the retraction came first; only by being recorded anew."""
+    await index.put([vectors(entry("a", version=1), window("x"), window("y"))], [tombstone("a", version=4), tombstone("c", version=6)])
+    await index.put([vectors(entry("b", version=2), window("x"), window("y"))])
+    await index.put([], [tombstone("b", version=5)])
+    index = await reopen()
+    await index.put([vectors(entry(name, version=version), window("x")) for name, version in (("a", 1), ("b", 2), ("c", 3))])
+
+    assert await near(index, "x") == []
+    assert await index.late(SCOPE, direction("x")[None, :], [key_of(name) for name in "abc"]) == {}
+    assert await index.count(SCOPE) == 0
+    await index.put([vectors(entry("a", version=9), window("x"))])
+    assert await near(index, "x") == [key_of("a")]
+
+
+async def test_the_digest_tells_contents_and_not_their_history(index: EdgeVectors, tmp_path: Path) -> None:
+    """Order, batches and redeliveries leave no trace; windows are not counted, tombstones not as events."""
+    changes = [vectors(entry(f"n{number}", version=number + 1), *[window("x")] * (1 + number % 3)) for number in range(30)]
+    gone = [tombstone(f"n{number}", version=100 + number) for number in range(5)]
+    await index.put(changes, gone)
+    shuffled = [*changes, *changes[:10], *gone]
+    random.Random(5).shuffle(shuffled)
+    other = await opened_at(tmp_path / "rebuilt")
+    try:
+        for change in shuffled:
+            await (other.put([], [change]) if change in gone else other.put([change]))
+        assert await other.digest() == await index.digest()
+        assert (await other.digest()).events == 25
+        await other.put([], [tombstone("n9", version=200)])
+        assert (await other.digest()).digest != (await index.digest()).digest
+    finally:
+        await other.close()
+
+
+async def test_a_restart_keeps_everything(index: EdgeVectors, reopen: Reopen) -> None:
+    """What was put is found by the index that is opened next."""
+    await index.put([vectors(entry(name), window(name)) for name in "abc"])
+    before = await index.digest()
+    index = await reopen()
+
+    assert (await near(index, "b"))[0] == key_of("b")
+    assert await index.digest() == before
+
+
+async def test_killing_the_writer_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """The lock that the killed process held does not block the next one either."""
+    async with killed_writer("vectors", tmp_path / "vectors", batches=60) as names:
+        index = await opened_at(tmp_path / "vectors")
+        try:
+            assert {key_of(name) for name in names} <= set(await near(index, "x", limit=5000))
+            for name in names[-3:]:
+                assert (await near(index, name))[0] == key_of(name)
+        finally:
+            await index.close()
+
+
+async def test_ties_go_by_key_whatever_the_limit(index: EdgeVectors) -> None:
+    """Equal vectors rank the same in every batch order, also where a limit cuts them."""
+    names = [f"n{number}" for number in range(120)]
+    for start in range(0, 120, 40):
+        await index.put([vectors(entry(name), window("same")) for name in reversed(names[start : start + 40])])
+
+    expected = sorted(key_of(name) for name in names)
+    assert await near(index, "same", limit=7) == expected[:7]
+    assert await near(index, "same", limit=120) == expected
+
+
+async def test_the_answer_is_the_one_of_an_exhaustive_search(index: EdgeVectors) -> None:
+    """No event is missed for speed."""
+    random_ones = np.random.default_rng(3)
+    held = {f"n{number}": unit(random_ones.normal(size=DIMENSION)) for number in range(500)}
+    made = {name: window(name) for name in held}
+    await index.put([vectors(entry(name), type(made[name])(dense=vector, tokens=vector[None, :])) for name, vector in held.items()])
+
+    for _ in range(5):
+        question = unit(random_ones.normal(size=DIMENSION))
+        expected = sorted(held, key=lambda name: -float(held[name] @ question))[:10]
+        hits = await index.nearest(SCOPE, question, criteria=ALL, limit=10)
+        assert len({key_of(name) for name in expected} & {hit.key for hit in hits}) >= 9
+
+
+async def test_an_index_of_another_model_is_refused(index: EdgeVectors, tmp_path: Path) -> None:
+    """Vectors of two models never mix, nor do vectors of another length."""
+    await index.put([vectors(entry("a"), window("a"))])
+    await index.close()
+
+    with pytest.raises(Misconfigured, match="rebuild"):
+        await opened_at(tmp_path / "vectors", identity="other-model")
+    index = await opened_at(tmp_path / "vectors")
+    try:
+        with pytest.raises(Misconfigured):
+            await index.nearest(SCOPE, np.ones(DIMENSION + 1, np.float32), criteria=ALL, limit=1)
+    finally:
+        await index.close()
+
+
+async def test_a_folder_has_one_owner(index: EdgeVectors, tmp_path: Path) -> None:
+    """A second opener is told so."""
+    with pytest.raises(Occupied):
+        await opened_at(tmp_path / "vectors")
+
+
+async def test_a_damaged_folder_is_said_to_be_damaged(index: EdgeVectors, tmp_path: Path) -> None:
+    """So that whoever opens it knows that a rebuild helps."""
+    await index.close()
+    (tmp_path / "vectors" / "shard" / "edge_config.json").write_text("{", encoding="utf-8")
+
+    with pytest.raises(Damaged):
+        await opened_at(tmp_path / "vectors")
+
+
+async def test_an_opening_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
+    """A half-made shard lies under another name and is never taken for one."""
+    half = tmp_path / "vectors" / "shard.new"
+    half.mkdir(parents=True)
+    (half / "edge_config.json").write_text("{", encoding="utf-8")
+
+    index = await opened_at(tmp_path / "vectors")
+    await index.close()
+    assert not half.exists()
