@@ -8,10 +8,11 @@ import sys
 from itertools import count
 from pathlib import Path
 
+from tests.contracts.projections import DIMENSION, entry, moment, vectors, window
+
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.vectors import EdgeVectors
-from tests.contracts.projections import DIMENSION, entry, moment, vectors, window
 
 BATCH = 10
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.contracts.projections import OTHER, SCOPE, START_US, entry, facets, key_of, killed_writer, tombstone
+from tests.support.strategies import TEXTS
 
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
 from kalends.domain.queries import Criteria, Filter, tag
-from tests.contracts.projections import OTHER, SCOPE, START_US, entry, facets, key_of, killed_writer, tombstone
-from tests.support.strategies import TEXTS
+from kalends.domain.scope import MemoryName, Scope, Tenant
 
 Reopen = Callable[[], Awaitable[TantivyLexicon]]
 ALL = Criteria()
@@ -36,10 +37,12 @@ async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
 
 @pytest.fixture
 async def lexicon(reopen: Reopen) -> TantivyLexicon:
+    """An empty index."""
     return await reopen()
 
 
 async def found(lexicon: TantivyLexicon, text: str, *, criteria: Criteria = ALL, limit: int = 10, scope=SCOPE) -> list[str]:
+    """The keys of the best events, best first."""
     return [hit.key for hit in await lexicon.search(scope, text, criteria=criteria, limit=limit)]
 
 
@@ -177,7 +180,7 @@ async def test_ties_go_by_key_whatever_the_limit(lexicon: TantivyLexicon) -> Non
         ("mixed 東京 and English", "東京"),
         ("mixed 東京 and English", "english"),
         ("a naïve café", "naive cafe"),
-        ("ＡＢＣ ledger", "abc"),
+        ("\uff21\uff22\uff23 ledger", "abc"),
     ],
 )
 async def test_text_of_many_scripts_is_found(lexicon: TantivyLexicon, text: str, query: str) -> None:
@@ -187,7 +190,9 @@ async def test_text_of_many_scripts_is_found(lexicon: TantivyLexicon, text: str,
     assert (await found(lexicon, query))[:1] == [key_of("wanted")]
 
 
-@pytest.mark.parametrize("query", ["", "   ", "!?", "🎉", "()\"'+-*:~^[]{}/\\", "''", "\u200b", "AND OR NOT", "a:b", "don't \"quote", "x" * 5000])
+@pytest.mark.parametrize(
+    "query", ["", "   ", "!?", "🎉", "()\"'+-*:~^[]{}/\\", "''", "\u200b", "AND OR NOT", "a:b", "don't \"quote", "x" * 5000]
+)
 async def test_any_text_is_a_legal_question(lexicon: TantivyLexicon, query: str) -> None:
     """No sign has a meaning for the engine; a text without words finds nothing."""
     await lexicon.put([entry("a", "billing")])
@@ -222,7 +227,7 @@ async def test_rarities_fall_with_every_event_that_holds_the_word(tmp_path_facto
     lexicon = await TantivyLexicon.open(tmp_path_factory.mktemp("rare"))
     try:
         await lexicon.put([entry(f"n{place}", "common " + "seldom " * (number == 0)) for place, number in enumerate(numbers)])
-        rarities = await lexicon.rarities(["common", "seldom", "never"])
+        rarities = await lexicon.rarities(SCOPE, ["common", "seldom", "never"])
         assert rarities["common"] <= rarities["seldom"] <= rarities["never"]
     finally:
         await lexicon.close()
@@ -238,7 +243,8 @@ async def test_a_damaged_folder_is_said_to_be_damaged(lexicon: TantivyLexicon, t
     """So that whoever opens it knows that a rebuild helps."""
     await lexicon.put([entry("a", "billing")])
     await lexicon.close()
-    (tmp_path / "lexicon" / "index" / "meta.json").write_text("{", encoding="utf-8")
+    (damaged,) = (tmp_path / "lexicon").glob("*/meta.json")
+    damaged.write_text("{", encoding="utf-8")
 
     with pytest.raises(Damaged):
         await TantivyLexicon.open(tmp_path / "lexicon")
@@ -250,3 +256,27 @@ async def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Misconfigured, match="tantivy0"):
         await TantivyLexicon.open(tmp_path)
+
+
+async def test_other_memories_do_not_change_a_ranking(lexicon: TantivyLexicon) -> None:
+    """What is rare is rare within the memory; nobody learns from a score what others hold."""
+    await lexicon.put([entry("a", "billing"), entry("b", "billing invoices"), entry("c", "weather")])
+    before = await lexicon.search(SCOPE, "billing invoices", criteria=ALL, limit=5)
+    await lexicon.put([entry(f"n{number}", "invoices", scope=OTHER) for number in range(50)])
+
+    assert await lexicon.search(SCOPE, "billing invoices", criteria=ALL, limit=5) == before
+
+
+async def test_more_memories_than_writers_are_kept_apart(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+    """Whatever is open or put away, each memory finds what was written last."""
+    scopes = [Scope(Tenant("acme"), MemoryName(f"m{number}")) for number in range(9)]
+    for version in (1, 2):
+        for scope in scopes:
+            await lexicon.put([entry(f"{scope.memory}-{version}", "billing", scope=scope, version=version)])
+            assert await lexicon.count(scope) == version
+    lexicon = await reopen()
+
+    for scope in scopes:
+        hits = await found(lexicon, "billing", scope=scope)
+        assert set(hits) == {key_of(f"{scope.memory}-{version}", scope=scope) for version in (1, 2)}
+    assert (await lexicon.digest()).events == 18

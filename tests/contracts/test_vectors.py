@@ -6,10 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from kalends.adapters.embedded.vectors import EdgeVectors
-from kalends.domain.errors import Damaged, Misconfigured, Occupied
-from kalends.domain.queries import Criteria, Filter
 from tests.contracts.projections import (
     DIMENSION,
     OTHER,
@@ -26,11 +22,16 @@ from tests.contracts.projections import (
     window,
 )
 
+from kalends.adapters.embedded.vectors import EdgeVectors
+from kalends.domain.errors import Damaged, Misconfigured, Occupied
+from kalends.domain.queries import Criteria, Filter
+
 Reopen = Callable[[], Awaitable[EdgeVectors]]
 ALL = Criteria()
 
 
 async def opened_at(folder: Path, *, identity: str = "test", dimension: int = DIMENSION) -> EdgeVectors:
+    """The index in *folder*."""
     return await EdgeVectors.open(folder, identity=identity, dimension=dimension)
 
 
@@ -52,10 +53,12 @@ async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
 
 @pytest.fixture
 async def index(reopen: Reopen) -> EdgeVectors:
+    """An empty index."""
     return await reopen()
 
 
 async def near(index: EdgeVectors, name: str, *, criteria: Criteria = ALL, limit: int = 10, scope=SCOPE) -> list[str]:
+    """The keys of the nearest events, best first."""
     return [hit.key for hit in await index.nearest(scope, direction(name), criteria=criteria, limit=limit)]
 
 

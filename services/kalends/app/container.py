@@ -116,6 +116,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             events_bytes=settings.log.max_bytes,
             batch_max=settings.log.batch_max,
             request_timeout=settings.log.deadline_s,
+            sole_reader=broker is not None,
         )
         bus = await stack.enter_async_context(
             open_nats(

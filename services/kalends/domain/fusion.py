@@ -37,12 +37,11 @@ def weighted(arms: Sequence[tuple[Scores, float]]) -> dict[EventKey, float]:
     return fused
 
 
-def smoothed(scores: Scores, neighbours: Neighbours, *, share: float) -> dict[EventKey, float]:
-    """Each score plus *share* of its better neighbour's in the session.
+def smoothed(scores: Scores, neighbours: Neighbours, *, shares: Mapping[EventKey, float]) -> dict[EventKey, float]:
+    """Each score plus its share of its better neighbour's in the session.
 
-    A neighbour without a score counts 0, and enters with its share of what stands beside it.
+    A neighbour without a score counts 0, and enters with its share of what stands beside it. A key without a share takes nothing.
     """
-    found = dict(scores)
     beside: dict[EventKey, float] = {}
     for key, (before, after) in neighbours.items():
         score = scores.get(key, 0.0)
@@ -50,9 +49,18 @@ def smoothed(scores: Scores, neighbours: Neighbours, *, share: float) -> dict[Ev
             if neighbour is not None:
                 beside[neighbour] = max(beside.get(neighbour, 0.0), score)
                 beside[key] = max(beside.get(key, 0.0), scores.get(neighbour, 0.0))
+    found = dict(scores)
     for key, best in beside.items():
-        found[key] = found.get(key, 0.0) + share * best
+        found[key] = found.get(key, 0.0) + shares.get(key, 0.0) * best
     return found
+
+
+def share_of(length: int, *, share: float, full_up_to: int) -> float:
+    """How much of a neighbour's score an event of *length* characters takes: *share* up to *full_up_to*, then falling with the square.
+
+    A short turn is often understood only with the one before it; a long one speaks for itself (measured: docs/decisions).
+    """
+    return share * min(1.0, full_up_to / max(length, 1)) ** 2
 
 
 def ranked(scores: Scores) -> list[EventKey]:

@@ -100,7 +100,7 @@ class Authenticator:
         failures = 0
         while True:
             try:
-                async with contextlib.aclosing(self._records.watch(KIND)) as changes:  # type: ignore[type-var]  # ports promise an iterator; all are generators
+                async with contextlib.aclosing(self._records.watch(KIND)) as changes:
                     missing: set[str] | None = set(self._known)
                     async for record in changes:
                         missing = self._take(record, missing)

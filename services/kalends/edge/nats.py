@@ -43,6 +43,7 @@ ERROR_HEADER = "Nats-Service-Error"
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder(Any)
 _HEADER_ROOM = 4096
+_INBOX = "_INBOX"
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie"})
 
 
@@ -169,6 +170,11 @@ class NatsEdge:
         return body
 
     async def _reply(self, request: Request, body: bytes, headers: dict[str, str]) -> None:
+        # The caller chooses the reply subject and the broker does not check it, but we may publish anywhere: an answer goes to an inbox or
+        # nowhere, or a caller could have us call the broker's own interface.
+        if not (request._msg.reply or "").startswith(_INBOX):  # noqa: SLF001 - nats.micro does not show the reply subject
+            log.warning("an answer was not sent: its reply subject is no inbox")
+            return
         try:
             await request.respond(body, headers=headers)
         except (nats.errors.Error, ValueError) as error:

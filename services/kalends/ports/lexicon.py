@@ -18,8 +18,8 @@ class LexicalIndex(Protocol):
         """The best *limit* events by BM25, best first, ties by key. Any text is legal; one without words finds nothing."""
         ...
 
-    async def rarities(self, words: Sequence[str]) -> Mapping[str, float]:
-        """The rarity (``domain.terms.rarity``) of each lower-cased word over the whole index, as its stemmed field counts it."""
+    async def rarities(self, scope: Scope, words: Sequence[str]) -> Mapping[str, float]:
+        """The rarity (``domain.terms.rarity``) of each lower-cased word in one memory, as its stemmed fields count it."""
         ...
 
     async def digest(self) -> Digest:

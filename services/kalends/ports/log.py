@@ -3,7 +3,7 @@
 A newcomer would get wrong: ``append`` returns only after the store has synced; a duplicate is an outcome, not an error.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -108,7 +108,7 @@ class Log(Protocol):
         """Per stream, the last sequence that was given out."""
         ...
 
-    def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncIterator[Sequence[Message]]:
+    def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncGenerator[Sequence[Message], None]:
         """Every message after the given sequences, in stream order, in batches of up to *limit*; waits for more without end.
 
         Yields an empty batch at least every few seconds, so that the caller can look up. Missing streams start at 0.

@@ -3,7 +3,7 @@
 A newcomer would get wrong: ``put`` is compare-and-set; revision 0 means "must not exist".
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,6 @@ class Records(Protocol):
         """Newest versions of a kind, of one owner or of all, ordered by owner and name; without the deleted."""
         ...
 
-    def watch(self, kind: str) -> AsyncIterator[Record | None]:
+    def watch(self, kind: str) -> AsyncGenerator[Record | None, None]:
         """Everything of a kind that exists now, then None once, then every change as it comes."""
         ...

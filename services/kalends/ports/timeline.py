@@ -28,6 +28,8 @@ class TimelineEntry:
     tags: tuple[str, ...]
     size: int
     """Bytes of the stored message."""
+    length: int = 0
+    """Characters of the text."""
     document: bool = False
 
 
@@ -102,6 +104,10 @@ class Timeline(Protocol):
 
     async def neighbours(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, tuple[EventKey | None, EventKey | None]]:
         """For each key the event before and after it in its session."""
+        ...
+
+    async def lengths(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, int]:
+        """Characters of each live event's text."""
         ...
 
     async def matching(self, scope: Scope, keys: Sequence[EventKey], *, criteria: Criteria) -> frozenset[EventKey]:

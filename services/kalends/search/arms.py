@@ -99,17 +99,17 @@ class Arms:
 
     async def _vector(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int) -> None:
         question = await self._embedder.embed_query(text)
-        findings.weights = terms.token_weights(text, question.spans, await self._rarities(text))
+        findings.weights = terms.token_weights(text, question.spans, await self._rarities(scope, text))
         findings.question = question
         vector = mixed_vector(question, findings.weights, mix=self._settings.dense_mix)
         hits = await self._vectors.nearest(scope, vector, criteria=criteria, limit=depth)
         findings.scores["vector"] = {hit.key: hit.score for hit in hits}
 
-    async def _rarities(self, text: str) -> Mapping[str, float]:
+    async def _rarities(self, scope: Scope, text: str) -> Mapping[str, float]:
         """Rarities of the question's words; without the lexicon every word counts the same."""
         words = terms.content_words(text)
         try:
-            return await self._lexicon.rarities(words)
+            return await self._lexicon.rarities(scope, words)
         except (Unavailable, DeadlineExceeded):
             return dict.fromkeys(words, 1.0)
 

@@ -19,6 +19,7 @@ from kalends.ports.clock import Clock
 from kalends.ports.timeline import Timeline
 from kalends.search.arms import Arms, Findings
 from kalends.search.hydration import Hydrator
+from kalends.search.surroundings import Surroundings
 from kalends.settings import SearchSettings
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.reader import OpenedEvent
@@ -153,25 +154,25 @@ class FindMemories:
         share = self._settings.lexical_weight
         stages["fused"] = fusion.weighted([(lexical, share), (vector, 1 - share)])
         head = fusion.ranked(stages["fused"])[:_NEIGHBOUR_DEPTH]
-        neighbours = await self._neighbours(scope, head, criteria, stages["fused"])
-        stages["smoothed"] = fusion.smoothed(stages["fused"], neighbours, share=self._settings.smoothing)
+        around = Surroundings(timeline=self._timeline, scope=scope, criteria=criteria, settings=self._settings)
+        await around.look(head, scored=stages["fused"])
+        stages["smoothed"] = around.smoothed(stages["fused"], head)
         if query.rerank == "off" or not stages["smoothed"]:
             return stages["smoothed"]
-        return await self._reranked(scope, criteria, findings, stages, (lexical, vector), left)
+        return await self._reranked(scope, around, findings, stages, (lexical, vector), left)
 
     async def _reranked(
         self,
         scope: Scope,
-        criteria: Criteria,
+        around: Surroundings,
         findings: Findings,
         stages: dict[str, Mapping[EventKey, float]],
         arms: tuple[Mapping[EventKey, float], Mapping[EventKey, float]],
         left: float,
     ) -> Mapping[EventKey, float]:
         head = fusion.ranked(stages["smoothed"])[: self._settings.rerank_depth]
-        neighbours = await self._neighbours(scope, head, criteria, stages["smoothed"])
-        beside = [key for pair in neighbours.values() for key in pair if key is not None]
-        candidates = list(dict.fromkeys([*head, *beside]))
+        await around.look(head, scored=stages["smoothed"])
+        candidates = list(dict.fromkeys([*head, *around.beside(head)]))
         late = await self._arms.late(scope, findings, candidates, seconds=left)
         if late is None:
             return stages["smoothed"]
@@ -182,23 +183,9 @@ class FindMemories:
         rest = 1 - settings.rerank_lexical_weight - settings.rerank_vector_weight
         weighed = [(lexical, settings.rerank_lexical_weight), (vector, settings.rerank_vector_weight), (stages["late"], rest)]
         blend = fusion.weighted([*weighed, (dict.fromkeys(candidates, 0.0), 1.0)])
-        again = await self._neighbours(scope, candidates, criteria, blend)
-        among = {key: (_known(before, blend), _known(after, blend)) for key, (before, after) in again.items()}
-        final = fusion.smoothed(blend, among, share=settings.smoothing)
+        await around.look(candidates, scored=blend)
+        final = around.smoothed(blend, candidates, among=True)
         return _above(final, stages["smoothed"])
-
-    async def _neighbours(
-        self, scope: Scope, keys: Sequence[EventKey], criteria: Criteria, scored: Mapping[EventKey, float]
-    ) -> dict[EventKey, tuple[EventKey | None, EventKey | None]]:
-        """The neighbours of *keys* that may answer: those with a score already, and others that meet the filter."""
-        pairs = await self._timeline.neighbours(scope, keys)
-        strangers = {key for pair in pairs.values() for key in pair if key is not None and key not in scored}
-        allowed = await self._timeline.matching(scope, sorted(strangers), criteria=criteria) if strangers else frozenset()
-
-        def may(key: EventKey | None) -> EventKey | None:
-            return key if key is not None and (key in scored or key in allowed) else None
-
-        return {key: (may(before), may(after)) for key, (before, after) in pairs.items()}
 
     async def _hits(self, scope: Scope, query: Query, scores: Mapping[EventKey, float], findings: Findings) -> list[Hit]:
         """The best events that can be read, refilled where one is gone."""
@@ -212,10 +199,6 @@ class FindMemories:
                 raw = {name: found[opened.key] for name, found in findings.scores.items() if opened.key in found}
                 hits.append(Hit(opened=opened, score=scores[opened.key], raw=raw))
         return hits
-
-
-def _known(key: EventKey | None, scores: Mapping[EventKey, float]) -> EventKey | None:
-    return key if key is not None and key in scores else None
 
 
 def _above(final: Mapping[EventKey, float], fused: Mapping[EventKey, float]) -> dict[EventKey, float]:

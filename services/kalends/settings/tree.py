@@ -61,7 +61,8 @@ class SearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rerank_depth: Annotated[int, Meta(ge=1, le=200, description="Fused hits that are reranked, with their neighbours.")] = 30
     rerank_lexical_weight: Annotated[float, Meta(ge=0, le=1, description="Share of BM25 after reranking.")] = 0.3
     rerank_vector_weight: Annotated[float, Meta(ge=0, le=1, description="Share of the vector arm; late interaction has the rest.")] = 0.1
-    smoothing: Annotated[float, Meta(ge=0, le=1, description="Share of the better neighbour's score that is added.")] = 0.2
+    smoothing: Annotated[float, Meta(ge=0, le=1, description="Share of the better neighbour's score that a short event takes.")] = 0.3
+    smoothing_chars: Annotated[int, Meta(ge=1, description="Characters up to which an event counts as short.")] = 500
     arm_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one arm, in seconds.")] = 2.0
     limit_max: Annotated[int, Meta(ge=1, le=1000, description="Most hits of one answer.")] = 100
     query_chars: Annotated[int, Meta(ge=1, description="Longest question, in characters.")] = 4096

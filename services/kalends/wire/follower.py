@@ -6,6 +6,7 @@ get wrong: the floor is stored in the same transaction as the rows, so there is 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 
 import structlog
 
@@ -53,16 +54,17 @@ class TimelineFollower:
         floors = dict(await self._timeline.floors())
         asked_at = self._clock.monotonic()
         heads = await self._source.heads()
-        async for messages in self._source.follow(after=floors, limit=self._batch):
-            if messages:
-                floors |= highest(message.position for message in messages)
-                await self._apply(messages, floors)
-                self._moved()
-            self.failure = None
-            if all(floors.get(stream, 0) >= head for stream, head in heads.items()):
-                self._caught_up_at = asked_at
-                asked_at = self._clock.monotonic()
-                heads = await self._source.heads()
+        async with aclosing(self._source.follow(after=floors, limit=self._batch)) as batches:
+            async for messages in batches:
+                if messages:
+                    floors |= highest(message.position for message in messages)
+                    await self._apply(messages, floors)
+                    self._moved()
+                self.failure = None
+                if all(floors.get(stream, 0) >= head for stream, head in heads.items()):
+                    self._caught_up_at = asked_at
+                    asked_at = self._clock.monotonic()
+                    heads = await self._source.heads()
 
     async def _apply(self, messages: Sequence[Message], floors: dict[str, int]) -> None:
         changes: list[TimelineEntry | Retracted] = []

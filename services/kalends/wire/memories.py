@@ -6,6 +6,7 @@ get wrong: a memory that the cache does not know is asked of the store before it
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from google.protobuf.message import DecodeError
@@ -43,9 +44,10 @@ class MemoryRegistry:
         waits = pauses(first=0.2, longest=5.0)
         while True:
             try:
-                async for record in self._records.watch(KIND):
-                    if record is not None:
-                        self._learn(record)
+                async with aclosing(self._records.watch(KIND)) as records:
+                    async for record in records:
+                        if record is not None:
+                            self._learn(record)
             except KalendsError:
                 await asyncio.sleep(next(waits))
 

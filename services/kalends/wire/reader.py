@@ -60,6 +60,7 @@ class OpenedEvent:
             facets=self.event.facets,
             tags=self.tags,
             size=self.size,
+            length=len(self.event.text),
             document=self.event.document_id is not None,
         )
 

@@ -4,12 +4,14 @@ Belongs here: writing a whole file so that it is either the old or the new one. 
 wrong: a rename is only durable once the *folder* has been synced too.
 """
 
+import fcntl
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
-from kalends.domain.errors import Misconfigured
+from kalends.domain.errors import Misconfigured, Occupied
 
 
 def sync_folder(folder: Path) -> None:
@@ -42,6 +44,22 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def hold(folder: Path) -> IO[bytes]:
+    """Own *folder* for as long as the returned file is open; the system gives it free when the process ends, however it ends.
+
+    Raises:
+        Occupied: somebody else owns it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "owner").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise Occupied(f"{folder} is open already, here or in another process") from error
+    return file
 
 
 def claim_identity(folder: Path, identity: str) -> None:

@@ -90,8 +90,12 @@ class FolderGenerations(Generic[Index]):
         Raises:
             Damaged: ``CURRENT`` names no generation. And what *factory* raises.
         """
-        name = await asyncio.to_thread(_current_name, base)
-        return cls(base, factory, _Lent(name, await factory(base / name)))
+        known = await asyncio.to_thread(_current_name, base)
+        name = known or FIRST
+        index = await factory(base / name)
+        if known is None:
+            await asyncio.to_thread(_write_current, base, name)
+        return cls(base, factory, _Lent(name, index))
 
     @property
     def current(self) -> str:
@@ -190,10 +194,10 @@ class ServingLexicon(Generic[Lexicon]):
         async with self._generations.serving() as index:
             return await index.search(scope, text, criteria=criteria, limit=limit)
 
-    async def rarities(self, words: Sequence[str]) -> Mapping[str, float]:
+    async def rarities(self, scope: Scope, words: Sequence[str]) -> Mapping[str, float]:
         """On the current generation."""
         async with self._generations.serving() as index:
-            return await index.rarities(words)
+            return await index.rarities(scope, words)
 
     async def digest(self) -> Digest:
         """Hand on; see ``ports.lexicon``."""
@@ -238,16 +242,19 @@ class ServingVectors(Generic[Vectors]):
             return await index.count(scope)
 
 
-def _current_name(base: Path) -> str:
-    try:
-        name = (base / _CURRENT).read_text(encoding="ascii", errors="replace").strip()
-    except FileNotFoundError:
+def _current_name(base: Path) -> str | None:
+    """The current generation, which is there; None for a folder in which nothing has begun yet."""
+    with translated("disk"):
         base.mkdir(parents=True, exist_ok=True)
-        _write_current(base, FIRST)
-        files.sync_folder(base.parent)
-        return FIRST
-    if not _NAME.fullmatch(name):
-        raise Damaged(f"{base / _CURRENT} does not name a generation")
+        try:
+            name = (base / _CURRENT).read_text(encoding="ascii", errors="replace").strip()
+        except FileNotFoundError:
+            # the first generation is made before the list that names it
+            if set(_generation_names(base)) <= {FIRST}:
+                return None
+            raise Damaged(f"{base} has generations but does not say which is current") from None
+    if not _NAME.fullmatch(name) or not (base / name).is_dir():
+        raise Damaged(f"{base / _CURRENT} does not name a generation that is there")
     return name
 
 

@@ -96,6 +96,10 @@ class SqliteTimeline:
         """The keys before and after each live one of *keys*."""
         return await self._ask(_neighbours, scope, keys)
 
+    async def lengths(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, int]:
+        """Characters of each live event's text."""
+        return await self._ask(_lengths, scope, keys)
+
     async def matching(self, scope: Scope, keys: Sequence[EventKey], *, criteria: Criteria) -> frozenset[EventKey]:
         """Those of *keys* that are live and meet *criteria*."""
         return await self._ask(_matching, scope, keys, criteria=criteria)
@@ -186,6 +190,14 @@ def _conditions(database: sqlite3.Connection, scope: Scope, criteria: Criteria) 
             conditions.append(f"e.at {comparison} ?")
             parameters.append(bound)
     return conditions, parameters
+
+
+def _lengths(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey]) -> dict[EventKey, int]:
+    found: dict[EventKey, int] = {}
+    for marks, piece in tables.chunks_of([bytes.fromhex(key) for key in keys]):
+        query = f"SELECT key, length FROM events WHERE memory = {_MEMORY} AND live = 1 AND key IN ({marks})"  # noqa: S608 - only "?"
+        found.update({EventKey(key.hex()): length for key, length in database.execute(query, (scope.key, *piece))})
+    return found
 
 
 def _matching(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey], *, criteria: Criteria) -> frozenset[EventKey]:

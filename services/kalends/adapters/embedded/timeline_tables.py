@@ -15,7 +15,7 @@ from kalends.domain.queries import tag
 from kalends.domain.scope import Scope
 from kalends.ports.timeline import Retracted, TimelineEntry
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor INTEGER NOT NULL DEFAULT 0);
@@ -35,7 +35,7 @@ CREATE TABLE events (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, memory INTEGER NOT NULL,
     version INTEGER NOT NULL, gone INTEGER NOT NULL, live INTEGER NOT NULL,
     event_id TEXT, stream INTEGER, sequence INTEGER, epoch INTEGER, mac BLOB,
-    at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER
+    at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER, length INTEGER
 );
 CREATE INDEX events_by_time ON events (memory, at, version) WHERE live = 1;
 CREATE INDEX events_by_session ON events (session, at, version) WHERE live = 1;
@@ -43,11 +43,13 @@ CREATE INDEX events_by_session ON events (session, at, version) WHERE live = 1;
 
 _KEYS_PER_QUERY = 500
 _UPSERT = """
-INSERT INTO events (key, memory, version, gone, live, event_id, stream, sequence, epoch, mac, at, session, tags, size, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO events (key, memory, version, gone, live, event_id, stream, sequence, epoch, mac, at, session, tags, size, document,
+    length)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live, event_id = excluded.event_id,
     stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch, mac = excluded.mac, at = excluded.at,
-    session = excluded.session, tags = excluded.tags, size = excluded.size, document = excluded.document
+    session = excluded.session, tags = excluded.tags, size = excluded.size, document = excluded.document,
+    length = excluded.length
 """
 _RETRACT = """
 INSERT INTO events (key, memory, version, gone, live) VALUES (?, ?, 0, ?, 0)
@@ -198,6 +200,7 @@ def _row(key: bytes, entry: TimelineEntry, memory: int, session: int, stream: in
         f" {' '.join(entry.tags)} ",
         entry.size,
         int(entry.document),
+        entry.length,
     )
 
 

@@ -8,7 +8,7 @@ that was delivered too often is not pending any more, so lag alone never shows d
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
@@ -26,19 +26,22 @@ _ACK = b"+ACK"
 _GATHER = 0.005
 """After the first message of a fetch, the longest silence until it is handed out; a backlog arrives without such gaps."""
 _PAUSE = 0.05
+_ACKS_KEPT = 16_384
+_ACKS_AGE = 10.0
 
 
 class NatsDelivery:
     """A message under way; settled over the connection that it came by, or by any later one."""
 
-    __slots__ = ("_requests", "attempt", "message", "reply", "settled")
+    __slots__ = ("_acks", "_requests", "attempt", "message", "reply", "settled")
 
-    def __init__(self, stream: str, received: Msg, *, requests: Requests) -> None:
+    def __init__(self, stream: str, received: Msg, *, requests: Requests, acks: "RecentAcks") -> None:
         about = delivered(received.reply)
         self.reply = received.reply
         self.attempt = about.attempt
         self.settled = False
         self._requests = requests
+        self._acks = acks
         self.message = Message(
             position=Position(stream, about.sequence),
             body=received.data,
@@ -53,6 +56,7 @@ class NatsDelivery:
             Conflict: it was settled before. Unavailable, DeadlineExceeded: it may come again.
         """
         self.settle_once()
+        self._acks.note([self.reply])
         await self._requests.ask(self.reply, _ACK)
 
     async def retry(self, *, after: float) -> None:
@@ -85,6 +89,28 @@ class NatsDelivery:
         self.settled = True
 
 
+class RecentAcks:
+    """The acks of the last seconds, to be repeated when the connection comes back.
+
+    The broker writes acks down some time after it has answered them. One that is killed before (and has no replica) takes their messages
+    for under way and would wait for them until the time to ack is over, and all that while the floor would be wrong.
+    """
+
+    def __init__(self) -> None:
+        self._acks: deque[tuple[float, str]] = deque(maxlen=_ACKS_KEPT)
+
+    def note(self, replies: Iterable[str]) -> None:
+        """Remember that these are being acked."""
+        now = asyncio.get_running_loop().time()
+        self._acks.extend((now, reply) for reply in replies)
+        while self._acks and self._acks[0][0] < now - _ACKS_AGE:
+            self._acks.popleft()
+
+    def replies(self) -> list[str]:
+        """What was acked of late."""
+        return [reply for _, reply in self._acks]
+
+
 @dataclass(slots=True)
 class _Question:
     """What was asked of a stream: how many messages may still come, and until when (the loop's time)."""
@@ -104,6 +130,7 @@ class NatsConsumer:
         self._inbox = inbox
         self._ready: deque[NatsDelivery] = deque()
         self._open: dict[str, _Question] = {}
+        self._acks = RecentAcks()
         self._breaks = 0
 
     async def fetch(self, *, limit: int, wait: float) -> Sequence[Delivery]:
@@ -145,6 +172,7 @@ class NatsConsumer:
         plain = [delivery for delivery in ours if id(delivery) not in final]
         for delivery in ours:
             delivery.settle_once()
+        self._acks.note(delivery.reply for delivery in ours)
         if plain:
             await self._requests.link.send(b"".join(frame(delivery.reply, _ACK) for delivery in plain), messages=len(plain))
         if last:
@@ -172,7 +200,7 @@ class NatsConsumer:
             return
         if not status(message):
             stream = stream_of_reply(message.reply)
-            self._ready.append(NatsDelivery(stream, message, requests=self._requests))
+            self._ready.append(NatsDelivery(stream, message, requests=self._requests, acks=self._acks))
             question = self._open.get(stream)
             if question is not None:
                 question.left -= 1
@@ -183,10 +211,11 @@ class NatsConsumer:
     async def _ask(self, limit: int, *, wait: float) -> None:
         """Open a question on every stream that has none."""
         now = asyncio.get_running_loop().time()
+        frames: list[bytes] = []
         if self._breaks != self._inbox.breaks:
             self._breaks = self._inbox.breaks
             self._open.clear()
-        frames = []
+            frames += [frame(reply, _ACK) for reply in self._acks.replies()]
         share = max(1, -(-limit // len(self._streams)))
         for stream in self._streams:
             question = self._open.get(stream)

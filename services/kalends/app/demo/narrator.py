@@ -37,7 +37,7 @@ class Narrator:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.scenes: list[Scene] = []
-        console.width = min(console.width, WIDTH)
+        console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
 
     @property
     def failed(self) -> list[str]:
@@ -63,7 +63,7 @@ class Narrator:
 
     def command(self, text: str) -> None:
         """What one would type to do the same."""
-        self.console.print(Text(f"$ kalends {text}", style="bold cyan"))
+        self.console.print(Text(f"$ kalends {text}", style="bold cyan"), soft_wrap=True)
 
     def check(self, sentence: str, *, holds: bool) -> None:
         """A claim, and whether it is true."""

@@ -48,17 +48,19 @@ def _day(text: str) -> datetime:
 
 
 KEYWORD = Question(text="INV-20418 ERR_TAX_ROUNDING", phrase="half-cent on line 3")
-PARAPHRASE = Question(text="Who has to sign off before we hand customers their money back?", phrase="Refunds above 500 EUR")
-SEPTEMBER = Question(
-    text="What went wrong with the payment notices?", phrase="ran out of memory", since=_day("2026-09-21"), until=_day("2026-09-28")
+PARAPHRASES = (
+    Question(text="How long do we have to hold on to old paperwork?", phrase="kept for ten years"),
+    Question(text="Which foods make somebody on the team ill?", phrase="allergic to nuts"),
 )
-OCTOBER = Question(
-    text="What went wrong with the payment notices?", phrase="expired certificate", since=_day("2026-10-05"), until=_day("2026-10-12")
-)
+"""They share no word of weight with their answers."""
+
+OUTAGE = "What caused the outage?"
+SEPTEMBER = Question(text=OUTAGE, phrase="ran out of memory", since=_day("2026-09-21"), until=_day("2026-09-28"))
+OCTOBER = Question(text=OUTAGE, phrase="expired certificate", since=_day("2026-10-05"), until=_day("2026-10-12"))
 OTHERS = (
     Question(text="How fast may we call the Stratus API?", phrase="120 requests"),
     Question(text="who decides while Mara is on holiday", phrase="Jonas decides"),
-    Question(text="food allergies", phrase="allergic to nuts"),
+    Question(text="discounts that sales may grant", phrase="15 percent"),
 )
 """Further questions whose answers are compared before and after the rebuild."""
 

@@ -94,17 +94,22 @@ def _own_history(narrator: Narrator, memory: Memory) -> list[Question]:
             narrator.check("the same file once more stores nothing twice", holds=again.events["duplicate"] == count)
     with narrator.scene("A question with its keywords"):
         answer = asking.ask(narrator, memory, questions.KEYWORD)
-    with narrator.scene("A question in other words"):
-        asking.ask(narrator, memory, questions.PARAPHRASE)
-        words = memory.search(questions.PARAPHRASE.text, mode="lexical", timeout_ms=asking.SEARCH_MS)
-        place = questions.PARAPHRASE.place(words.hits)
-        narrator.say(f"By words alone it would be {'nowhere among the first ten' if place is None else f'number {place}'}: it shares none.")
+    with narrator.scene("Questions in other words than the answers"):
+        for question in questions.PARAPHRASES:
+            asking.ask(narrator, memory, question, most=1)
+            _by_words_alone(narrator, memory, question)
     with narrator.scene("The same question about two different weeks"):
         asking.ask(narrator, memory, questions.SEPTEMBER, most=2)
         asking.ask(narrator, memory, questions.OCTOBER, most=2)
     found = next((hit.id for hit in answer.hits if questions.KEYWORD.is_answer(hit)), None)
     asking.evidence(narrator, memory, found)
-    return [questions.KEYWORD, questions.PARAPHRASE, questions.SEPTEMBER, questions.OCTOBER, *questions.OTHERS]
+    return [questions.KEYWORD, *questions.PARAPHRASES, questions.SEPTEMBER, questions.OCTOBER, *questions.OTHERS]
+
+
+def _by_words_alone(narrator: Narrator, memory: Memory, question: Question) -> None:
+    answer = memory.search(question.text, mode="lexical", timeout_ms=asking.SEARCH_MS)
+    place = question.place(answer.hits)
+    narrator.say(f"  By words alone it would be {'nowhere among the first ten' if place is None else f'number {place}'}.")
 
 
 def _readers_data(narrator: Narrator, memory: Memory, path: Path) -> list[Question]:

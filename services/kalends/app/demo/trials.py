@@ -30,6 +30,7 @@ class _Writer:
     def __init__(self, instance: Instance) -> None:
         self.acknowledged: list[str] = []
         self.retries = 0
+        self.visibility = ""
         self.failure: ClientError | None = None
         self.stamps: list[float] = []
         self._client = instance.client(retry=RetryPolicy(total_s=WRITTEN_S, longest_s=0.5, on_retry=self._count))
@@ -55,7 +56,9 @@ class _Writer:
                 batch = [
                     NewEvent(text=f"meter reading {number}: pressure {900 + number % 97} hPa", session_id="meter") for number in numbers
                 ]
-                self.acknowledged += memory.append(batch).event_ids
+                receipt = memory.append(batch)
+                self.acknowledged += receipt.event_ids
+                self.visibility = receipt.visibility
                 self.stamps.append(time.monotonic())
         except ClientError as error:
             self.failure = error
@@ -79,13 +82,16 @@ def crash(narrator: Narrator, instance: Instance) -> None:
         ended = writer.wait()
         after = next((stamp - killed for stamp in writer.stamps if stamp > killed), None)
         if after is not None:
-            narrator.say(f"Writing went on {after:.2f} s later; the client tried again {writer.retries} times, with the same event ids.")
+            how = f"the client tried again {writer.retries} times, with the same event ids" if writer.retries else "no caller saw an error"
+            narrator.say(f"A new broker took over; writing went on {after:.2f} s after the kill, and {how}.")
         if writer.failure is not None:
             narrator.say(f"  {writer.failure.detail}")
         narrator.check(f"all {CRASH_EVENTS} events are acknowledged", holds=ended and len(writer.acknowledged) == CRASH_EVENTS)
         narrator.check("another broker process runs now", holds=instance.broker() != broker)
         with instance.client() as kalends:
-            _count(narrator, kalends.memory(CRASH_MEMORY), writer.acknowledged)
+            memory = kalends.memory(CRASH_MEMORY)
+            asking.wait_until_visible(memory, writer.visibility)
+            _count(narrator, memory, writer.acknowledged)
 
 
 def _count(narrator: Narrator, memory: Memory, acknowledged: Sequence[str]) -> None:

@@ -1,0 +1,214 @@
+"""The BM25 index of one memory, on tantivy; every call blocks.
+
+Belongs here: schema, writes and queries of one tantivy index. Does not belong here: which memories are open, or threads (``lexicon``),
+and how text becomes words (``words``). What a newcomer would get wrong: the text itself is never stored, and not even the key is (two
+number columns hold it); the query parser is never used, so no punctuation has a meaning; and tantivy renames its list of segments last
+without syncing the folder, so this module does.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kalends.adapters.embedded import files, words, writes
+from kalends.adapters.embedded.failures import translated
+from kalends.domain.events import EventKey
+from kalends.domain.queries import Criteria, Entry, Scored, Tombstone
+from kalends.domain.terms import content_words, rarity
+
+BOOSTS: Mapping[str, float] = {"stemmed": 1.0, "lead": 3.0, "exact": 0.05, "cjk": 1.0}
+"""What a word counts in each field. The unstemmed field only decides between events that are equal otherwise: more of it lowered recall on
+every public data set (docs/decisions)."""
+
+ANALYSERS: Mapping[str, str] = {"stemmed": "stemmed", "lead": "stemmed", "exact": "exact", "cjk": "cjk"}
+"""Which analyser reads each field."""
+
+WRITER_BYTES = 20_000_000
+MOST_FETCHED = 8192
+"""Documents of one search at most; ties beyond are cut wherever the engine cuts them."""
+
+_LOW_BITS = (1 << 64) - 1
+
+
+class MemoryLexicon:
+    """One memory's index; a tombstone is a document without words: no search can reach it.
+
+    Reading is safe from several threads; writing and ``release`` belong to one.
+    """
+
+    def __init__(self, folder: Path, analysers: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._analysers = analysers
+        self._index = _open(folder, analysers)
+        self._schema = self._index.schema
+        self._writer: Any = None
+
+    def put(self, changes: Sequence[Entry | Tombstone]) -> None:
+        """Write what is newer than what is held, in one commit; on return it is synced and every search sees it."""
+        wanted = writes.newest(changes)
+        with translated("lexical"):
+            held = self._versions(list(wanted))
+            fresh = [change for key, change in wanted.items() if held.get(key, -1) < change.version]
+            if not fresh:
+                return
+            writer = self._writing()
+            try:
+                for change in fresh:
+                    if change.key in held:
+                        writer.delete_documents_by_term("key", str(change.key))
+                    writer.add_document(self._document(change))
+                writer.commit()
+            except BaseException:
+                self._writer = None  # what it holds is unknown; without a reference it gives the lock free
+                raise
+            files.sync_folder(self._folder)
+            self._index.reload()
+
+    def release(self) -> None:
+        """Finish merges and give the writer's memory and lock free; the index stays readable."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            with translated("lexical"):
+                writer.wait_merging_threads()
+
+    def _writing(self) -> Any:
+        if self._writer is None:
+            with translated("lexical, opening"):
+                self._writer = self._index.writer(WRITER_BYTES, 1)
+        return self._writer
+
+    def _versions(self, keys: Sequence[EventKey]) -> dict[EventKey, int]:
+        from tantivy import Query
+
+        searcher = self._index.searcher()
+        wanted = Query.term_set_query(self._schema, "key", [str(key) for key in keys])
+        found = searcher.search(wanted, limit=2 * len(keys), count=False).hits
+        addresses = [address for _, address in found]
+        return dict(zip(_keys(searcher, addresses), searcher.fast_field_values("version", addresses), strict=True))
+
+    def _document(self, change: Entry | Tombstone) -> Any:
+        from tantivy import Document
+
+        document, number = Document(), int(change.key, 16)
+        document.add_text("key", str(change.key))
+        document.add_unsigned("high", number >> 64)
+        document.add_unsigned("low", number & _LOW_BITS)
+        document.add_unsigned("version", change.version)
+        document.add_boolean("dead", isinstance(change, Tombstone))
+        if isinstance(change, Tombstone):
+            return document
+        document.add_integer("at", change.occurred_us)
+        for tag in change.tags:
+            document.add_text("tags", tag)
+        text = words.normalised(change.text)
+        document.add_text("stemmed", text)
+        document.add_text("lead", words.normalised(change.lead))
+        document.add_text("exact", text)
+        grams = words.spaced_out(text, question=False)
+        if grams:
+            document.add_text("cjk", grams)
+        return document
+
+    def search(self, text: str, criteria: Criteria, limit: int) -> list[Scored]:
+        """The best *limit* events by BM25, ties by key."""
+        with translated("lexical"):
+            query = self._query(words.normalised(text), criteria)
+            if query is None:
+                return []
+            searcher, fetched = self._index.searcher(), limit + 16
+            while True:
+                hits = searcher.search(query, limit=fetched, count=False).hits
+                keys = _keys(searcher, [address for _, address in hits])
+                found = [Scored(key, score) for key, (score, _) in zip(keys, hits, strict=True)]
+                ranked = sorted(found, key=lambda hit: (-hit.score, hit.key))
+                complete = len(found) < fetched or fetched >= MOST_FETCHED
+                # a tie with the last place may continue beyond what was fetched, and its order must not be left to the engine
+                if complete or found[-1].score < ranked[limit - 1].score:
+                    return ranked[:limit]
+                fetched = min(fetched * 4, MOST_FETCHED)
+
+    def _query(self, text: str, criteria: Criteria) -> Any:
+        """Words that may occur, and conditions that must hold but count nothing; None for a text without words."""
+        from tantivy import FieldType, Occur, Query
+
+        plain = " ".join(content_words(text))
+        texts = {"stemmed": plain, "lead": plain, "exact": plain, "cjk": words.spaced_out(text, question=True)}
+        wanted = []
+        for field, boost in BOOSTS.items():
+            for term in words.terms(self._analysers[ANALYSERS[field]], texts[field]) if boost else ():
+                found = Query.term_query(self._schema, field, term, "freq")
+                wanted.append((Occur.Should, Query.boost_query(found, boost)))
+        if not wanted:
+            return None
+        conditions = [Query.term_set_query(self._schema, "tags", list(group)) for group in criteria.any_of]
+        if criteria.since_us is not None or criteria.until_us is not None:
+            bounds = (criteria.since_us, criteria.until_us)
+            conditions.append(Query.range_query(self._schema, "at", FieldType.Integer, *bounds, include_upper=criteria.until_us is None))
+        silent = [(Occur.Must, Query.const_score_query(condition, 0.0)) for condition in conditions]
+        return Query.boolean_query([(Occur.Must, Query.boolean_query(wanted)), *silent])
+
+    def rarities(self, asked: Sequence[str]) -> dict[str, float]:
+        """How rare each word is here, by its stem in the text or the lead; a stop word has rarity 0."""
+        with translated("lexical"):
+            searcher = self._index.searcher()
+            events = searcher.num_docs
+            found = {}
+            for word in asked:
+                stems = words.terms(self._analysers["stemmed"], words.normalised(word))
+                counts = (max(searcher.doc_freq("stemmed", stem), searcher.doc_freq("lead", stem)) for stem in stems)
+                holding = min(counts, default=events)
+                found[word] = rarity(min(holding, events), events) if stems else 0.0
+        return found
+
+    def pairs(self) -> list[tuple[EventKey, int, bool]]:
+        """Key, version and "is a tombstone" of everything held."""
+        from tantivy import Query
+
+        with translated("lexical"):
+            searcher = self._index.searcher()
+            hits = searcher.search(Query.all_query(), limit=max(1, searcher.num_docs), count=False).hits
+            addresses = [address for _, address in hits]
+            versions, dead = (searcher.fast_field_values(name, addresses) for name in ("version", "dead"))
+            return list(zip(_keys(searcher, addresses), versions, dead, strict=True))
+
+    def count(self) -> int:
+        """Live events."""
+        from tantivy import Query
+
+        with translated("lexical"):
+            live = Query.term_query(self._schema, "dead", False)
+            return int(self._index.searcher().search(live, limit=1, count=True).count)
+
+
+def _keys(searcher: Any, addresses: Sequence[Any]) -> list[EventKey]:
+    high, low = (searcher.fast_field_values(name, addresses) for name in ("high", "low"))
+    return [EventKey(f"{first:016x}{second:016x}") for first, second in zip(high, low, strict=True)]
+
+
+def _open(folder: Path, analysers: Mapping[str, Any]) -> Any:
+    from tantivy import Index
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with translated("lexical, opening"):
+        # a folder without a list of segments is one whose making was cut short, before anything was written
+        index = Index.open(str(folder)) if (folder / "meta.json").exists() else Index(_schema(), path=str(folder))
+        for name, analyser in analysers.items():
+            index.register_tokenizer(name, analyser)
+        index.config_reader("manual")
+        index.reload()
+        return index
+
+
+def _schema() -> Any:
+    from tantivy import SchemaBuilder
+
+    builder = SchemaBuilder()
+    for name in ("key", "tags"):
+        builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
+    for name in ("high", "low", "version"):
+        builder.add_unsigned_field(name, fast=True)
+    builder.add_integer_field("at", indexed=True, fast=True)
+    builder.add_boolean_field("dead", indexed=True, fast=True)
+    for name in BOOSTS:
+        builder.add_text_field(name, tokenizer_name=ANALYSERS[name], index_option="freq")
+    return builder.build()
