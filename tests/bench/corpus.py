@@ -8,10 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kalends.adapters.embedded import models
 from kalends.domain.events import new_ulid
@@ -23,6 +24,7 @@ SESSION_TURNS = 20
 """Turns of one session there."""
 
 _SPREAD = 0.5
+_BLOCK = 1000
 _WORD = re.compile(r"[a-z]{2,14}")
 _SPEAKERS = ("Caroline", "Melanie", "Jon", "Gina", "Maria", "John", "Nate", "Joanna")
 _START = datetime(2024, 1, 1, 9, tzinfo=UTC)
@@ -60,25 +62,33 @@ class Turn:
 @cache
 def words() -> tuple[str, ...]:
     """Words of the model's vocabulary, the frequent ones first."""
-    vocabulary: dict[str, int] = models.open_tokenizer(models.installed_weights() / "tokenizer.json").get_vocab()
+    vocabulary: dict[str, int] = models.open_tokenizer(models.model_folder() / "tokenizer.json").get_vocab()
     return tuple(word for word, _ in sorted(vocabulary.items(), key=lambda pair: pair[1]) if _WORD.fullmatch(word))
 
 
 def turns(count: int, *, first: int = 0, session_turns: int = SESSION_TURNS) -> list[Turn]:
-    """*count* turns from number *first* on."""
-    random = np.random.default_rng([7, first])
-    lengths = np.maximum(4, np.round(random.lognormal(np.log(TURN_WORDS) - _SPREAD**2 / 2, _SPREAD, count))).astype(int)
+    """*count* turns from number *first* on; turn 17 is the same whoever asks for it."""
+    blocks = range(first // _BLOCK, (first + count - 1) // _BLOCK + 1)
+    made = [turn for block in blocks for turn in _block(block, session_turns)]
+    skipped = first % _BLOCK
+    return made[skipped : skipped + count]
+
+
+@lru_cache(maxsize=64)
+def _block(block: int, session_turns: int) -> Sequence[Turn]:
+    random = np.random.default_rng([7, block])
+    lengths = np.maximum(4, np.round(random.lognormal(np.log(TURN_WORDS) - _SPREAD**2 / 2, _SPREAD, _BLOCK))).astype(int)
     drawn = _drawn(random, int(lengths.sum()))
     made, start = [], 0
-    for number, length in zip(range(first, first + count), lengths.tolist(), strict=True):
+    for number, length in zip(range(block * _BLOCK, (block + 1) * _BLOCK), lengths.tolist(), strict=True):
         session, turn = divmod(number, session_turns)
         made.append(
             Turn(
                 number=number,
-                session_id=f"session-{session}",
+                session_id=f"session-{session_turns}-{session}",
                 actor=_SPEAKERS[(session % 4) * 2 + turn % 2],
                 text=_sentence(drawn[start : start + length]),
-                occurred_at=_START + timedelta(hours=7 * session, seconds=23 * turn),
+                occurred_at=_START + timedelta(hours=session % 16_000, seconds=23 * turn),
             )
         )
         start += length
@@ -86,32 +96,28 @@ def turns(count: int, *, first: int = 0, session_turns: int = SESSION_TURNS) -> 
 
 
 def questions(count: int, *, about: int, first: int = 0) -> list[str]:
-    """*count* questions of about ten words, each with words of one of the first *about* turns; no two are equal."""
+    """*count* questions of about ten words, each with the rarest words of one of the first *about* turns."""
     random = np.random.default_rng([11, first])
     rank = {word: number for number, word in enumerate(words())}
-    block = 100
     made = []
     for number in range(count):
-        start = int(random.integers(0, max(1, about // block))) * block
-        turn = _block(start, block)[int(random.integers(0, block))]
+        (turn,) = turns(1, first=int(random.integers(0, about)))
         told = sorted(set(_WORD.findall(turn.text.lower())), key=lambda word: -rank.get(word, 0))
-        opening = _OPENINGS[number % len(_OPENINGS)]
         middle = _drawn(random, 3)
-        made.append(f"{opening} {turn.actor} {' '.join([*middle[:2], *told[:4], *middle[2:]])}?")
+        made.append(f"{_OPENINGS[number % len(_OPENINGS)]} {turn.actor} {' '.join([*middle[:2], *told[:4], *middle[2:]])}?")
     return made
-
-
-@cache
-def _block(start: int, count: int) -> Sequence[Turn]:
-    # a block is drawn as a whole, so these are texts of the same kind, equal to stored ones only where those were drawn by the same block
-    return turns(count, first=start)
 
 
 def _drawn(random: np.random.Generator, count: int) -> list[str]:
     known = words()
-    weights = 1.0 / np.arange(3, len(known) + 3)
-    edges = np.cumsum(weights / weights.sum())
-    return [known[place] for place in np.searchsorted(edges, random.random(count)).tolist()]
+    return [known[place] for place in np.searchsorted(_edges(), random.random(count)).tolist()]
+
+
+@cache
+def _edges() -> NDArray[np.float64]:
+    weights = 1.0 / np.arange(3, len(words()) + 3)
+    shares: NDArray[np.float64] = np.cumsum(weights / weights.sum())
+    return shares
 
 
 def _sentence(drawn: Sequence[str]) -> str:

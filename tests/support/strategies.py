@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from kalends.domain.events import EventId, Facets, new_ulid
+from kalends.domain.events import Event, EventId, Facets, moment, new_ulid
 from kalends.domain.scope import MemoryName, Scope, Tenant
 
 SENDABLE = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
@@ -40,6 +40,23 @@ def facets() -> st.SearchStrategy[Facets]:
     maybe = st.none() | TEXTS
     return st.builds(
         Facets, session_id=TEXTS, kind=TEXTS, role=TEXTS, actor=maybe, channel=maybe, thread_id=maybe, priority=maybe, metadata=METADATA
+    )
+
+
+def events() -> st.SearchStrategy[Event]:
+    """Events as the domain may hold them, with every kind of metadata; the epoch itself is no time at which one can expire."""
+    maybe = st.none() | TEXTS
+    return st.builds(
+        Event,
+        id=event_ids(),
+        facets=facets(),
+        text=st.text(SENDABLE, max_size=60),
+        occurred_at=MOMENTS,
+        recorded_at=MOMENTS,
+        dated=st.booleans(),
+        expires_at=st.none() | MOMENTS.filter(lambda when: when != moment(0)),
+        trust=maybe,
+        document_id=maybe,
     )
 
 

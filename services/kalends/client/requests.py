@@ -200,9 +200,9 @@ def remove_document(memory: str, document_id: str) -> Request[results.RemovedDoc
     return Request(method="DELETE", path=_in(memory, "documents", document_id), result=results.RemovedDocument)
 
 
-def list_tokens(*, cursor: str | None = None, limit: int = 200) -> Request[results.Page[results.Token]]:
-    """Credentials of the tenant, without their secrets."""
-    return Request(method="GET", path="/tokens", params=_page(cursor, limit), result=results.Page[results.Token])
+def list_tokens(*, cursor: str | None = None) -> Request[results.Page[results.Token]]:
+    """Credentials of the tenant, without their secrets; the list takes no limit."""
+    return Request(method="GET", path="/tokens", params=_given_text(cursor=cursor), result=results.Page[results.Token])
 
 
 def create_token(**options: Unpack[TokenOptions]) -> Request[results.NewToken]:
@@ -286,7 +286,11 @@ def _in(memory: str, *parts: str) -> str:
 
 
 def _page(cursor: str | None, limit: int) -> dict[str, str]:
-    return {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
+    return {"limit": str(limit)} | _given_text(cursor=cursor)
+
+
+def _given_text(**members: str | None) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _given(**members: object) -> dict[str, object]:

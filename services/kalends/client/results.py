@@ -187,7 +187,7 @@ class RemovedDocument(Struct, frozen=True, kw_only=True):
 class Token(Struct, frozen=True, kw_only=True):
     """A credential as it can be listed: never its secret. ``memories`` None means all of the tenant's."""
 
-    token_id: str
+    token_id: str = field(name="id")
     memories: list[str] | None = None
     rights: list[str] = []
     label: str = ""

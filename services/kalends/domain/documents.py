@@ -8,8 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:\s(.*))?$")
+_FENCE = re.compile(r" {0,3}(`{3,}(?!.*`)|~{3,})")
+"""Backticks that are closed on their own line are code within a sentence, not a fence."""
+
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|(?<=[\u3002\uff01\uff1f])")
 
 Count = Callable[[str], int]
@@ -106,7 +108,7 @@ def _blocks(text: str, *, markdown: bool) -> list[_Block]:
         elif markdown and (heading := _HEADING.match(line)):
             end()
             level = len(heading.group(1))
-            path = [(above, title) for above, title in path if above < level] + [(level, heading.group(2))]
+            path = [(above, title) for above, title in path if above < level] + [(level, _title(heading.group(2) or ""))]
             blocks.append(_Block(line, tuple(title for _, title in path), heading=True))
         elif line.strip():
             lines.append(line)
@@ -114,6 +116,13 @@ def _blocks(text: str, *, markdown: bool) -> list[_Block]:
             end()
     end(is_fence=fence is not None)
     return blocks
+
+
+def _title(text: str) -> str:
+    """A heading without the marks that may close it; ``C#`` keeps its own. Not a pattern: one would take cubic time on blanks."""
+    text = text.strip()
+    opened = text.rstrip("#")
+    return opened.rstrip() if not opened or opened[-1].isspace() else text
 
 
 def _pieces(text: str, *, limit: int, count: Count, fence: bool) -> list[str]:

@@ -72,7 +72,7 @@ class VectorSink:
     async def probe(self) -> None:
         """An empty write and one embedding."""
         await self._index.put([], [])
-        await self._embedder.embed_query("probe")
+        await self._embedder.embed(["probe"])  # not a question: an answer that is remembered proves nothing
 
 
 class Projector:
@@ -101,6 +101,7 @@ class Projector:
         self.failure: KalendsError | None = None
         self.failing_since: datetime | None = None
         self.written = 0
+        self._not_before = 0.0
 
     async def run(self) -> None:
         """Fetch and write until cancelled; while one batch is written the next is fetched."""
@@ -123,7 +124,16 @@ class Projector:
             await self._return_unused(upcoming)
 
     async def _fetch(self) -> Sequence[Delivery]:
-        return await self._consumer.fetch(limit=self._batch, wait=self._settings.fetch_wait_s)
+        """The next batch; not sooner than ``linger_s`` after the last, unless that was full and more is surely waiting.
+
+        Each write costs several syncs of the disk that the log's own syncs wait for, so a trickle is gathered.
+        """
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(max(0.0, self._not_before - now))
+        deliveries = await self._consumer.fetch(limit=self._batch, wait=self._settings.fetch_wait_s)
+        full = len(deliveries) >= self._batch
+        self._not_before = 0.0 if full else asyncio.get_running_loop().time() + self._settings.linger_s
+        return deliveries
 
     async def _return_unused(self, upcoming: "asyncio.Future[Sequence[Delivery]]") -> None:
         """Hand back what was fetched but will not be written; what cannot be handed back comes again after the ack wait."""
@@ -171,6 +181,7 @@ class Projector:
             return
         await failpoints.reach(f"index.{self._projection}.before-ack")
         await self._consumer.ack_all(deliveries)
+        await failpoints.reach(f"index.{self._projection}.after-ack")
         self._finish([opened for _, opened in good])
         if self._indexed is not None:
             await self._indexed([opened for _, opened in good])

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from kalends.domain.errors import Conflict, KalendsError
+from kalends.domain.errors import Conflict, KalendsError, NotFound
 from kalends.domain.events import EventId, microseconds, new_ulid
 from kalends.index.consumers import Projector, Sink
 from kalends.kit import failpoints
 from kalends.ports.clock import Clock
 from kalends.ports.generations import Generations
-from kalends.ports.log import Log
+from kalends.ports.log import Consumer, Log
 from kalends.settings import IndexSettings
 from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader
 
@@ -71,6 +71,7 @@ class Projection:
         self._projector: Projector | None = None
         self._restart = asyncio.Event()
         self._building = asyncio.Lock()
+        self._consumers: dict[str, Consumer] = {}
 
     @property
     def generation(self) -> str:
@@ -90,7 +91,7 @@ class Projection:
 
     async def floors(self) -> Mapping[str, int]:
         """Per stream, up to where the serving generation has everything."""
-        consumer = await self._log.consumer(self._consumer_name(self.generation))
+        consumer = await self._consumer(self.generation)
         return {state.stream: state.floor for state in await consumer.states()}
 
     async def run(self) -> None:
@@ -115,12 +116,14 @@ class Projection:
                 await self._projector.run()
             except KalendsError as error:
                 log.warning("projection starts over", projection=self.name, kind=error.code)
+                if isinstance(error, NotFound):
+                    self._consumers.clear()  # the broker lost it: it is made anew
                 await asyncio.sleep(self._settings.breaker_first_s)
 
     async def _projector_for(self, generation: str, index: object, batch: int, *, serving: bool) -> Projector:
         return Projector(
             projection=self.name,
-            consumer=await self._log.consumer(self._consumer_name(generation)),
+            consumer=await self._consumer(generation),
             sink=self._sink_of(index),
             reader=self._reader,
             batch=batch,
@@ -128,6 +131,14 @@ class Projection:
             moved=self._moved,
             indexed=self._indexed if serving else None,
         )
+
+    async def _consumer(self, generation: str) -> Consumer:
+        """One for each generation: every one that is opened holds a subscription, and floors are asked for many times a second."""
+        opened = self._consumers.get(generation)
+        if opened is None:
+            opened = await self._log.consumer(self._consumer_name(generation))
+            opened = self._consumers.setdefault(generation, opened)
+        return opened
 
     def _consumer_name(self, generation: str) -> str:
         return f"{self.name}-{generation}"
@@ -149,17 +160,21 @@ class Projection:
                 await asyncio.shield(self._abandon(generation))
                 raise
             await failpoints.reach("rebuild.before-switch")
-            await self._generations.switch(generation)
+            try:
+                await self._generations.switch(generation)
+            finally:
+                if self.generation == generation:  # also if it was cancelled while the old one was being closed
+                    self._restart.set()
             await failpoints.reach("rebuild.after-switch")
-            self._restart.set()
             await self._log.drop_consumer(self._consumer_name(old))
+            self._consumers.pop(old, None)
             await self._generations.drop(old)
 
     async def _fill(self, generation: str, index: object, report: Callable[[int, int], None]) -> None:
         total = sum((await self._log.heads()).values())
         projector = await self._projector_for(generation, index, self._batch, serving=False)
         filling = asyncio.ensure_future(projector.run())
-        consumer = await self._log.consumer(self._consumer_name(generation))
+        consumer = await self._consumer(generation)
         try:
             while not filling.done():
                 states = await consumer.states()
@@ -173,6 +188,7 @@ class Projection:
             await asyncio.wait([filling])
 
     async def _abandon(self, generation: str) -> None:
+        self._consumers.pop(generation, None)
         await self._log.drop_consumer(self._consumer_name(generation))
         await self._generations.drop(generation)
 
@@ -223,7 +239,8 @@ class Rebuilds:
         """Work through the queue until cancelled."""
         while True:
             operation_id = await self._queue.get()
-            if self._known[operation_id].state != "queued":
+            known = self._known.get(operation_id)
+            if known is None or known.state != "queued":
                 continue
             work = asyncio.ensure_future(self._rebuild(operation_id))
             self._running = (operation_id, work)
@@ -232,6 +249,7 @@ class Rebuilds:
             finally:
                 self._running = None
                 work.cancel()
+                await asyncio.wait([work])
 
     async def _rebuild(self, operation_id: EventId) -> None:
         self._change(operation_id, state="running")
@@ -257,6 +275,10 @@ class Rebuilds:
         except KalendsError as error:
             self._change(operation_id, state="failed", error=error.detail)
             log.exception("rebuild failed", projection=asked, kind=error.code)
+            return
+        except Exception:  # noqa: BLE001 - reported, and the queue goes on
+            self._change(operation_id, state="failed", error="an unexpected error; the log says which")
+            log.exception("rebuild failed", projection=asked, kind="internal")
             return
         total = self._known[operation_id].total
         self._change(operation_id, state="succeeded", done=total)

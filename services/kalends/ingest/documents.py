@@ -4,6 +4,7 @@ Belongs here: the order of writes that makes a replacement safe to repeat. Not h
 would get wrong: ids of chunks hold the document's number of changes, so content that comes back after a change is not "retracted".
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -73,18 +74,36 @@ class KeepDocument:
         before = await self._store.find(scope, document.document_id)
         if before is not None and before.content_hash == content_hash and not before.pending:
             return Kept(record=before, status="unchanged", positions=())
-        record = self._next(scope, document, content_hash, before)
-        if record.stored == 0 or before is None or before.content_hash != content_hash:
+        # cutting counts the tokens of the whole text, which takes seconds for a large one
+        cut = await asyncio.to_thread(self._cut, document)
+        record = self._next(scope, document, content_hash, before, len(cut))
+        if record is not before:
             record = replace(record, stored=await self._store.put(scope, record))
         await failpoints.reach("documents.after-record")
-        positions = await self._append_chunks(scope, document, record)
-        await failpoints.reach("documents.after-chunks")
-        stale = tuple(event_id for event_id in record.stale if event_id not in set(record.chunk_ids))
-        if stale:
-            positions.append(await self._retract(scope, document.document_id, stale, number=record.number))
-        record = replace(record, pending=False, stale=())
-        record = replace(record, stored=await self._store.put(scope, record))
+        try:
+            positions = await self._append_chunks(scope, document, record, cut)
+            await failpoints.reach("documents.after-chunks")
+            if record.stale:
+                positions.append(await self._retract(scope, document.document_id, record.stale, why=f"stale {record.number}"))
+            await failpoints.reach("documents.after-retract")
+            record = replace(record, pending=False, stale=())
+            record = replace(record, stored=await self._store.put(scope, record))
+        except Conflict:
+            record, positions = await self._overtaken(scope, record), []
         return Kept(record=record, status="new" if before is None else "replaced", positions=tuple(positions))
+
+    async def _overtaken(self, scope: Scope, record: DocumentRecord) -> DocumentRecord:
+        """What is kept if another write finished ours; else take back what we appended after the other one had taken it back.
+
+        Raises:
+            Conflict: the other write has other content.
+        """
+        now = await self._store.find(scope, record.document_id)
+        if now is not None and now.number == record.number and not now.pending:
+            return now
+        if record.chunk_ids and (now is None or now.number != record.number):
+            await self._retract(scope, record.document_id, record.chunk_ids, why=f"overtaken {record.number}")
+        raise Conflict("another write of this document came first; try again")
 
     async def remove(self, scope: Scope, document_id: str) -> Kept:
         """Take every chunk of a document back and forget its record.
@@ -98,22 +117,27 @@ class KeepDocument:
         gone = (*record.chunk_ids, *record.stale)
         positions: tuple[Position, ...] = ()
         if gone:
-            positions = (await self._retract(scope, document_id, gone, number=record.number + 1),)
+            positions = (await self._retract(scope, document_id, gone, why=f"removed {record.number}"),)
         await self._store.delete(scope, document_id)
         return Kept(record=record, status="removed", positions=positions)
 
-    def _next(self, scope: Scope, document: NewDocument, content_hash: bytes, before: DocumentRecord | None) -> DocumentRecord:
-        if before is not None and before.content_hash == content_hash:
+    def _cut(self, document: NewDocument) -> Sequence[documents.Chunk]:
+        return documents.chunks(document.text, limit=self._chunk_tokens, count=self._tokenizer.count, markdown=document.markdown)
+
+    def _next(
+        self, scope: Scope, document: NewDocument, content_hash: bytes, before: DocumentRecord | None, chunks: int
+    ) -> DocumentRecord:
+        """The record of this write: the one that an interrupted write of the same content left, or a new one."""
+        if before is not None and before.content_hash == content_hash and len(before.chunk_ids) == chunks:
             return before
         now_us = microseconds(self._clock.now())
         number = max(now_us, before.number + 1 if before else 0)
-        cut = documents.chunks(document.text, limit=self._chunk_tokens, count=self._tokenizer.count, markdown=document.markdown)
         return DocumentRecord(
             document_id=document.document_id,
             title=document.title,
             source=document.source,
             content_hash=content_hash,
-            chunk_ids=tuple(digest_id("chunk", scope.key, document.document_id, str(number), str(chunk.number)) for chunk in cut),
+            chunk_ids=tuple(digest_id("chunk", scope.key, document.document_id, str(number), str(chunk)) for chunk in range(chunks)),
             stale=(*before.chunk_ids, *before.stale) if before else (),
             updated_us=now_us,
             number=number,
@@ -121,9 +145,10 @@ class KeepDocument:
             stored=before.stored if before else 0,
         )
 
-    async def _append_chunks(self, scope: Scope, document: NewDocument, record: DocumentRecord) -> list[Position]:
+    async def _append_chunks(
+        self, scope: Scope, document: NewDocument, record: DocumentRecord, cut: Sequence[documents.Chunk]
+    ) -> list[Position]:
         now = self._clock.now()
-        cut = documents.chunks(document.text, limit=self._chunk_tokens, count=self._tokenizer.count, markdown=document.markdown)
         occurred_at = document.occurred_at
         events = [
             Event(
@@ -152,7 +177,8 @@ class KeepDocument:
             positions += [outcome.position for outcome in outcomes if outcome.position is not None]
         return positions
 
-    async def _retract(self, scope: Scope, document_id: str, event_ids: Sequence[EventId], *, number: int) -> Position:
+    async def _retract(self, scope: Scope, document_id: str, event_ids: Sequence[EventId], *, why: str) -> Position:
+        """Take chunks back; *why* tells this retraction from others of the document, and is the same when it is repeated."""
         reference = key_reference(scope, session_of(document_id))
         box = (await self._vault.boxes_for_writing(scope, [reference]))[reference]
         body = envelopes.seal_retraction(
@@ -163,7 +189,7 @@ class KeepDocument:
             box=box,
             stamp=envelopes.Stamp(writer="", number=0, acked_up_to=0),
         )
-        identity = hashlib.blake2b(f"{scope.key}{document_id}\0{number}".encode(), digest_size=16).hexdigest()
+        identity = hashlib.blake2b(f"{scope.key}{document_id}\0{why}".encode(), digest_size=16).hexdigest()
         appended = await self._log.append([Draft(scope=scope, message_id=f"retract-{identity}", body=body)])
         return appended[0].position
 

@@ -140,7 +140,7 @@ class EventRoutes:
                 occurred_at=utc(item.occurred_at) if item.occurred_at else now,
                 recorded_at=now,
                 dated=item.occurred_at is not None,
-                expires_at=utc(item.expires_at) if item.expires_at else None,
+                expires_at=utc(item.expires_at, pointer="/expires_at") if item.expires_at else None,
                 trust=item.trust,
             )
         except Invalid as error:
@@ -158,7 +158,7 @@ class EventRoutes:
         return domain.new_ulid(self._clock.now())
 
 
-def utc(value: Any) -> Any:
+def utc(value: Any, *, pointer: str = "/occurred_at") -> Any:
     """An aware time in UTC.
 
     Raises:
@@ -168,7 +168,7 @@ def utc(value: Any) -> Any:
         return moment(domain.microseconds(value))
     except OverflowError as error:
         detail = "lies outside the years 1 to 9999 in UTC"
-        raise Invalid(detail, faults=[Fault(pointer="/occurred_at", detail=detail, code="range")]) from error
+        raise Invalid(detail, faults=[Fault(pointer=pointer, detail=detail, code="range")]) from error
 
 
 def preferred_wait(headers: Mapping[str, str], *, longest: float) -> float | None:

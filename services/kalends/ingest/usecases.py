@@ -81,12 +81,13 @@ class AppendEvents:
         memory = await self._memories.find(scope)
         if self._follower.behind_s > WINDOW_TRUST_S:
             raise Throttled("this process has not yet followed the log far enough to recognise repeated ids", retry_after=2.0)
-        if memory.quota_events is not None or memory.quota_bytes is not None:
-            await self._check_quota(scope, memory.quota_events, memory.quota_bytes, adding=len(events))
         outcomes: list[Outcome | None] = [None] * len(events)
         prepared = await self._prepare(scope, events)
         fresh = await self._without_known(scope, prepared, outcomes)
         if fresh:
+            # what is known already adds nothing, so a repetition is recognised under a full quota too
+            if memory.quota_events is not None or memory.quota_bytes is not None:
+                await self._check_quota(scope, memory.quota_events, memory.quota_bytes, adding=len(fresh))
             await self._append(scope, [(index, prepared[index]) for index in fresh], outcomes)
         return self._settle_repeats(prepared, outcomes)
 

@@ -24,13 +24,17 @@ class Coalescer(Generic[Question, Reply]):
         """The replies to (at least) *questions*; what ``trip`` raises reaches every caller of that trip."""
         future: asyncio.Future[Mapping[Question, Reply]] = asyncio.get_running_loop().create_future()
         self._waiting.append((questions, future))
-        async with self._lock:
-            if not future.done():
-                await self._travel()
-        return future.result()
+        try:
+            async with self._lock:
+                while not future.done():
+                    await self._travel()
+            return future.result()
+        finally:
+            future.cancel()  # who has left needs no reply; after one this changes nothing
 
     async def _travel(self) -> None:
-        """One trip for those who wait; a leader who is cancelled leaves the others to the next one."""
+        """One trip for those who still wait; a leader who is cancelled leaves the others to the next one."""
+        self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
         taken: list[tuple[Sequence[Question], asyncio.Future[Mapping[Question, Reply]]]] = []
         count = 0
         while self._waiting and (not taken or count + len(self._waiting[0][0]) <= self._limit):
@@ -39,11 +43,18 @@ class Coalescer(Generic[Question, Reply]):
         try:
             replies = await self._trip([question for questions, _ in taken for question in questions])
         except asyncio.CancelledError:
-            self._waiting[:0] = taken[1:]
+            self._waiting[:0] = taken
             raise
         except Exception as error:  # noqa: BLE001 - handed to every caller of the trip, each of which raises it
-            for _, future in taken:
+            for future in _present(taken):
                 future.set_exception(error)
             return
-        for _, future in taken:
+        for future in _present(taken):
             future.set_result(replies)
+
+
+def _present(
+    taken: Sequence[tuple[Sequence[Question], asyncio.Future[Mapping[Question, Reply]]]],
+) -> list[asyncio.Future[Mapping[Question, Reply]]]:
+    """Those who did not leave while the trip was under way."""
+    return [future for _, future in taken if not future.done()]

@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from kalends.domain import terms
-from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
+from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria
 from kalends.domain.scope import Scope
@@ -65,8 +65,10 @@ class Arms:
 
     async def late(self, scope: Scope, findings: Findings, keys: list[EventKey], *, seconds: float) -> Mapping[EventKey, float] | None:
         """Late interaction of the question with each of *keys*; None (and a note in ``failed``) if it cannot be had."""
+        if "vector" in findings.failed:
+            return None  # the same store and model: the answer says already that they are away
         if findings.question is None:
-            findings.failed.setdefault("rerank", findings.failed.get("vector", Unavailable("no encoded question", dependency="model")))
+            findings.failed["rerank"] = Unavailable("no encoded question", dependency="model")
             return None
         weights = np.asarray(terms.late_weights(findings.weights), dtype=np.float32)
         rows = findings.question.tokens * weights[:, None]
@@ -85,7 +87,7 @@ class Arms:
                 await work
         except TimeoutError:
             findings.failed[name] = DeadlineExceeded(f"the {name} arm took longer than {deadline:.3f} s", dependency=name)
-        except (Unavailable, DeadlineExceeded) as error:
+        except (Unavailable, DeadlineExceeded, Damaged) as error:
             findings.failed[name] = error
         finally:
             findings.seconds[name] = time.perf_counter() - started
@@ -110,7 +112,7 @@ class Arms:
         words = terms.content_words(text)
         try:
             return await self._lexicon.rarities(scope, words)
-        except (Unavailable, DeadlineExceeded):
+        except (Unavailable, DeadlineExceeded, Damaged):
             return dict.fromkeys(words, 1.0)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kalends.domain import fusion
-from kalends.domain.errors import Unavailable
+from kalends.domain.errors import DeadlineExceeded, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.positions import Floors
 from kalends.domain.queries import Criteria, Filter
@@ -134,7 +134,7 @@ class FindMemories:
         for name in projections:
             try:
                 floors[name] = await self._progress.floors(name)
-            except Unavailable:
+            except (Unavailable, DeadlineExceeded):
                 floors[name] = {}
         return True, floors
 

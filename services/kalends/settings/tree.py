@@ -49,6 +49,7 @@ class IndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fetch_wait_s: Annotated[float, Meta(gt=0, description="How long one fetch waits for events, in seconds.")] = 2.0
     breaker_first_s: Annotated[float, Meta(gt=0, description="First pause after a projection's store failed, in seconds.")] = 0.5
     breaker_longest_s: Annotated[float, Meta(gt=0, description="Longest pause, in seconds.")] = 30.0
+    linger_s: Annotated[float, Meta(ge=0, description="Least time between two small writes of a projection, in seconds.")] = 0.1
     heal_after_s: Annotated[float, Meta(gt=0, description="Outage of an embedded engine after which it is rebuilt, in seconds.")] = 30.0
 
 

@@ -104,10 +104,10 @@ def seal_retraction(retraction: Retraction, *, scope: Scope, recorded_us: int, k
 
 def _finish(envelope: pb.Envelope, plain: bytes, scope: Scope, key_reference: str, box: aead.Box, stamp: Stamp) -> bytes:
     envelope.key_ref = bytes.fromhex(key_reference)
-    envelope.nonce, envelope.sealed = box.seal(plain, context=_context(scope, envelope))
     envelope.writer = stamp.writer
     envelope.writer_number = stamp.number
     envelope.acked_up_to = stamp.acked_up_to
+    envelope.nonce, envelope.sealed = box.seal(plain, context=_context(scope, envelope))
     return envelope.SerializeToString()
 
 
@@ -157,7 +157,8 @@ def unseal(sealed: Sealed, box: aead.Box) -> Event | Retraction:
 def _context(scope: Scope, envelope: pb.Envelope) -> bytes:
     """What the seal is bound to: an envelope's outside cannot be exchanged."""
     head = f"{SCHEMA}\0{envelope.kind}\0{scope.key}\0{envelope.event_id}\0{envelope.occurred_us}\0{envelope.recorded_us}\0"
-    return head.encode() + envelope.key_ref + envelope.content_mac
+    stamp = f"{envelope.writer}\0{envelope.writer_number}\0{envelope.acked_up_to}\0"
+    return head.encode() + stamp.encode() + envelope.key_ref + envelope.content_mac
 
 
 def _content(event: Event) -> pb.Content:

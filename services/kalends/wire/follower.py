@@ -11,7 +11,8 @@ from contextlib import aclosing
 import structlog
 
 from kalends.domain.errors import KalendsError
-from kalends.domain.positions import Position, highest
+from kalends.domain.positions import Position, covers, highest
+from kalends.kit import failpoints
 from kalends.kit.backoff import pauses
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log, Message
@@ -54,6 +55,9 @@ class TimelineFollower:
         floors = dict(await self._timeline.floors())
         asked_at = self._clock.monotonic()
         heads = await self._source.heads()
+        if covers(floors, heads):
+            # said at once: else a restarted process would refuse writes until the log moves or the first wait for it is over
+            self._caught_up_at = asked_at
         async with aclosing(self._source.follow(after=floors, limit=self._batch)) as batches:
             async for messages in batches:
                 if messages:
@@ -61,7 +65,7 @@ class TimelineFollower:
                     await self._apply(messages, floors)
                     self._moved()
                 self.failure = None
-                if all(floors.get(stream, 0) >= head for stream, head in heads.items()):
+                if covers(floors, heads):
                     self._caught_up_at = asked_at
                     asked_at = self._clock.monotonic()
                     heads = await self._source.heads()
@@ -76,4 +80,6 @@ class TimelineFollower:
                     changes.append(opened.retracted())
                 case Unreadable(position=Position(stream=stream, sequence=sequence), reason=reason, erased=False):
                     log.error("message cannot be read", stream=stream, sequence=sequence, reason=reason)
+        await failpoints.reach("timeline.before-put")
         await self._timeline.put(changes, floors=floors)
+        await failpoints.reach("timeline.after-put")

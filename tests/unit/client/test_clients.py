@@ -147,7 +147,7 @@ def test_an_answer_without_a_body_is_enough_where_none_is_needed():
 def test_a_new_token_does_not_show_its_secret():
     """Representations end up in logs."""
     body = {
-        "token_id": "t1",
+        "id": "t1",
         "token": "kal_secret",
         "memories": None,
         "rights": ["search"],

@@ -188,8 +188,10 @@ def _keys(searcher: Any, addresses: Sequence[Any]) -> list[EventKey]:
 def _open(folder: Path, analysers: Mapping[str, Any]) -> Any:
     from tantivy import Index
 
-    folder.mkdir(parents=True, exist_ok=True)
     with translated("lexical, opening"):
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            files.sync_folder(folder.parent)
         # a folder without a list of segments is one whose making was cut short, before anything was written
         index = Index.open(str(folder)) if (folder / "meta.json").exists() else Index(_schema(), path=str(folder))
         for name, analyser in analysers.items():

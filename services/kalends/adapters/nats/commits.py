@@ -18,6 +18,7 @@ from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests, frame, release
 from kalends.domain.errors import DeadlineExceeded, KalendsError, Throttled, Unavailable
 from kalends.domain.positions import Position
+from kalends.kit import failpoints
 from kalends.kit.backoff import pauses
 from kalends.ports.log import Appended
 
@@ -241,8 +242,11 @@ class Committer:
         tries.ids.add(batch_id)
         reply, future = self._requests.expect()
         try:
+            await failpoints.reach("log.before-commit")
             await self._requests.link.send(batch_frames(batch, batch_id=batch_id, reply=reply), messages=len(batch))
+            await failpoints.reach("log.before-answer")
             message = await future
+            await failpoints.reach("log.after-commit")
         finally:
             release([future])
         stored = decoded(message.data)
@@ -268,6 +272,7 @@ class Committer:
         try:
             frames = [single_frame(entry, try_id=try_id, reply=reply) for entry, (reply, _) in zip(entries, expected, strict=True)]
             await self._requests.link.send(b"".join(frames), messages=len(frames))
+            await failpoints.reach("log.before-single-answers")
             for entry, (_, future) in zip(entries, expected, strict=True):
                 await self._alone(entry, await future, ours=ours)
         finally:

@@ -65,6 +65,7 @@ def _play(narrator: Narrator, folder: Path, path: Path | None) -> None:
     with narrator.scene("An instance of its own, on real stores"):
         narrator.command(f"up --data {folder} --port 0 --ops-port 0")
         instance.start()
+        narrator.say("Its config.toml asks for vectors in full precision, so that a rebuild can be compared to the last digit.")
     try:
         with instance.client() as kalends:
             status = kalends.status()
@@ -130,6 +131,7 @@ def _readers_data(narrator: Narrator, memory: Memory, path: Path) -> list[Questi
 
 
 def _ingest(narrator: Narrator, memory: Memory, sources: Sequence[intake.Source], *, shown_as: str) -> int:
+    memory.create()
     narrator.command(f"ingest {shown_as}")
     tally = write.Tally()
     started = time.monotonic()

@@ -57,7 +57,7 @@ async def test_vectors_need_only_their_synced_log_after_a_power_cut(
 
 
 async def test_every_write_syncs_what_it_relies_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Edge's log files and their folder; the folder in which tantivy renames its list of segments."""
+    """Edge's log files and their folder; the folder in which tantivy renames its list of segments, and the name of a new folder."""
     synced: list[str] = []
     real_file, real_folder = files.sync_file, files.sync_folder
     monkeypatch.setattr(files, "sync_file", lambda path: (synced.append(path.name), real_file(path)))
@@ -70,7 +70,7 @@ async def test_every_write_syncs_what_it_relies_on(tmp_path: Path, monkeypatch: 
         assert synced[-1] == "wal"
         synced.clear()
         await lexicon.put([entry("a", "text")])
-        assert synced == ["index"]
+        assert synced == ["lexicon", SCOPE.key]
     finally:
         await edge.close()
         await lexicon.close()

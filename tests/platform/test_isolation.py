@@ -1,0 +1,270 @@
+"""Check 5 over HTTP: who has no token learns nothing, and whoever has one meets nothing of others. Over NATS: ``test_isolation_nats``.
+
+A newcomer would get wrong: the canary is a word that only the victim ever writes, so an answer that holds it has leaked, whatever the route.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kalends.domain.credentials import new_token
+from kalends.domain.positions import visibility_token
+from tests.platform import samples
+from tests.platform.people import Person, described
+from tests.platform.samples import Operation
+
+CANARY = "xylophonecanary"
+MEMORY, ABSENT = "victim-memory", "absent-memory"
+_VOLATILE = {"date", "x-request-id", "content-length"}
+_REQUEST_ID = re.compile(r'"request_id":"[^"]*"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Victim:
+    """What one tenant holds, and every name that somebody else might have learned of it."""
+
+    path: str
+    event_id: str
+    document_id: str
+    session_id: str
+    token_id: str
+    operation_id: str
+    cursor: str
+    visibility: str
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The names as path parameters."""
+        names = ("event_id", "document_id", "session_id", "token_id", "operation_id")
+        return {name: getattr(self, name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def victim(admin: Person) -> Iterator[Victim]:
+    """Events, a document, a session, a token and an operation of the first tenant."""
+    path = admin.make_memory(MEMORY)
+    ids = admin.remember(path, *[f"{CANARY} number {number}" for number in range(3)], session_id="victim-session", actor=CANARY)
+    document = {"document_id": "victim-document", "text": f"# {CANARY}\n\nkept", "title": CANARY}
+    kept = admin.ask("POST", f"{path}/documents", document, headers={"prefer": "wait=30"})
+    assert kept.status_code == 200, kept.text
+    operation = admin.good("POST", "/admin/reindexes", {"dry_run": True})["operation_id"]
+    with admin.with_token("search", memories=[MEMORY], label=CANARY) as friend:
+        yield Victim(
+            path=path,
+            event_id=ids[0],
+            document_id=document["document_id"],
+            session_id="victim-session",
+            token_id=friend.token_id,
+            operation_id=operation,
+            cursor=admin.good("GET", f"{path}/events?limit=1")["next_cursor"],
+            visibility=kept.json()["visibility"],
+        )
+
+
+@pytest.fixture(scope="module")
+def table(admin: Person) -> list[Operation]:
+    """The operation table."""
+    return samples.operations(described(admin))
+
+
+def told(answer: httpx.Response, *names: str) -> tuple[int, dict[str, str], str]:
+    """What an answer tells, without what differs between any two answers; *names* are those that the asker said itself."""
+    text = _REQUEST_ID.sub("", answer.text)
+    for name in names:
+        text = text.replace(name, "…")
+    return answer.status_code, {name: value for name, value in answer.headers.items() if name not in _VOLATILE}, text
+
+
+def test_every_operation_has_a_sample(admin: Person, table: list[Operation]) -> None:
+    """What is not in the table of samples would go untested here."""
+    assert {one.name for one in table} - set(samples.BODIES) == samples.without_body(described(admin))
+    assert all(one.right in {"append", "search", "erase", "admin"} for one in table)
+
+
+def bad_credentials(revoked: str) -> list[str | None]:
+    """Authorization headers that nobody should accept."""
+    fresh = new_token()
+    encoded = base64.b64encode(f"admin:{fresh}".encode()).decode()
+    many = ["", "Bearer", f"Bearer {fresh}", f"Bearer {revoked}", f"Basic {encoded}", f"Token {fresh}", "Bearer null"]
+    return [None, *many, "Bearer *", "Bearer kal_%00", f"Bearer {'k' * 600}", f"Bearer {fresh}, Bearer {fresh}", "Bearer \xff"]
+
+
+def test_nobody_without_a_token_is_told_anything(admin: Person, victim: Victim, table: list[Operation]) -> None:
+    """Each operation answers 401, and the same for what exists as for what does not."""
+    with admin.with_token("search", memories=None) as past:
+        assert past.token is not None
+        assert past.ask("GET", "/memories").status_code == 200
+        admin.good("DELETE", f"/tokens/{past.token_id}")
+        credentials = bad_credentials(past.token)
+    with Person(admin.instance, None) as nobody:
+        for operation in table:
+            for credential in credentials:
+                headers = {} if credential is None else {"authorization": credential.encode("latin-1")}
+                real = nobody.client.request(operation.method, operation.at(memory=MEMORY, **victim.ids), headers=headers)
+                unreal = nobody.client.request(operation.method, operation.at(memory=ABSENT), headers=headers)
+
+                assert real.status_code == 401, (operation.name, credential, real.text)
+                assert real.headers["www-authenticate"].startswith("Bearer")
+                assert told(real) == told(unreal)
+
+
+def test_a_token_also_does_not_count_in_the_url_or_a_cookie(admin: Person) -> None:
+    """Addresses and cookies end up in logs and in browsers."""
+    with Person(admin.instance, None) as nobody:
+        for query in (f"?token={admin.token}", f"?access_token={admin.token}", f"?authorization=Bearer%20{admin.token}"):
+            assert nobody.ask("GET", f"/memories{query}").status_code == 401
+        assert nobody.ask("GET", "/memories", headers={"cookie": f"authorization=Bearer {admin.token}"}).status_code == 401
+
+
+def test_a_memory_of_others_answers_as_one_that_does_not_exist(
+    admin: Person, stranger: Person, victim: Victim, table: list[Operation]
+) -> None:
+    """Whether the asker is of another tenant or only has other memories."""
+    with admin.with_token("append", "search", "erase", "admin", memories=["some-other-memory"]) as limited:
+        for asker in (stranger, limited):
+            for operation in table:
+                # another tenant may make a memory of its own of any name
+                if not operation.of_memory or (asker is stranger and operation.name == "memories.create"):
+                    continue
+                ids = {name: value for name, value in victim.ids.items() if name in operation.path}
+                real = asker.ask(operation.method, operation.at(memory=MEMORY, **ids), operation.body)
+                unreal = asker.ask(operation.method, operation.at(memory=ABSENT, **ids), operation.body)
+
+                assert real.status_code == 404, (operation.name, real.text)
+                assert told(real, MEMORY) == told(unreal, ABSENT)
+
+
+def test_names_of_others_are_unknown_in_a_memory_of_ones_own(stranger: Person, victim: Victim, table: list[Operation]) -> None:
+    """Even in a memory of the same name, nothing that is the victim's can be read, changed or removed by its id."""
+    stranger.make_memory(MEMORY)
+    for operation in table:
+        named = [name for name in victim.ids if f"{{{name}}}" in operation.path]
+        if not named:
+            continue
+        real = stranger.ask(operation.method, operation.at(memory=MEMORY, **victim.ids), operation.body)
+        if operation.name.startswith("operations."):
+            continue  # rebuilds are the instance's and name no tenant's data
+
+        assert real.status_code == 404, (operation.name, real.text)
+        assert CANARY not in real.text
+
+
+def test_the_victim_still_has_everything_afterwards(admin: Person, victim: Victim) -> None:
+    """What was refused had no effect."""
+    assert admin.ask("GET", f"{victim.path}/events/{victim.event_id}").status_code == 200
+    assert admin.ask("GET", f"{victim.path}/documents/{victim.document_id}").status_code == 200
+    assert any(CANARY in text for text in admin.found(victim.path, CANARY))
+    assert victim.token_id in {token["id"] for token in admin.good("GET", "/tokens")["items"]}
+
+
+def test_lists_show_only_what_the_token_may_see(admin: Person, stranger: Person, victim: Victim) -> None:
+    """Memories, tokens, and the pages after a cursor of somebody else's."""
+    with admin.with_token("search", "admin", memories=["some-other-memory"]) as limited:
+        for asker in (stranger, limited):
+            listed = asker.good("GET", "/memories?limit=200")
+            tokens = asker.good("GET", "/tokens")
+
+            assert victim.token_id not in {token["id"] for token in tokens["items"]}
+            assert {token["tenant"] for token in tokens["items"]} <= {asker.tenant}
+            assert CANARY not in json.dumps([listed, tokens])
+            assert asker is stranger or listed["items"] == []
+    with admin.with_token("search", memories=[MEMORY]) as friend:
+        assert [memory["name"] for memory in friend.good("GET", "/memories")["items"]] == [MEMORY]
+
+
+def test_a_token_does_only_what_its_rights_say(admin: Person, victim: Victim, table: list[Operation]) -> None:
+    """403 for a missing right, whether or not what is asked for exists; ``admin`` carries every right."""
+    for right in ("append", "search", "erase"):
+        with admin.with_token(right, memories=None) as asker:
+            for operation in table:
+                real = asker.ask(operation.method, operation.at(memory=MEMORY), operation.body)
+                if operation.right == right:
+                    assert real.status_code != 403, (operation.name, right)
+                    continue
+                unreal = asker.ask(operation.method, operation.at(memory=ABSENT), operation.body)
+
+                assert real.status_code == 403, (operation.name, right, real.text)
+                assert told(real, MEMORY) == told(unreal, ABSENT)
+
+
+def test_nobody_gives_away_more_than_they_have(admin: Person) -> None:
+    """Neither memories nor rights nor time."""
+    with admin.with_token("admin", memories=["some-other-memory"], expires_at="2999-01-01T00:00:00Z") as limited:
+        for wish in ({"memories": None}, {"memories": [MEMORY]}, {"expires_at": None}, {"expires_at": "2999-01-02T00:00:00Z"}):
+            asked = {"memories": ["some-other-memory"], "rights": ["search"], "expires_at": "2998-01-01T00:00:00Z", **wish}
+            assert limited.ask("POST", "/tokens", asked).status_code in {403, 404}, wish
+
+
+def test_a_revoked_token_is_refused_at_once(admin: Person) -> None:
+    """The very next request, on the same connection."""
+    with admin.with_token("search", memories=None) as leaver:
+        assert leaver.ask("GET", "/memories").status_code == 200
+        admin.good("DELETE", f"/tokens/{leaver.token_id}")
+
+        assert leaver.ask("GET", "/memories").status_code == 401
+
+
+FORGED = st.sampled_from(
+    [MEMORY, "*", ">", "**", "..", ".", "%00", "a%00b", f"{MEMORY}%00", f"local%2F{MEMORY}", f"..%2F{MEMORY}", f"local.{MEMORY}", "x--a", "%2A"]
+    + ["%3E", "%FF", "$SYS", f"{MEMORY}%20", f"%20{MEMORY}", MEMORY.upper(), f"{MEMORY}%2Fevents", "ⅴictim-memory", "-", "a" * 41, "%ED%A0%80"]
+) | st.text(st.characters(codec="utf-8"), min_size=1, max_size=50).map(lambda name: quote(name, safe=""))
+
+
+def bodies(victim: Victim) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
+    """Bodies that try to reach the victim by its names, filters, cursors and visibility."""
+    facets = st.fixed_dictionaries(
+        {},
+        optional={
+            "session_id": st.just(victim.session_id) | st.just([victim.session_id, "*"]),
+            "actor": st.just(CANARY),
+            "kind": st.just(["message", "chunk"]),
+            "metadata": st.dictionaries(st.sampled_from(["tenant", "memory", "scope"]), st.sampled_from(["local", MEMORY, "*"]), max_size=2),
+            "from": st.just("0001-01-02T00:00:00Z"),
+        },
+    )
+    floors = st.dictionaries(st.sampled_from(["EVENTS_0", "RECORDS_0", "*"]), st.integers(0, 3), max_size=2).map(visibility_token)
+    visibility = floors | st.just(victim.visibility)
+    queries = st.sampled_from(["xylophone canary", "number 1", "*", "kept", "scope:*", 'a" OR "b', "tenant:local", "+canary~ ^9", "[* TO *]"])
+    asked = {"filter": facets, "min_visibility": visibility, "timeout_ms": st.just(100)}
+    modes = {"mode": st.sampled_from(["hybrid", "lexical", "vector"]), "targets": st.just(["events", "documents"]), "explain": st.booleans()}
+    return {
+        "search": st.fixed_dictionaries({"query": queries}, optional={**asked, **modes, "limit": st.just(100)}),
+        "context": st.fixed_dictionaries({"max_tokens": st.just(500)}, optional={**asked, "query": queries, "recent": st.just(200)}),
+        "events.append": st.fixed_dictionaries(
+            {"events": st.just([{"event_id": victim.event_id, "session_id": victim.session_id, "kind": "note", "text": "forged"}])}
+        ),
+        "documents.put": st.fixed_dictionaries({"document_id": st.just(victim.document_id), "text": st.just("# forged\n\nby another")}),
+    }
+
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_request_of_another_tenant_brings_anything_of_the_victim_to_light(
+    data: st.DataObject, admin: Person, stranger: Person, victim: Victim, table: list[Operation]
+) -> None:
+    """Over the whole table, with forged names, ids, filters, cursors and visibility tokens."""
+    operation = data.draw(st.sampled_from([one for one in table if one.name != "tokens.revoke"]))
+    forged = data.draw(FORGED)
+    path = operation.path.replace("{memory}", forged)
+    for name, value in victim.ids.items():
+        path = path.replace(f"{{{name}}}", quote(value, safe=""))
+    path = path.replace("{dead_letter_id}", data.draw(st.sampled_from(["1", "0", "*", "-1"])))
+    query = data.draw(st.sampled_from(["", f"cursor={quote(victim.cursor)}", f"session_id={victim.session_id}", "limit=200", "tenant=local"]))
+    body = data.draw(bodies(victim).get(operation.name, st.just(operation.body)))
+
+    answer = stranger.ask(operation.method, f"{path}?{query}" if operation.method == "GET" and query else path, body)
+
+    assert answer.status_code < 500, (operation.name, path, answer.text)
+    assert CANARY not in answer.text, (operation.name, path, answer.text)
+    said = json.dumps(body) + path
+    assert [name for name in (victim.event_id, victim.token_id) if name in answer.text and name not in said] == []
+    assert admin.ask("GET", f"{victim.path}/events/{victim.event_id}").json()["text"].startswith(CANARY)

@@ -1,0 +1,243 @@
+"""Check 5 over NATS: what a token's user may do on the real broker, and what it meets there.
+
+Belongs here: refusals by the broker and by the services behind it. Over HTTP: ``test_isolation``. A newcomer would get wrong: a refused
+publish gets no answer at all; the broker complains on the connection, so tests flush and look there.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import nats.errors
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nats.aio.client import Client
+
+from kalends.adapters.nats import NatsBus, open_nats
+from kalends.domain.scope import MemoryName, Scope, Tenant
+from tests.platform.people import AGAIN_S, OTHER_TENANT, TENANT, Person, connected
+
+CANARY = "marimbacanary"
+MEMORY = "nats-memory"
+SCOPE = Scope(Tenant(TENANT), MemoryName(MEMORY))
+EVENTS = f"ev.v1.u.{SCOPE.slot}.{TENANT}.{MEMORY}"
+
+
+@pytest.fixture(scope="module")
+def memory(admin: Person) -> str:
+    """A memory with one event in it."""
+    path = admin.make_memory(MEMORY)
+    admin.remember(path, f"{CANARY} was here")
+    return path
+
+
+@pytest.fixture(scope="module")
+def agent(admin: Person, memory: str) -> Iterator[Person]:
+    """Somebody with a token for that memory alone."""
+    with admin.with_token("append", "search", memories=[MEMORY]) as person:
+        yield person
+
+
+@asynccontextmanager
+async def platform_bus(person: Person) -> AsyncIterator[NatsBus]:
+    """The bus as the platform itself has it."""
+    config = json.loads((person.instance.data / "nats" / "broker.conf").read_bytes())
+    ours = config["authorization"]["users"][0]
+    async with open_nats(url=person.nats_url, user=ours["user"], password=ours["password"]) as bus:
+        yield bus
+
+
+async def stored(person: Person) -> dict[str, object]:
+    """The last sequence of every stream of the broker; what lands anywhere changes it."""
+    async with platform_bus(person) as bus:
+        manager = bus.connection.jetstream()
+        return {str(info.config.name): info.state.last_seq for info in await manager.streams_info()}
+
+
+async def flushed(client: Client) -> None:
+    """Let the broker deal with everything that was sent, and say what it refuses."""
+    for _ in range(2):
+        await client.flush(timeout=5)
+
+
+async def test_an_agent_asks_its_own_memory_over_nats(agent: Person) -> None:
+    """With its token as password and credential, and its own inbox."""
+    async with agent.on_nats() as client:
+        answer = await agent.request(client, MEMORY, "search", {"query": CANARY})
+
+    assert answer.headers is not None
+    assert answer.headers["Kalends-Status"] == "200"
+    assert CANARY in json.loads(answer.data)["hits"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [">", "*", "*.>", "ev.>", "ev.v1.u.*.*.*", "rec.>", "key.>", "dead.>", "$JS.>", "$JS.API.>", "$SYS.>", "$SRV.>", "kalends.>"]
+    + ["_INBOX.>", "_INBOX_*.>", "*.*.*.*", f"kalends.v1.{TENANT}.{MEMORY}.>", f"kalends.v1.{TENANT}.*.out.>", f"kalends.v1.{OTHER_TENANT}.>"],
+)
+async def test_an_agent_listens_to_nothing_but_its_inbox(agent: Person, admin: Person, subject: str) -> None:
+    """The broker refuses the subscription, and nothing arrives on it while others talk."""
+    errors: list[str] = []
+    heard: list[object] = []
+
+    async def hear(message: object) -> None:
+        heard.append(message)
+
+    async with agent.on_nats(errors=errors) as client:
+        await client.subscribe(subject, cb=hear)
+        await flushed(client)
+        admin.remember(f"/memories/{MEMORY}", "said while somebody listens")
+        await flushed(client)
+
+        assert any("permissions violation for subscription" in error.lower() for error in errors), errors
+        assert heard == []
+
+
+async def test_an_agent_does_not_listen_to_another_ones_inbox(admin: Person, agent: Person) -> None:
+    """Nor does a longer or shorter prefix help."""
+    with admin.with_token("search", memories=[MEMORY]) as other:
+        for subject in (f"_INBOX_{other.token_id}.>", f"_INBOX_{agent.token_id}", f"_INBOX_{agent.token_id}x.>", f"_INBOX_{agent.token_id[:-1]}.>"):
+            errors: list[str] = []
+            async with agent.on_nats(errors=errors) as client:
+                await client.subscribe(subject)
+                await flushed(client)
+
+            assert any("permissions violation for subscription" in error.lower() for error in errors), (subject, errors)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [EVENTS, "ev.v1.u.1.x.y", "rec.v1.token.x.y", "key.v1.x", "dead.v1.x", "$JS.API.STREAM.PURGE.EVENTS_0", "$JS.API.STREAM.DELETE.EVENTS_0"]
+    + ["$JS.API.CONSUMER.DELETE.EVENTS_0.lexical-g1", "$JS.API.STREAM.MSG.GET.EVENTS_0", "$JS.API.DIRECT.GET.RECORDS_0", "$JS.API.INFO"]
+    + ["$JS.ACK.EVENTS_0.lexical-g1.1.1.1.1.0", "$SYS.REQ.SERVER.PING", "$SRV.PING", "$SRV.INFO", f"kalends.v1.{OTHER_TENANT}.{MEMORY}.search"]
+    + [f"kalends.v1.{TENANT}.another-memory.search", f"kalends.v1.{TENANT}.{MEMORY}", f"kalends.v1.{TENANT}", "kalends.v2.a.b.search"],
+)
+async def test_an_agent_publishes_nowhere_but_below_its_memory(agent: Person, subject: str) -> None:
+    """The broker refuses the message, and no stream has grown."""
+    before = await stored(agent)
+    errors: list[str] = []
+    async with agent.on_nats(errors=errors) as client:
+        await client.publish(subject, b"", headers={"Authorization": f"Bearer {agent.token}", "Nats-Msg-Id": "forged"})
+        await flushed(client)
+
+        assert any("permissions violation for publish" in error.lower() for error in errors), errors
+    assert await stored(agent) == before
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [EVENTS, "rec.v1.token.x.y", "key.v1.x", "dead.v1.x", "$JS.API.STREAM.PURGE.EVENTS_0", "$JS.API.STREAM.INFO.EVENTS_0", "$SRV.PING"],
+)
+async def test_an_answer_goes_to_an_inbox_or_nowhere(agent: Person, reply: str) -> None:
+    """The services may publish anywhere and the caller names where the answer goes, so the services must look."""
+    before = await stored(agent)
+    async with agent.on_nats() as client:
+        headers = {"Authorization": f"Bearer {agent.token}"}
+        await client.publish(f"kalends.v1.{TENANT}.{MEMORY}.search", b'{"query": "anything"}', reply=reply, headers=headers)
+        await flushed(client)
+        # requests of one subscription are begun in order, so once this one is answered the one before was begun
+        for _ in range(3):
+            await agent.request(client, MEMORY, "search", {"query": "anything"})
+
+    assert await stored(agent) == before
+
+
+async def test_an_answer_does_not_go_to_somebody_elses_inbox(admin: Person, agent: Person, memory: str) -> None:
+    """Or one agent could make another believe answers to questions that it did not ask."""
+    heard: list[bytes] = []
+    with admin.with_token("search", memories=[MEMORY]) as other:
+        async with other.on_nats() as theirs, agent.on_nats() as client:
+
+            async def hear(message: object) -> None:
+                heard.append(b"")
+
+            await theirs.subscribe(f"_INBOX_{other.token_id}.forged", cb=hear)
+            await flushed(theirs)
+            headers = {"Authorization": f"Bearer {agent.token}"}
+            subject = f"kalends.v1.{TENANT}.{MEMORY}.search"
+            await client.publish(subject, b'{"query": "anything"}', reply=f"_INBOX_{other.token_id}.forged", headers=headers)
+            for _ in range(3):
+                await agent.request(client, MEMORY, "search", {"query": "anything"})
+            await flushed(theirs)
+
+    assert heard == []
+
+
+async def test_the_services_look_at_the_token_and_not_only_at_the_subject(admin: Person, agent: Person, stranger: Person) -> None:
+    """Whoever may publish somewhere must still hold a token for it: another tenant's is a 404, none a 401."""
+    async with platform_bus(admin) as bus:
+        client = bus.connection
+        subject = f"kalends.v1.{TENANT}.{MEMORY}.search"
+        for token, status in ((stranger.token, "404"), ("kal_unknown", "401"), (None, "401"), (agent.token, None)):
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            answer = await client.request(subject, b'{"query": "anything"}', timeout=10, headers=headers or None)
+
+            assert (answer.headers or {}).get("Nats-Service-Error-Code") == status, answer.data
+            assert status is None or CANARY not in answer.data.decode()
+
+
+async def test_a_memory_that_is_not_the_tokens_is_404_as_one_that_does_not_exist(admin: Person, memory: str) -> None:
+    """With the same body, apart from its own name and the request's id."""
+    with admin.with_token("append", "search", memories=None) as asker:
+        async with asker.on_nats() as client, platform_bus(admin) as bus:
+            missing = json.loads((await asker.request(client, "no-such-memory", "search", {"query": "x"})).data)
+        with admin.with_token("append", "search", memories=["some-other-memory"]) as limited:
+            async with platform_bus(admin) as bus:
+                bodies = []
+                for name in (MEMORY, "absnt-memor"):
+                    headers = {"Authorization": f"Bearer {limited.token}"}
+                    told = await bus.connection.request(f"kalends.v1.{TENANT}.{name}.search", b'{"query": "x"}', timeout=10, headers=headers)
+                    bodies.append({**json.loads(told.data.decode().replace(name, "…")), "request_id": ""})
+
+    assert missing["status"] == 404
+    assert bodies[0] == bodies[1]
+    assert bodies[0]["status"] == 404
+
+
+FORGED = st.sampled_from(["*", ">", "x--a", "..", MEMORY.upper(), f"{MEMORY}-", "a" * 300, "ⅴ", "\ufffd", "%2A", "{memory}", "$SYS"])
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(memory=FORGED, subject=st.sampled_from(["search", "context", "events.list", "events.append", "sessions.list", "*", ">"]))
+async def test_a_forged_memory_in_the_subject_gives_no_answer_or_a_problem(admin: Person, stranger: Person, memory: str, subject: str) -> None:
+    """Wildcards, digests, odd characters: none of them is somebody's memory."""
+    async with stranger.on_nats() as client:
+        try:
+            told = await client.request(
+                f"kalends.v1.{OTHER_TENANT}.{memory}.{subject}", b"{}", timeout=2, headers={"Authorization": f"Bearer {stranger.token}"}
+            )
+        except (nats.errors.NoRespondersError, nats.errors.BadSubjectError):
+            return
+
+    assert 400 <= int((told.headers or {})["Nats-Service-Error-Code"]) < 500
+    assert CANARY not in told.data.decode()
+
+
+async def test_a_revoked_token_is_cut_off_from_the_broker(admin: Person) -> None:
+    """Its connection ends, and it cannot come back; meanwhile the services refuse it already."""
+    with admin.with_token("search", memories=[MEMORY]) as leaver:
+        async with leaver.on_nats() as client:
+            assert (await leaver.request(client, MEMORY, "search", {"query": "x"})).headers is not None
+            admin.good("DELETE", f"/tokens/{leaver.token_id}")
+            try:
+                answer = await leaver.request(client, MEMORY, "search", {"query": "x"})
+                assert (answer.headers or {})["Nats-Service-Error-Code"] == "401"
+            except nats.errors.Error:
+                pass  # cut off already
+            async with asyncio.timeout(10):
+                while client.is_connected:
+                    await asyncio.sleep(AGAIN_S)
+        with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+            async with connected(admin.nats_url, [], user=leaver.token_id, password=leaver.token):
+                pass
+
+
+async def test_nobody_without_a_token_connects_to_the_broker(admin: Person, agent: Person) -> None:
+    """No anonymous user, no guessed password, no token in place of a user."""
+    ways: list[dict[str, str | None]] = [{}, {"user": agent.token_id, "password": "guess"}, {"token": agent.token}, {"user": agent.token_id}]
+    for way in ways:
+        with pytest.raises(nats.errors.Error):
+            async with connected(admin.nats_url, [], **way):
+                pass

@@ -1,0 +1,156 @@
+"""A small raw client of the HTTP API for tests that break what it talks to.
+
+Belongs here: one request and its answer, and the few questions that many tests ask. Does not belong here: retries, which are what such
+tests are about (``load``). A newcomer would get wrong: the address is asked for with every connection, because a restarted instance may
+have another one; an object serves one thread.
+"""
+
+import contextlib
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+from tests.support.instance import wait_until
+
+PROJECTIONS = ("timeline", "lexical", "vector")
+
+
+class Away(Exception):
+    """No whole answer came: the request may have had an effect or none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole answer; ``body`` is decoded JSON, or None."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+class Api:
+    """Requests to the address that *url* says, as the holder of the token that *token* says."""
+
+    def __init__(self, url: Callable[[], str], token: Callable[[], str], *, timeout: float = 15.0) -> None:
+        self._url = url
+        self._token = token
+        self._timeout = timeout
+        self._connection: http.client.HTTPConnection | None = None
+        self._connected_to = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """One request below ``/v1`` (a *path* like ``/status``), sent once.
+
+        Raises:
+            Away: no whole answer came.
+        """
+        try:
+            if self._connected_to != self._url():
+                self.close()
+            connection = self._connection = self._connection or self._connect()
+            sent = None if body is None else json.dumps(body).encode()
+            told = {"Authorization": f"Bearer {self._token()}", **({"Content-Type": "application/json"} if sent else {}), **(headers or {})}
+            connection.request(method, f"/v1{path}", body=sent, headers=told)
+            answer = connection.getresponse()
+            content = answer.read()
+            return Reply(
+                status=answer.status,
+                body=json.loads(content) if content else None,
+                headers={name.lower(): value for name, value in answer.getheaders()},
+            )
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise Away(f"{type(error).__name__}: {error}") from error
+
+    def _connect(self) -> http.client.HTTPConnection:
+        self._connected_to = self._url()
+        where = urlsplit(self._connected_to)
+        assert where.hostname is not None
+        return http.client.HTTPConnection(where.hostname, where.port, timeout=self._timeout)
+
+    def good(self, method: str, path: str, body: object = None) -> Any:
+        """The body of an answer that must be a success."""
+        reply = self.ask(method, path, body)
+        assert 200 <= reply.status < 300, (method, path, reply)
+        return reply.body
+
+    def make_memory(self, name: str) -> None:
+        """Make the memory *name*; one that exists is no error."""
+        self.good("PUT", f"/memories/{name}", {})
+
+    def append(self, memory: str, events: Sequence[Mapping[str, object]]) -> Reply:
+        """Send *events* once."""
+        return self.ask("POST", f"/memories/{memory}/events", {"events": list(events)})
+
+    def events(self, memory: str) -> Iterator[dict[str, Any]]:
+        """Every event of *memory*, page by page."""
+        cursor = ""
+        while True:
+            page = self.good("GET", f"/memories/{memory}/events?limit=200{cursor}")
+            yield from page["items"]
+            if page["next_cursor"] is None:
+                return
+            cursor = f"&cursor={quote(page['next_cursor'])}"
+
+    def event(self, memory: str, event_id: str) -> Reply:
+        """One event by its id."""
+        return self.ask("GET", f"/memories/{memory}/events/{quote(event_id)}")
+
+    def status(self) -> dict[str, Any]:
+        """The instance's own account of itself."""
+        found: dict[str, Any] = self.good("GET", "/status")
+        return found
+
+    def digests(self) -> dict[str, str]:
+        """What each projection of the process holds, as ``count:hash``."""
+        found: dict[str, str] = self.good("GET", "/status?digests=true")["digests"]
+        return found
+
+    def quiet(self, projections: Sequence[str] = PROJECTIONS, *, seconds: float = 60.0) -> None:
+        """Return once each of *projections* has everything that the log holds.
+
+        Raises:
+            TimeoutError: one of them does not get there.
+        """
+        seen: dict[str, Any] = {}
+
+        def caught_up() -> bool:
+            seen.clear()
+            with contextlib.suppress(Away):
+                seen.update(self.status()["lag"])
+            return all(name in seen and seen[name]["events"] == 0 for name in projections)
+
+        # the lag that is told may be half a second old, and one of before the last write would look like quiet
+        end = time.monotonic() + seconds
+        for _ in range(2):
+            if not wait_until(caught_up, seconds=end - time.monotonic(), every=0.1):
+                raise TimeoutError(f"not quiet within {seconds:g} s: {seen}")
+            wait_until(lambda: False, seconds=0.6, every=0.6)
+
+    def rebuild(self, projection: str = "all", *, seconds: float = 300.0) -> None:
+        """Build *projection* anew from the log, and return once the new one serves."""
+        operation = self.good("POST", "/admin/reindexes", {"projection": projection})["operation_id"]
+        told: dict[str, Any] = {}
+
+        def ended() -> bool:
+            told.update(self.good("GET", f"/operations/{operation}"))
+            return told["state"] not in {"queued", "running"}
+
+        assert wait_until(ended, seconds=seconds, every=0.1), told
+        assert told["state"] == "succeeded", told

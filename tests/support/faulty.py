@@ -1,0 +1,56 @@
+"""A stand-in that hands every call on to the real thing, and can be told that the real thing is away.
+
+Belongs here: outages and stalls at a port, one method at a time or all at once. Does not belong here: answers of its own. A newcomer would
+get wrong: what is not a coroutine function or an async iterator (a property, a plain method) is handed on untouched.
+"""
+
+import asyncio
+import inspect
+from collections import Counter
+from typing import Any
+
+from kalends.domain.errors import KalendsError, Unavailable
+
+
+class Faulty:
+    """Delegates to *real*; *dependency* is what an outage names."""
+
+    def __init__(self, real: Any, *, dependency: str) -> None:
+        self._real = real
+        self._dependency = dependency
+        self._away: dict[str, KalendsError] = {}
+        self._gates: dict[str, asyncio.Event] = {}
+        self.refused: Counter[str] = Counter()
+        """How often each method was called while it was away."""
+
+    def leave(self, *methods: str, error: KalendsError | None = None) -> None:
+        """Be away: *methods*, or all, raise *error* (or Unavailable) from now on."""
+        for method in methods or ("*",):
+            self._away[method] = error or Unavailable(f"{self._dependency} is away", dependency=self._dependency)
+
+    def come_back(self) -> None:
+        """Answer again."""
+        self._away.clear()
+
+    def hold(self, method: str) -> asyncio.Event:
+        """Let calls of *method* wait until the event that this returns is set."""
+        self._gates[method] = asyncio.Event()
+        return self._gates[method]
+
+    def __getattr__(self, name: str) -> Any:
+        """The real attribute, with the outage before it where it is asynchronous."""
+        real = getattr(self._real, name)
+        if not inspect.iscoroutinefunction(real):
+            return real
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            gate = self._gates.get(name)
+            if gate is not None:
+                await gate.wait()
+            error = self._away.get(name) or self._away.get("*")
+            if error is not None:
+                self.refused[name] += 1
+                raise error
+            return await real(*arguments, **named)
+
+        return call
