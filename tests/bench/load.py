@@ -75,6 +75,10 @@ def prepared(job: Job) -> list[bytes]:
             made.append(_head(job, "search", len(body)) + body)
         return made
     turns = corpus.turns(job.requests * job.batch, first=job.first, session_turns=job.session_turns)
+    if job.batch == 1:
+        # each client has a conversation of its own, as agents do
+        share = -(-len(turns) // job.clients)
+        turns = [turns[place] for offset in range(share) for place in range(offset, len(turns), share)]
     for number in range(job.requests):
         body = encode({"events": [turn.item() for turn in turns[number * job.batch : (number + 1) * job.batch]]})
         waits = job.wait_every and number % job.wait_every == 0

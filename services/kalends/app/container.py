@@ -269,6 +269,7 @@ def _index(common: _Common, engines: Engines, projections: Mapping[str, Projecti
         "vector": consumers.VectorSink(engines.vectors, engines.embedder),
     }
     return index_service.build(
+        common.settings.index,
         log=common.bus.log,
         reader=common.reader,
         projections=projections,

@@ -14,17 +14,15 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from kalends.app import folders
 from kalends.app.configuration import settings_from
 from kalends.app.invocation import Invocation
 from kalends.client import ClientError, connection
 from kalends.domain.errors import KalendsError
-
-if TYPE_CHECKING:
-    from kalends.settings import Settings
+from kalends.settings import Settings
 
 DISK_BYTES = 2 * 1024**3
 """Less free space than this is told: a full disk means refused writes."""
@@ -46,8 +44,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 def examine(invocation: Invocation, *, data: Path | None) -> list[Finding]:
     """Every finding, in the order in which one would repair."""
     folder = (data or connection.data_folder()).absolute()
-    instance = connection.local_instance(folder)
-    running = instance is not None and _alive(instance.pid)
+    holder = folders.holder(folders.folders_of(Settings(data=str(folder))))
+    running = holder is not None
     try:
         settings: Settings | None = settings_from(data=data)
         configuration = Finding(name="configuration", state="ok", detail=_config_detail(folder))
@@ -59,7 +57,7 @@ def examine(invocation: Invocation, *, data: Path | None) -> list[Finding]:
         lambda: _folder(folder),
         lambda: configuration,
         lambda: _disk(folder),
-        lambda: _holder(folder, running=running, pid=instance.pid if instance else 0),
+        lambda: _holder(folder, pid=holder),
         _broker,
         _weights,
     ]
@@ -100,13 +98,14 @@ def _disk(folder: Path) -> Finding:
     return Finding(name="disk", state="ok", detail=detail)
 
 
-def _holder(folder: Path, *, running: bool, pid: int) -> Finding:
-    if running:
-        return Finding(name="instance", state="ok", detail=f"process {pid} runs on this folder")
-    if (folder / "instance.json").exists():
-        detail = f"none runs; process {pid} ended without saying so, and the next start takes over"
-        return Finding(name="instance", state="ok", detail=detail)
-    return Finding(name="instance", state="ok", detail="none runs on this folder; `kalends up` starts one")
+def _holder(folder: Path, *, pid: int | None) -> Finding:
+    if pid is not None:
+        detail = f"process {pid or 'of unknown id'} runs on this folder"
+    elif (folder / "instance.json").exists():
+        detail = "none runs; the last one ended without saying so, and the next start takes over"
+    else:
+        detail = "none runs on this folder; `kalends up` starts one"
+    return Finding(name="instance", state="ok", detail=detail)
 
 
 def _broker() -> Finding:
@@ -144,7 +143,7 @@ def _weights() -> Finding:
     return Finding(name=name, state="ok", detail=f"{MODEL_DISTRIBUTION} {version}, hashes as installed")
 
 
-def _ports(settings: "Settings") -> Finding:
+def _ports(settings: Settings) -> Finding:
     taken = []
     for port in (settings.http.port, settings.http.ops_port):
         try:
@@ -173,15 +172,3 @@ def _served(invocation: Invocation, *, data: Path | None) -> Iterator[Finding]:
     for one in status.dependencies:
         state = words.get(one.state, "failed" if one.required else "degraded")
         yield Finding(name=one.name, state=state, detail=one.detail or f"{one.state} since {one.since}", next_step=one.next_step)
-
-
-def _alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich.console import Console
@@ -70,8 +70,10 @@ class Output:
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A plain table; a title that starts with ``>`` is of numbers."""
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for title in titles:
-        made.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left", overflow="fold")
+    for place, title in enumerate(titles):
+        # the first column names the row: a name that is cut in two cannot be copied
+        justify: Literal["left", "right"] = "right" if title.startswith(">") else "left"
+        made.add_column(title.removeprefix(">"), justify=justify, overflow="fold", no_wrap=place == 0)
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made

@@ -6,17 +6,26 @@ from kalends.domain.errors import NotFound, Unavailable
 from kalends.edge.services import Loop, Service
 from kalends.index import routes
 from kalends.index.consumers import Sink
+from kalends.index.healing import Healer
 from kalends.index.usecases import Projection, Rebuilds
 from kalends.ports.clock import Clock
 from kalends.ports.dead_letters import DeadLetter, DeadLetters
 from kalends.ports.log import Log
+from kalends.settings import IndexSettings
 from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
 
 
 def build(
-    *, log: Log, reader: Reader, projections: Mapping[str, Projection], sinks: Mapping[str, Sink], letters: DeadLetters, clock: Clock
+    settings: IndexSettings,
+    *,
+    log: Log,
+    reader: Reader,
+    projections: Mapping[str, Projection],
+    sinks: Mapping[str, Sink],
+    letters: DeadLetters,
+    clock: Clock,
 ) -> Service:
-    """Index from its ports: one loop per projection and one for rebuilds. *sinks* are those of the serving generations."""
+    """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing. *sinks* are those of the serving generations."""
     rebuilds = Rebuilds(projections=projections, clock=clock)
 
     async def replay(letter: DeadLetter) -> None:
@@ -38,6 +47,8 @@ def build(
 
     loops = [Loop(name=f"index.{name}", run=projection.run) for name, projection in projections.items()]
     loops.append(Loop(name="index.rebuilds", run=rebuilds.run))
+    healer = Healer(projections=projections, clock=clock, after_s=settings.heal_after_s)
+    loops.append(Loop(name="index.healing", run=healer.run))
     rebuild_routes = routes.RebuildRoutes(rebuilds=rebuilds, log=log)
     letter_routes = routes.DeadLetterRoutes(letters=letters, replay=replay)
     return Service(name="index", operations=routes.operations(rebuild_routes, letter_routes), loops=loops)

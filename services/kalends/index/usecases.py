@@ -276,7 +276,7 @@ class Rebuilds:
             self._change(operation_id, state="failed", error=error.detail)
             log.exception("rebuild failed", projection=asked, kind=error.code)
             return
-        except Exception:  # noqa: BLE001 - reported, and the queue goes on
+        except Exception:
             self._change(operation_id, state="failed", error="an unexpected error; the log says which")
             log.exception("rebuild failed", projection=asked, kind="internal")
             return

@@ -124,9 +124,7 @@ class KeepDocument:
     def _cut(self, document: NewDocument) -> Sequence[documents.Chunk]:
         return documents.chunks(document.text, limit=self._chunk_tokens, count=self._tokenizer.count, markdown=document.markdown)
 
-    def _next(
-        self, scope: Scope, document: NewDocument, content_hash: bytes, before: DocumentRecord | None, chunks: int
-    ) -> DocumentRecord:
+    def _next(self, scope: Scope, document: NewDocument, content_hash: bytes, before: DocumentRecord | None, chunks: int) -> DocumentRecord:
         """The record of this write: the one that an interrupted write of the same content left, or a new one."""
         if before is not None and before.content_hash == content_hash and len(before.chunk_ids) == chunks:
             return before

@@ -5,6 +5,8 @@ would get wrong: ``onnx`` is imported only while a graph is built, because it co
 not need; and every change of the graph's numbers needs a new ``RECIPE``, or an old cached graph would go on serving.
 """
 
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -143,3 +145,21 @@ def _outputs(graph: _Graph, hidden: str) -> None:
     # the mean's divisor is left out: the unit length that follows makes it irrelevant
     graph.add("LpNormalization", ["total"], "sentence_embedding", axis=-1, p=2)
     graph.add("LpNormalization", [hidden], "token_embeddings", axis=-1, p=2)
+
+
+def build(weights: Path, path: Path, precision: str) -> None:
+    """Write the graph of the safetensors file *weights* to *path*."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(weights)
+    if precision == "fp32":
+        write_graph(tensors, path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "fp32.onnx"
+        write_graph(tensors, whole)
+        quantize(whole, path)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -6,6 +6,7 @@ newcomer would get wrong: what is published while the connection is down is kept
 
 ``send`` uses two protected methods of nats-py, ``_send_command`` and ``_flush_pending``: its ``publish`` checks and builds each message
 anew and asks for a flush each time, which costs more than the broker does (a test holds the two methods to what is used of them here).
+``_PatientClient`` mends a third one.
 """
 
 import asyncio
@@ -36,6 +37,15 @@ class LinkState:
     status: Literal["up", "down"]
     since: float
     detail: str = ""
+
+
+class _PatientClient(Client):
+    """Outlives the answer to a flush that nobody waits for any more; in nats-py 2.16 that answer silently ends all reading."""
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
 
 class Link:

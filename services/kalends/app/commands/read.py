@@ -148,7 +148,7 @@ def show_answer(console: "Console", answer: "SearchAnswer") -> None:
         remarks.append("stale")
     behind = {name: lag.events for name, lag in answer.lag.items() if lag.events}
     remarks += [f"{name} is {count} events behind" for name, count in behind.items()]
-    console.print(f"{len(answer.hits)} hits; {'; '.join(remarks)}", style="dim", markup=False)
+    console.print(f"{len(answer.hits)} {'hit' if len(answer.hits) == 1 else 'hits'}; {'; '.join(remarks)}", style="dim", markup=False)
     if answer.degraded:
         console.print(f"degraded: without {', '.join(answer.degraded)}", style="yellow", markup=False)
     if answer.explain:

@@ -56,6 +56,19 @@ async def test_what_is_sent_in_one_piece_arrives_as_messages() -> None:
         assert bus.connection.stats["out_msgs"] == before + 2
 
 
+async def test_a_flush_that_was_given_up_does_not_deafen_the_connection() -> None:
+    """Its answer comes later, to nobody; what comes after that answer is still heard."""
+    async with fresh_bus() as bus:
+        given_up = asyncio.ensure_future(bus.connection.flush())
+        await until(lambda: bool(bus.connection._pongs))
+        given_up.cancel()
+        await asyncio.wait([given_up])
+
+        await bus.connection.flush(timeout=5)
+
+        assert bus.connection.is_connected
+
+
 async def test_nobody_there_is_unavailable_in_time() -> None:
     """With the deadline that was given."""
     with pytest.raises(Unavailable) as caught:

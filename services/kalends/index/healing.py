@@ -1,0 +1,53 @@
+"""Healing: a projection whose store stays broken is built anew beside it, from the log.
+
+Belongs here: deciding when. Does not belong here: rebuilding (``usecases``). A newcomer would get wrong: a missing model is no reason,
+because a new generation would need the same model; only the store's own failure is.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+
+from kalends.domain.errors import KalendsError
+from kalends.domain.events import new_ulid
+from kalends.index.usecases import Projection
+from kalends.ports.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+_LOOK_S = 1.0
+
+
+class Healer:
+    """Looks after the projections of a process."""
+
+    def __init__(self, *, projections: Mapping[str, Projection], clock: Clock, after_s: float) -> None:
+        self._projections = projections
+        self._clock = clock
+        self._after_s = after_s
+
+    async def run(self) -> None:
+        """Look once a second until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            for projection in self._projections.values():
+                if self.is_due(projection):
+                    await self._heal(projection)
+
+    def is_due(self, projection: Projection) -> bool:
+        """Whether the projection's own store has failed for long enough."""
+        failure, since = projection.failure, projection.failing_since
+        if failure is None or since is None or failure.dependency != projection.name:
+            return False
+        return (self._clock.now() - datetime.fromisoformat(since)).total_seconds() >= self._after_s
+
+    async def _heal(self, projection: Projection) -> None:
+        generation = f"g{new_ulid(self._clock.now()).lower()}"
+        log.warning("projection is built anew because its store stays broken", projection=projection.name, generation=generation)
+        try:
+            await projection.rebuild(generation, report=lambda _done, _total: None)
+        except KalendsError as error:
+            log.warning("projection could not be built anew; tried again later", projection=projection.name, kind=error.code)
+            await asyncio.sleep(self._after_s)

@@ -1,0 +1,122 @@
+"""The registry of memories, over records."""
+
+import asyncio
+
+import pytest
+from tests.support.broker import until
+from tests.support.records import MemoryRecords
+
+from kalends.domain.errors import Conflict, Damaged, NotFound
+from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.wire.memories import KIND, Memory, MemoryRegistry
+
+SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
+OTHERS = Scope(Tenant("globex"), MemoryName("notes"))
+MEMORY = Memory(scope=SCOPE, isolation="shared", description="what ada said 😀", created_us=1_700, quota_events=5, quota_bytes=None)
+
+
+async def test_a_memory_comes_back_as_it_was():
+    """In every process."""
+    records = MemoryRecords()
+
+    assert await MemoryRegistry(records).create(MEMORY) == (MEMORY, True)
+    assert await MemoryRegistry(records).find(SCOPE) == MEMORY
+
+
+async def test_creating_again_gives_what_is_there():
+    """Also to a registry that did not know it."""
+    records = MemoryRecords()
+    await MemoryRegistry(records).create(MEMORY)
+    again = Memory(scope=SCOPE, isolation="shared", description="other", created_us=9)
+
+    assert await MemoryRegistry(records).create(again) == (MEMORY, False)
+
+
+async def test_a_memory_of_another_tenant_is_not_found():
+    """Though it has the same name."""
+    records = MemoryRecords()
+    await MemoryRegistry(records).create(MEMORY)
+
+    with pytest.raises(NotFound):
+        await MemoryRegistry(records).find(OTHERS)
+    assert await MemoryRegistry(records).of_tenant(OTHERS.tenant) == []
+
+
+async def test_a_change_is_stored_and_keeps_the_rest():
+    """A quota can be taken away."""
+    records = MemoryRecords()
+    registry = MemoryRegistry(records)
+    await registry.create(MEMORY)
+
+    changed = await registry.change(SCOPE, quota_events=None)
+
+    assert (changed.description, changed.quota_events) == (MEMORY.description, None)
+    assert await MemoryRegistry(records).find(SCOPE) == changed == await registry.find(SCOPE)
+    with pytest.raises(NotFound):
+        await registry.change(OTHERS, description="x")
+
+
+async def test_one_of_two_changes_at_the_same_time_is_refused():
+    """It would undo the other."""
+    records = MemoryRecords()
+    registry = MemoryRegistry(records)
+    await registry.create(MEMORY)
+    original = records.put
+
+    async def overtaken(*arguments, **named):
+        records.put = original
+        await MemoryRegistry(records).change(SCOPE, description="first")
+        return await original(*arguments, **named)
+
+    records.put = overtaken
+    with pytest.raises(Conflict):
+        await registry.change(SCOPE, description="second")
+
+
+async def test_a_tenants_memories_are_listed_by_name():
+    """From the store, not from what happens to be known."""
+    records = MemoryRecords()
+    for name in ("b", "a", "c"):
+        scope = Scope(SCOPE.tenant, MemoryName(name))
+        await MemoryRegistry(records).create(Memory(scope=scope, isolation="shared", description="", created_us=1))
+
+    assert [memory.scope.memory for memory in await MemoryRegistry(records).of_tenant(SCOPE.tenant)] == ["a", "b", "c"]
+
+
+async def test_a_follower_learns_of_changes_and_deletions_and_survives_an_outage():
+    """Another process made them."""
+    records = MemoryRecords()
+    registry, elsewhere = MemoryRegistry(records), MemoryRegistry(records)
+    await elsewhere.create(MEMORY)
+    following = asyncio.create_task(registry.follow())
+    try:
+        await registry.find(SCOPE)
+        await until(lambda: bool(records._watchers))
+        records.interrupt()
+        await elsewhere.change(SCOPE, description="new")
+
+        async def learnt() -> bool:
+            return (await registry.find(SCOPE)).description == "new"
+
+        await until(learnt)
+        await records.delete(KIND, SCOPE.tenant, SCOPE.memory)
+
+        async def gone() -> bool:
+            try:
+                await registry.find(SCOPE)
+            except NotFound:
+                return True
+            return False
+
+        await until(gone)
+    finally:
+        following.cancel()
+
+
+async def test_a_damaged_record_is_said_to_be_damaged():
+    """And not taken for a memory that does not exist."""
+    records = MemoryRecords()
+    await records.put(KIND, SCOPE.tenant, SCOPE.memory, b"\xff\xff")
+
+    with pytest.raises(Damaged):
+        await MemoryRegistry(records).find(SCOPE)
