@@ -25,7 +25,10 @@ def build(
     letters: DeadLetters,
     clock: Clock,
 ) -> Service:
-    """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing. *sinks* are those of the serving generations."""
+    """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing.
+
+    *sinks* are those of the serving generations.
+    """
     rebuilds = Rebuilds(projections=projections, clock=clock)
 
     async def replay(letter: DeadLetter) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kalends.adapters.embedded import files, writes
+from kalends.adapters.embedded import files, residency, writes
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Misconfigured
@@ -36,6 +36,11 @@ SCROLL_PAGE = 1000
 MOST_FETCHED = 8192
 """Points of one search at most; ties beyond are cut wherever the engine cuts them."""
 
+READS_PER_RELEASE = 64
+"""Late interactions after which the pages of token vectors are given back; each touches about a megabyte, more for long texts."""
+
+_TOKEN_FILES = "vector_storage-tokens"
+
 _FORMAT = "edge1"
 _DENSE, _TOKENS = "dense", "tokens"
 _KEYWORDS = ("key", "lead", "tags")
@@ -53,6 +58,7 @@ class EdgeVectors:
         self._log = folder / "wal"
         self._dimension = dimension
         self._unflushed = 0
+        self._reads = 0
         self._writer = Lane("vectors-write")
         self._reader = Lane("vectors-read")
 
@@ -155,12 +161,17 @@ class EdgeVectors:
             with translated("vector"):
                 self._shard.flush()
             self._unflushed = 0
+            self._give_back()
             return
         for path in self._log.iterdir():
             # the shard may drop a full log file at any time; what it held is then flushed
             with contextlib.suppress(FileNotFoundError):
                 files.sync_file(path)
         files.sync_folder(self._log)
+
+    def _give_back(self) -> None:
+        """Token vectors are read for the few candidates of a question; what was only written or read once need not stay in memory."""
+        residency.give_back(self._log.parent, named=_TOKEN_FILES)
 
     def _nearest(self, scope: Scope, vector: list[float], criteria: Criteria, limit: int) -> list[Scored]:
         from qdrant_edge import PayloadSelector, Query, QueryRequest
@@ -197,6 +208,9 @@ class EdgeVectors:
         best: dict[EventKey, float] = {}
         for point in points:
             best.setdefault(EventKey(point.payload["key"]), point.score)
+        self._reads += 1
+        if self._reads % READS_PER_RELEASE == 0:
+            self._give_back()
         return best
 
     def _scroll(self, offset: object) -> tuple[list[dict[str, Any]], object]:

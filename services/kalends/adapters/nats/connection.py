@@ -139,7 +139,7 @@ async def connect(
         Misconfigured: the broker refuses the credentials.
     """
     settings = options or NatsOptions()
-    client = Client()
+    client = _PatientClient()
     link = Link(client, violated=violated)
     try:
         await _first(
