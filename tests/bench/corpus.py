@@ -43,7 +43,12 @@ class Turn:
 
     @property
     def embedded(self) -> str:
-        """What the vector projection embeds of it."""
+        """What the model reads of it."""
+        return f"{self.actor}: {self.text}"
+
+    @property
+    def indexed(self) -> str:
+        """What BM25 reads of it."""
         return f"{self.occurred_at.date().isoformat()} {self.actor}: {self.text}"
 
     def item(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""The load maker: a process of its own that sends prepared requests and times the answers; ``python -m tests.bench.load`` with a job on
-standard input.
+"""The load maker: a process of its own that sends prepared requests and times the answers.
+
+Run as ``python -m tests.bench.load`` with a job on standard input.
 
 Belongs here: sockets, the least of HTTP/1.1, clocks. Does not belong here: what the figures mean (``sections``). A newcomer would get
 wrong: everything that is sent is encoded before the first clock starts; the answers are only split by Content-Length and never decoded,
@@ -151,6 +152,7 @@ class Run:
         self._open = 0
         self._late = 0.0
         self._finished = asyncio.Event()
+        self._freed = asyncio.Event()
         self._idle: list[Connection] = []
 
     async def measure(self) -> Outcome:
@@ -192,8 +194,9 @@ class Run:
             pause = due - time.perf_counter()
             if pause > 0:
                 await asyncio.sleep(pause)
-            while not self._idle:
-                await asyncio.sleep(1 / rate)
+            if not self._idle:
+                self._freed.clear()
+                await self._freed.wait()
             self._late = max(self._late, time.perf_counter() - due)
             connection = self._idle.pop()
             self._begin(connection, number, request, due)
@@ -234,6 +237,7 @@ class Run:
             self._finished.set()
         else:
             self._idle.append(connection)
+            self._freed.set()
 
 
 def main() -> None:

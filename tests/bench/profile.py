@@ -1,8 +1,8 @@
-"""Where the time goes inside an instance under load: `python -m tests.bench.profile LOAD [--how count|sample]`.
+"""Where the time goes inside an instance under load: `python -m tests.bench.profile LOAD [--how count|sample|none]`.
 
-Belongs here: hosting an instance in this process, a load, and two ways of looking. Does not belong here: figures to publish, because to look
-costs time. A newcomer would get wrong: ``count`` (cProfile) sees only the event loop's thread and makes small functions look dear; ``sample``
-sees all threads by the clock, so a thread that waits for the interpreter's lock looks busy where it waits.
+Belongs here: hosting an instance in this process, a load, and two ways of looking. Does not belong here: figures to publish, because to
+look costs time. A newcomer would get wrong: ``count`` (cProfile by processor time) sees only the event loop's thread and makes small
+functions look dear; ``sample`` sees all threads by the clock, so a thread that waits for the interpreter's lock looks busy where it waits.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from kalends.app import host
 from kalends.app.container import ROLES
 from tests.bench.instance import MEMORY, make_load
 from tests.bench.load import Job
+from tests.bench.report import percentile
 
 LOADS: dict[str, dict[str, Any]] = {
     "batches": {"kind": "append", "clients": 4, "batch": 100, "requests": 400, "seconds": 6.0, "session_turns": 100},
@@ -73,10 +74,14 @@ class Sampler(threading.Thread):
         """The places that were seen most, for each thread."""
         for title, found in (("at", self.own), ("under", self.under)):
             for thread in sorted({thread for thread, _ in found}):
-                print(f"\n== {thread}: {title} (share of {self.rounds} samples)")
+                _say(f"\n== {thread}: {title} (share of {self.rounds} samples)")
                 places = Counter({place: count for (name, place), count in found.items() if name == thread})
                 for place, count in places.most_common(45):
-                    print(f"{100 * count / max(self.rounds, 1):6.1f} %  {place}")
+                    _say(f"{100 * count / max(self.rounds, 1):6.1f} %  {place}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
 
 
 def _short(path: str) -> str:
@@ -100,7 +105,7 @@ class Session:
     def __init__(self, load: str, how: str) -> None:
         self._load = load
         self._how = how
-        self._counted = cProfile.Profile()
+        self._counted = cProfile.Profile(time.thread_time)
         self._sampler = Sampler()
 
     def ready(self, where: host.Ready) -> None:
@@ -118,7 +123,7 @@ class Session:
     def _measure(self, where: host.Ready) -> None:
         token = where.token_file.read_text(encoding="ascii").strip()
         _create(where.url, token)
-        target = {"url": where.url, "token": token, "memory": MEMORY}
+        target: dict[str, Any] = {"url": where.url, "token": token, "memory": MEMORY}
         time.sleep(_SETTLE_S)
         if self._load == "search":
             make_load(Job(**target, kind="append", batch=100, requests=20))
@@ -134,18 +139,20 @@ class Session:
         self._sampler.stopped.set()
         after = thread_times()
         batch = LOADS[self._load].get("batch", 1)
+        done = outcome.answered * batch
         latencies = sorted(outcome.latencies)
-        print(f"{self._load}: {outcome.answered * batch} events or questions in {outcome.seconds:.1f} s of load, {seconds:.1f} s in all")
-        print(f"p50 {latencies[len(latencies) // 2]:.1f} ms, p95 {latencies[int(len(latencies) * 0.95)]:.1f} ms, statuses {outcome.statuses}")
+        _say(f"{self._load}: {done} events or questions in {outcome.seconds:.1f} s of load, {seconds:.1f} s in all")
+        _say(f"p50 {percentile(latencies, 0.5):.1f} ms, p95 {percentile(latencies, 0.95):.1f} ms, statuses {outcome.statuses}")
         for name, spent in sorted(after.items(), key=lambda pair: -(pair[1] - before.get(pair[0], 0.0))):
-            if spent - before.get(name, 0.0) > 0.01 * seconds:
-                print(f"  {name:24} {spent - before.get(name, 0.0):7.2f} s of processor time")
+            used = spent - before.get(name, 0.0)
+            if used > 0.01 * seconds:
+                _say(f"  {name:24} {used:7.2f} s of processor time, {1e6 * used / max(done, 1):6.0f} us each")
 
     def show(self) -> None:
         """What was seen."""
         if self._how == "sample":
             self._sampler.show()
-        else:
+        elif self._how == "count":
             self._counted.disable()
             pstats.Stats(self._counted).strip_dirs().sort_stats("tottime").print_stats(45).sort_stats("cumulative").print_stats(60)
 
@@ -162,7 +169,9 @@ def _wait(url: str, token: str) -> None:
 def _ask(url: str, token: str, method: str, path: str) -> Any:
     import httpx
 
-    answer = httpx.request(method, url + path, headers={"Authorization": f"Bearer {token}"}, json={} if method == "PUT" else None, timeout=60)
+    answer = httpx.request(
+        method, url + path, headers={"Authorization": f"Bearer {token}"}, json={} if method == "PUT" else None, timeout=60
+    )
     return answer.raise_for_status().json()
 
 
@@ -170,7 +179,7 @@ def main() -> None:
     """Host, load, look."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("load", choices=LOADS)
-    parser.add_argument("--how", choices=["count", "sample"], default="sample")
+    parser.add_argument("--how", choices=["count", "sample", "none"], default="none")
     chosen = parser.parse_args()
     session = Session(chosen.load, chosen.how)
     data = Path(tempfile.mkdtemp(prefix="kalends-profile-"))

@@ -207,6 +207,7 @@ def test_after_its_end_commands_say_that_none_runs(tmp_path):
     """Exit code 5, and the next step; no file claims that it still runs."""
     with Instance(tmp_path / "data") as running:
         running.start()
+        Shell(tmp_path / "data")("status")
         assert running.terminate() == 0
 
     done = Shell(tmp_path / "data")("status", code=5)

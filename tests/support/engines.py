@@ -35,6 +35,7 @@ from kalends.index.consumers import LexicalSink, Sink, VectorSink
 from kalends.index.usecases import Projection
 from kalends.ingest.documents import KeepDocument
 from kalends.ingest.usecases import AppendEvents, Outcome
+from kalends.kit.traffic import Traffic
 from kalends.search.arms import Arms
 from kalends.search.hydration import Hydrator
 from kalends.search.reading import ReadMemories
@@ -52,10 +53,10 @@ from tests.support.keys import TEST_KEY
 SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
 OTHER = Scope(Tenant("acme"), MemoryName("diary"))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-IMPATIENT = replace(SMALL, ack_wait=1.0, redelivery=(1.0, 1.0), idle=0.2)
-"""What is not acked comes again after a second."""
+IMPATIENT = replace(SMALL, ack_wait=0.5, redelivery=(0.5, 0.5), idle=0.2)
+"""What is not acked comes again after half a second."""
 
-QUICK = IndexSettings(fetch_wait_s=0.2, breaker_first_s=0.02, breaker_longest_s=0.05, vector_batch=16)
+QUICK = IndexSettings(linger_s=0.0, fetch_wait_s=0.2, breaker_first_s=0.02, breaker_longest_s=0.05, vector_batch=16)
 
 
 def event_id(name: object) -> EventId:
@@ -135,6 +136,7 @@ class Ledger:
             vault=Vault(keys=self.bus.keys, wrapper=FileWrapper(TEST_KEY)),
             memories=MemoryRegistry(self.bus.records),
             writer="ingest-2",
+            traffic=Traffic(),
         )
 
 
@@ -148,8 +150,12 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
         reader, memories = Reader(vault), MemoryRegistry(bus.records)
         documents = DocumentStore(records=bus.records, vault=vault)
         progress = Progress(log=bus.log, clock=clock, floors={"timeline": sqlite.floors})
-        follower = TimelineFollower(source=bus.log, timeline=sqlite, reader=reader, clock=clock, batch=100, moved=progress.moved)
-        append = AppendEvents(log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, writer="ingest-1")
+        follower = TimelineFollower(
+            source=bus.log, timeline=sqlite, reader=reader, clock=clock, batch=100, moved=progress.moved, traffic=Traffic()
+        )
+        append = AppendEvents(
+            log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, writer="ingest-1", traffic=Traffic()
+        )
         tokenizer = MiniLmTokenizer()
         keep = KeepDocument(
             append=append, log=log, store=documents, vault=vault, tokenizer=tokenizer, clock=clock, chunk_tokens=chunk_tokens
@@ -277,7 +283,13 @@ async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
     def vector_sink(index: Any) -> Sink:
         return VectorSink(index, embedder)
 
-    common: dict[str, Any] = {"log": ledger.log, "reader": ledger.reader, "settings": QUICK, "moved": ledger.progress.moved}
+    common: dict[str, Any] = {
+        "log": ledger.log,
+        "reader": ledger.reader,
+        "settings": QUICK,
+        "moved": ledger.progress.moved,
+        "traffic": Traffic(),
+    }
     projections = {
         "lexical": Projection(name="lexical", generations=lexical, sink_of=LexicalSink, current=lexicon, batch=50, **common),
         "vector": Projection(name="vector", generations=vector, sink_of=vector_sink, current=vectors, batch=16, **common),

@@ -37,6 +37,7 @@ from kalends.index import consumers
 from kalends.index import service as index_service
 from kalends.index.usecases import Projection
 from kalends.ingest import service as ingest_service
+from kalends.kit.traffic import Traffic
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.vectors import VectorIndex
 from kalends.search import service as search_service
@@ -78,6 +79,7 @@ class _Common:
     timeline: SqliteTimeline
     follower: TimelineFollower
     progress: Progress
+    traffic: Traffic
     tokenizer: MiniLmTokenizer
 
 
@@ -183,9 +185,16 @@ async def _common(stack: AsyncExitStack, settings: Settings, folders: Folders, b
     reader = Reader(vault)
     timeline = await SqliteTimeline.open(folders.timeline)
     stack.push_async_callback(timeline.close)
+    traffic = Traffic()
     progress = Progress(log=bus.log, clock=clock, floors={"timeline": timeline.floors})
     follower = TimelineFollower(
-        source=bus.log, timeline=timeline, reader=reader, clock=clock, batch=settings.index.timeline_batch, moved=progress.moved
+        source=bus.log,
+        timeline=timeline,
+        reader=reader,
+        clock=clock,
+        batch=settings.index.timeline_batch,
+        moved=progress.moved,
+        traffic=traffic,
     )
     return _Common(
         settings=settings,
@@ -199,6 +208,7 @@ async def _common(stack: AsyncExitStack, settings: Settings, folders: Folders, b
         timeline=timeline,
         follower=follower,
         progress=progress,
+        traffic=traffic,
         tokenizer=MiniLmTokenizer(Path(settings.model.folder) if settings.model.folder else None),
     )
 
@@ -216,6 +226,7 @@ def _ingest(common: _Common) -> Service:
         progress=common.progress,
         clock=common.clock,
         metrics=common.metrics,
+        traffic=common.traffic,
     )
 
 
@@ -244,6 +255,7 @@ async def _projections(common: _Common, engines: Engines) -> Mapping[str, Projec
             batch=settings.lexical_batch,
             settings=settings,
             moved=common.progress.moved,
+            traffic=common.traffic,
             indexed=brokers.notices(common.bus),
         ),
         "vector": Projection(
@@ -256,6 +268,7 @@ async def _projections(common: _Common, engines: Engines) -> Mapping[str, Projec
             batch=settings.vector_batch,
             settings=settings,
             moved=common.progress.moved,
+            traffic=common.traffic,
         ),
     }
     for name, projection in found.items():

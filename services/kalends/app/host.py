@@ -34,6 +34,7 @@ from kalends.settings import Settings
 log = structlog.get_logger(__name__)
 
 _READY_S = 60.0
+_SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,9 @@ def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], No
     Raises:
         KalendsError: it cannot start; the detail says why and what to do.
     """
+    # A thread that computes keeps the interpreter for this long before the event loop gets it back; the default of 5 ms is longer than
+    # a whole request takes.
+    sys.setswitchinterval(_SWITCH_S)
     logs.configure(level=settings.telemetry.level, service="+".join(roles))
     where = folders.folders_of(settings)
     folders.prepare(where)

@@ -151,7 +151,9 @@ def query_of(kind: type[T] | None, parameters: Mapping[str, Any]) -> T | None:
 
 
 def _refuse_odd(value: object, given: object, *, pointer: str) -> None:
-    """Refuse what msgspec reads from text although the contract has no such values: NaN, huge integers, times as numbers."""
+    """Refuse what msgspec reads from text although the contract has no such values: NaN, huge integers, times as numbers, null."""
+    if value is None and given is not None:
+        raise _odd(pointer, "must be given as a value or left out", "type")
     if isinstance(value, datetime):
         if not (isinstance(given, str) and given[4:5] == "-"):
             raise _odd(pointer, "must be an RFC 3339 time", "type")

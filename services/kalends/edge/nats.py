@@ -98,11 +98,18 @@ class NatsEdge:
                 # nats-py writes a flush's PING past the subscriptions that it still buffers; only the second one comes after them.
                 for _ in range(2):
                     await self.client.flush(timeout=max(1, round(self.settings.deadline_s)))
+                self._heed_cancellation()
                 self.ready.set()
                 await asyncio.Event().wait()
             finally:
                 self.ready.clear()
                 await self._leave(listening)
+
+    def _heed_cancellation(self) -> None:
+        """In Python 3.11 ``wait_for`` (of nats-py's flush) loses a cancellation that comes together with the answer."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
 
     def _routes(self) -> list[Route]:
         table = dispatch.routes(self.services, metrics=self.metrics, transport="nats")
@@ -150,16 +157,17 @@ class NatsEdge:
             request_id = dispatch.safe_request_id(headers.get("x-request-id")) or context.trace_id
             logs.request_id.set(request_id)
             headers[tracing.HEADER] = context.traceparent
-            outcome = "ok"
+            outcome, principal = "ok", None
             try:
-                answer = await self._call(row, request, headers, request_id)
+                principal = self.authenticator.authenticate(headers.get("authorization"))
+                answer = await self._call(row, request, principal, headers, request_id)
                 body = self._encoded(answer)
                 shown = {STATUS_HEADER: str(answer.status or row.operation.status)}
             except Exception as error:  # noqa: BLE001 - the edge reports whatever a handler raises, as a problem
                 told = problems.problem_of(error, request_id=request_id)
                 outcome, body = told.code, problems.encode(told)
                 shown = {ERROR_CODE_HEADER: str(told.status), ERROR_HEADER: told.title}
-            await self._reply(request, body, {**shown, "X-Request-Id": request_id})
+            await self._reply(request, principal, body, {**shown, "X-Request-Id": request_id})
             seconds = time.perf_counter() - started
             row.meter.observe(outcome, seconds=seconds, trace_id=context.trace_id if context.sampled else None)
 
@@ -169,11 +177,12 @@ class NatsEdge:
             raise TooLarge("the answer does not fit a NATS message; ask for less, or over HTTP")
         return body
 
-    async def _reply(self, request: Request, body: bytes, headers: dict[str, str]) -> None:
+    async def _reply(self, request: Request, principal: Principal | None, body: bytes, headers: dict[str, str]) -> None:
         # The caller chooses the reply subject and the broker does not check it, but we may publish anywhere: an answer goes to an inbox or
-        # nowhere, or a caller could have us call the broker's own interface.
-        if not (request._msg.reply or "").startswith(_INBOX):  # noqa: SLF001 - nats.micro does not show the reply subject
-            log.warning("an answer was not sent: its reply subject is no inbox")
+        # nowhere, or a caller could have us call the broker's own interface, or answer somebody who has not asked.
+        reply = request._msg.reply or ""  # noqa: SLF001 - nats.micro does not show the reply subject
+        if not reply.startswith(_INBOX) or self._somebody_elses(reply, principal):
+            log.warning("an answer was not sent: its reply subject is no inbox of the caller")
             return
         try:
             await request.respond(body, headers=headers)
@@ -181,9 +190,15 @@ class NatsEdge:
             # ValueError: there is no reply subject. Nobody waits for this answer, or nobody can be told.
             log.warning("an answer could not be sent", error_type=type(error).__name__)
 
-    async def _call(self, row: Route, request: Request, headers: Mapping[str, str], request_id: str) -> Answer:
+    def _somebody_elses(self, reply: str, principal: Principal | None) -> bool:
+        """Whether *reply* is the inbox of another token than the caller's."""
+        owner = reply.removeprefix(f"{_INBOX}_").partition(".")[0]
+        if principal is None or owner == principal.token_id:
+            return False
+        return any(owner == holder.id for holder in self.authenticator.holders())
+
+    async def _call(self, row: Route, request: Request, principal: Principal, headers: Mapping[str, str], request_id: str) -> Answer:
         operation = row.operation
-        principal = self.authenticator.authenticate(headers.get("authorization"))
         scope = row.authorize(principal, _memory(principal, request.subject))
         if scope is None:
             raise KalendsError("an operation with a subject is about a memory")

@@ -18,7 +18,8 @@ HEADER = "traceparent"
 _TRACEPARENT = re.compile(r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?")
 _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
-_RANDOM = random.SystemRandom()
+# Not SystemRandom: asking the system for each id gives the interpreter's lock away, and getting it back can take milliseconds.
+_RANDOM = random.Random()  # noqa: S311 - trace ids are no secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

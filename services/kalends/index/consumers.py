@@ -6,6 +6,7 @@ because a message that has been delivered too often becomes a dead letter.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,6 +17,7 @@ from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.queries import Entry, Tombstone
 from kalends.kit import failpoints
 from kalends.kit.backoff import pauses
+from kalends.kit.traffic import Traffic, patience
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.log import Consumer, Delivery
 from kalends.ports.models import Embedder
@@ -26,6 +28,9 @@ from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadabl
 log = structlog.get_logger(__name__)
 
 _HAND_BACK_S = 1.0
+_GIVE_WAY_S = 0.5
+_NO_WAY_S = 30.0
+"""A projection whose oldest message is so old gives way to writers no more."""
 
 
 class Sink(Protocol):
@@ -88,6 +93,7 @@ class Projector:
         batch: int,
         settings: IndexSettings,
         moved: Callable[[], None],
+        traffic: Traffic,
         indexed: Callable[[Sequence[OpenedEvent | OpenedRetraction]], Awaitable[None]] | None = None,
     ) -> None:
         self._projection = projection
@@ -97,6 +103,7 @@ class Projector:
         self._batch = batch
         self._settings = settings
         self._moved = moved
+        self._traffic = traffic
         self._indexed = indexed
         self.failure: KalendsError | None = None
         self.failing_since: datetime | None = None
@@ -118,6 +125,8 @@ class Projector:
                 deliveries = await upcoming
                 upcoming = asyncio.ensure_future(self._fetch())
                 if deliveries:
+                    oldest_s = time.time() - deliveries[0].message.recorded_us / 1e6
+                    await self._traffic.give_way(at_most=patience(oldest_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
                     await failpoints.reach(f"index.{self._projection}.after-fetch")
                     await self._deal_with(deliveries)
         finally:

@@ -14,6 +14,7 @@ from kalends.domain.errors import Conflict, KalendsError, NotFound
 from kalends.domain.events import EventId, microseconds, new_ulid
 from kalends.index.consumers import Projector, Sink
 from kalends.kit import failpoints
+from kalends.kit.traffic import Traffic
 from kalends.ports.clock import Clock
 from kalends.ports.generations import Generations
 from kalends.ports.log import Consumer, Log
@@ -56,6 +57,7 @@ class Projection:
         batch: int,
         settings: IndexSettings,
         moved: Callable[[], None],
+        traffic: Traffic,
         indexed: Notice | None = None,
     ) -> None:
         self.name = name
@@ -67,6 +69,7 @@ class Projection:
         self._batch = batch
         self._settings = settings
         self._moved = moved
+        self._traffic = traffic
         self._indexed = indexed
         self._projector: Projector | None = None
         self._restart = asyncio.Event()
@@ -129,6 +132,7 @@ class Projection:
             batch=batch,
             settings=self._settings,
             moved=self._moved,
+            traffic=self._traffic,
             indexed=self._indexed if serving else None,
         )
 

@@ -22,6 +22,7 @@ from kalends.ports.log import Draft, Log
 from kalends.ports.models import Tokenizer
 from kalends.wire import envelopes
 from kalends.wire.documents import DocumentRecord, DocumentStore, session_of
+from kalends.wire.memories import MemoryRegistry
 from kalends.wire.vault import Vault, key_reference
 
 _SLICE = 500
@@ -54,8 +55,18 @@ class KeepDocument:
     """Keeps, replaces and removes documents."""
 
     def __init__(
-        self, *, append: AppendEvents, log: Log, store: DocumentStore, vault: Vault, tokenizer: Tokenizer, clock: Clock, chunk_tokens: int
+        self,
+        *,
+        append: AppendEvents,
+        log: Log,
+        store: DocumentStore,
+        memories: MemoryRegistry,
+        vault: Vault,
+        tokenizer: Tokenizer,
+        clock: Clock,
+        chunk_tokens: int,
     ) -> None:
+        self._memories = memories
         self._append = append
         self._log = log
         self._store = store
@@ -68,8 +79,9 @@ class KeepDocument:
         """Keep *document*; the same content again changes nothing.
 
         Raises:
-            Conflict: another write of this document came first; try again. And what appending raises.
+            NotFound: there is no such memory. Conflict: another write of this document came first; try again. And what appending raises.
         """
+        await self._memories.find(scope)
         content_hash = _content_hash(document)
         before = await self._store.find(scope, document.document_id)
         if before is not None and before.content_hash == content_hash and not before.pending:
@@ -109,8 +121,9 @@ class KeepDocument:
         """Take every chunk of a document back and forget its record.
 
         Raises:
-            NotFound: there is no such document.
+            NotFound: there is no such document, or no such memory.
         """
+        await self._memories.find(scope)
         record = await self._store.find(scope, document_id)
         if record is None:
             raise NotFound("no such document")

@@ -8,6 +8,7 @@ from kalends.edge.services import Service
 from kalends.ingest import administration, routes
 from kalends.ingest.documents import KeepDocument
 from kalends.ingest.usecases import AppendEvents
+from kalends.kit.traffic import Traffic
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log
 from kalends.ports.models import Tokenizer
@@ -32,13 +33,27 @@ def build(
     progress: Progress,
     clock: Clock,
     metrics: Metrics,
+    traffic: Traffic,
 ) -> Service:
     """Ingest from its settings and ports; it has no loop of its own."""
     append = AppendEvents(
-        log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, writer=f"ingest-{secrets.token_hex(6)}"
+        log=log,
+        timeline=timeline,
+        follower=follower,
+        vault=vault,
+        memories=memories,
+        writer=f"ingest-{secrets.token_hex(6)}",
+        traffic=traffic,
     )
     keep = KeepDocument(
-        append=append, log=log, store=documents, vault=vault, tokenizer=tokenizer, clock=clock, chunk_tokens=settings.chunk_tokens
+        append=append,
+        log=log,
+        store=documents,
+        memories=memories,
+        vault=vault,
+        tokenizer=tokenizer,
+        clock=clock,
+        chunk_tokens=settings.chunk_tokens,
     )
     events = routes.EventRoutes(append=append, progress=progress, clock=clock, settings=settings, metrics=metrics)
     document_routes = routes.DocumentRoutes(keep=keep, progress=progress, settings=settings)

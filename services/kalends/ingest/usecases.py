@@ -15,6 +15,7 @@ from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
 from kalends.kit import aead, failpoints
 from kalends.kit.coalescing import Coalescer
+from kalends.kit.traffic import Traffic
 from kalends.ports.log import Appended, Draft, Log
 from kalends.ports.timeline import Known, Timeline
 from kalends.wire import envelopes
@@ -59,7 +60,15 @@ class AppendEvents:
     """Appends checked events of one scope; returns after they are durable."""
 
     def __init__(
-        self, *, log: Log, timeline: Timeline, follower: TimelineFollower, vault: Vault, memories: MemoryRegistry, writer: str
+        self,
+        *,
+        log: Log,
+        timeline: Timeline,
+        follower: TimelineFollower,
+        vault: Vault,
+        memories: MemoryRegistry,
+        writer: str,
+        traffic: Traffic,
     ) -> None:
         self._log = log
         self._timeline = timeline
@@ -67,6 +76,7 @@ class AppendEvents:
         self._vault = vault
         self._memories = memories
         self._writer = writer
+        self._traffic = traffic
         self._numbers = itertools.count(1)
         self._unacked: set[int] = set()
         self._lookups = Coalescer(self._look_up, limit=2000)
@@ -78,6 +88,10 @@ class AppendEvents:
             NotFound: there is no such memory. Throttled: the log is full, a quota is used up, or the timeline is too far behind.
             Unavailable, DeadlineExceeded: nothing is known of the outcome; the same ids may be sent again.
         """
+        with self._traffic.passing():
+            return await self._checked(scope, events)
+
+    async def _checked(self, scope: Scope, events: Sequence[Event]) -> list[Outcome]:
         memory = await self._memories.find(scope)
         if self._follower.behind_s > WINDOW_TRUST_S:
             raise Throttled("this process has not yet followed the log far enough to recognise repeated ids", retry_after=2.0)

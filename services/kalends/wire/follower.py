@@ -14,6 +14,7 @@ from kalends.domain.errors import KalendsError
 from kalends.domain.positions import Position, covers, highest
 from kalends.kit import failpoints
 from kalends.kit.backoff import pauses
+from kalends.kit.traffic import Traffic, patience
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log, Message
 from kalends.ports.timeline import Retracted, Timeline, TimelineEntry
@@ -21,17 +22,32 @@ from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadabl
 
 log = structlog.get_logger(__name__)
 
+_GIVE_WAY_S = 0.5
+_NO_WAY_S = 20.0
+"""A timeline that is so far behind gives way no more: ingest must be able to trust it (``ingest.usecases.WINDOW_TRUST_S``)."""
+
 
 class TimelineFollower:
     """Keeps a timeline up with the log. ``behind_s`` is what ingest asks before it trusts a lookup."""
 
-    def __init__(self, *, source: Log, timeline: Timeline, reader: Reader, clock: Clock, batch: int, moved: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        source: Log,
+        timeline: Timeline,
+        reader: Reader,
+        clock: Clock,
+        batch: int,
+        moved: Callable[[], None],
+        traffic: Traffic,
+    ) -> None:
         self._source = source
         self._timeline = timeline
         self._reader = reader
         self._clock = clock
         self._batch = batch
         self._moved = moved
+        self._traffic = traffic
         self._caught_up_at: float | None = None
         self.failure: str | None = None
 
@@ -61,6 +77,7 @@ class TimelineFollower:
         async with aclosing(self._source.follow(after=floors, limit=self._batch)) as batches:
             async for messages in batches:
                 if messages:
+                    await self._traffic.give_way(at_most=patience(self.behind_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
                     floors |= highest(message.position for message in messages)
                     await self._apply(messages, floors)
                     self._moved()

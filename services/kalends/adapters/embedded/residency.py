@@ -1,7 +1,8 @@
 """Giving memory back: pages of mapped files that this process has touched and can read again from the disk.
 
-Belongs here: the one system call. Does not belong here: when to make it (``vectors``). A newcomer would get wrong: only *shared* mappings of
-files may be given back; their pages, written ones too, stay in the system's cache. A private mapping would lose what was written to it.
+Belongs here: the one system call. Does not belong here: when to make it (``vectors``). A newcomer would get wrong: only *shared* mappings
+of files may be given back; their pages, written ones too, stay in the system's cache. A private mapping would lose what was written to
+it.
 """
 
 import ctypes

@@ -39,7 +39,7 @@ MOST_FETCHED = 8192
 READS_PER_RELEASE = 64
 """Late interactions after which the pages of token vectors are given back; each touches about a megabyte, more for long texts."""
 
-_TOKEN_FILES = "vector_storage-tokens"
+_TOKEN_FILES = "vector_storage-tokens"  # noqa: S105 - vectors of words, no secret
 
 _FORMAT = "edge1"
 _DENSE, _TOKENS = "dense", "tokens"

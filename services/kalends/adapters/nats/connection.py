@@ -10,6 +10,7 @@ anew and asks for a flush each time, which costs more than the broker does (a te
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,16 +19,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import nats.errors
+import structlog
 from nats.aio.client import Client, Server
+from nats.protocol import parser
 
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, translated
 from kalends.adapters.nats.options import NatsOptions
 from kalends.domain.errors import KalendsError, Misconfigured, TooLarge, Unavailable
 from kalends.kit.backoff import pauses
 
+log = structlog.get_logger(__name__)
+
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 2.0
+_SPACE = re.compile(r"\s")
+_BLANKS = " \t\n\r\v\f"
 _REFUSED = ("authorization violation", "authentication")
+
+
+# The broker parts the words of a line at blanks and tabs, nats-py at any space: a vertical tab in a subject or a reply subject, which any
+# agent can send, would end the connection of whoever hears it.
+parser.MSG_RE = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
+parser.HMSG_RE = re.compile(rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +53,40 @@ class LinkState:
 
 
 class _PatientClient(Client):
-    """Outlives the answer to a flush that nobody waits for any more; in nats-py 2.16 that answer silently ends all reading."""
+    """Goes on reading where nats-py 2.16 silently ends all of it.
+
+    That is: at the answer to a flush that nobody waits for any more, and at a message whose subject, reply subject or header is no text,
+    which any agent can send to a service of ours.
+    """
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
             self._pongs[0] = asyncio.get_running_loop().create_future()
         await super()._process_pong()
+
+    async def _process_msg(self, *message: Any) -> None:
+        try:
+            await super()._process_msg(*message)
+        except (ValueError, LookupError) as error:
+            # one message that cannot be read is dropped; its sender gets no answer, all others theirs
+            log.warning("a message from the broker could not be read", error_type=type(error).__name__)
+
+    async def _read_loop(self) -> None:
+        await super()._read_loop()
+        if self.is_connected:
+            # whatever ended it, the rest of the stream cannot be trusted: connect anew instead of hearing nothing until the next ping
+            await self._process_op_err(nats.errors.ProtocolError())
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        # theirs looks at each character of each name, which takes longer than all the rest of a delivery
+        found: dict[str, str] = {}
+        for line in raw.decode("utf-8", "replace").split("\r\n"):
+            name, colon, value = line.partition(":")
+            name = name.strip(_BLANKS)
+            if colon and name.isascii() and not _SPACE.search(name):
+                found[name] = value.strip(_BLANKS)
+        return found
 
 
 class Link:

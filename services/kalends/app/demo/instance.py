@@ -25,10 +25,6 @@ START_S = 120.0
 
 STOP_S = 30.0
 
-CONFIGURATION = """# int8 is faster, but the last digits of its vectors depend on which texts are embedded together
-[model]
-precision = "fp32"
-"""
 """The story compares answers before and after a rebuild down to their order."""
 
 
@@ -50,7 +46,6 @@ class Instance:
             Unavailable: it ended or said nothing in time; the detail holds its last words.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.folder / "config.toml").write_text(CONFIGURATION, encoding="utf-8")
         command = [sys.executable, "-m", "kalends.app.cli", "up", "--data", str(self.folder), "--port", "0", "--ops-port", "0", "--json"]
         # settings of the reader's own instance must not reach the demo's
         environment = {

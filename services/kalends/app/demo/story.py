@@ -65,7 +65,6 @@ def _play(narrator: Narrator, folder: Path, path: Path | None) -> None:
     with narrator.scene("An instance of its own, on real stores"):
         narrator.command(f"up --data {folder} --port 0 --ops-port 0")
         instance.start()
-        narrator.say("Its config.toml asks for vectors in full precision, so that a rebuild can be compared to the last digit.")
     try:
         with instance.client() as kalends:
             status = kalends.status()

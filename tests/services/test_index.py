@@ -1,0 +1,423 @@
+"""Index over real engines: outages, damage, redelivery, rebuilds and crashes; whatever happens, the projections end up equal to the log."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from tests.support.broker import until
+from tests.support.engines import NOON, QUICK, SCOPE, Engines, engines, event, ledger
+
+from kalends.domain.errors import Conflict, Damaged, Invalid, KalendsError, Unavailable
+from kalends.domain.queries import Criteria, Entry, Tombstone
+from kalends.index.consumers import LexicalSink, Projector, VectorSink
+from kalends.index.usecases import Rebuilds
+from kalends.ingest.documents import NewDocument
+from kalends.kit import failpoints
+from kalends.kit.traffic import Traffic
+from kalends.ports.log import Draft
+
+SAID = ["the red fox sleeps", "a heron eats fish", "rain over the harbour", "the train to Oslo was late", "cardamom buns with butter"]
+BOTH = ("lexical", "vector")
+EVERYTHING = Criteria()
+
+
+@pytest.fixture
+async def made(tmp_path):
+    """Projections of the test's own; nothing runs yet."""
+    async with ledger(tmp_path, chunk_tokens=24) as books, engines(books, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _disarmed():
+    """No test leaves a failpoint behind."""
+    yield
+    failpoints.arm({})
+
+
+async def record(made: Engines, texts: Sequence[str] = SAID, *, prefix: str = "e") -> None:
+    """Append *texts*, one event each."""
+    await made.ledger.record(*(event(f"{prefix}{number}", text, minute=number) for number, text in enumerate(texts)))
+
+
+async def found(made: Engines, text: str) -> list[str]:
+    """What BM25 answers."""
+    return [hit.key for hit in await made.lexicon.search(SCOPE, text, criteria=EVERYTHING, limit=10)]
+
+
+async def meant(made: Engines, text: str) -> list[str]:
+    """What the vectors answer."""
+    question = await made.embedder.embed_query(text)
+    return [hit.key for hit in await made.vectors.nearest(SCOPE, question.dense, criteria=EVERYTHING, limit=10)]
+
+
+async def deliveries(made: Engines, name: str, generation: str = "g1") -> int:
+    """How many deliveries the broker has made to a projection's consumer, repetitions included."""
+    info = await made.ledger.bus.connection.jetstream().consumer_info("EVENTS_0", f"{name}-{generation}")
+    return info.delivered.consumer_seq
+
+
+async def consumers(made: Engines) -> set[str]:
+    """The durable consumers that the broker knows."""
+    infos = await made.ledger.bus.connection.jetstream().consumers_info("EVENTS_0")
+    return {info.name for info in infos if info.name.startswith(BOTH)}  # the timeline's follower has one that is not durable
+
+
+class Picky:
+    """A real sink whose store refuses whatever says a word, as a store refuses what it cannot hold."""
+
+    def __init__(self, real: LexicalSink, error: KalendsError) -> None:
+        self._real = real
+        self._error = error
+        self.puts = 0
+
+    async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
+        self.puts += 1
+        if any("poison" in entry.text for entry in entries):
+            raise self._error
+        await self._real.put(entries, tombstones)
+
+    async def probe(self) -> None:
+        await self._real.probe()
+
+
+async def test_what_is_appended_is_found_by_both_projections(made):
+    """And they hold the same events in the same versions."""
+    made.start()
+    await record(made)
+    await made.caught_up()
+    digests = await made.digests()
+
+    assert len(await found(made, "heron")) == 1
+    assert await meant(made, "a bird and its dinner")
+    assert digests["lexical"][0] == digests["vector"][0] == len(SAID)
+
+
+async def test_what_is_taken_back_is_found_no_more(made):
+    """By either projection."""
+    made.start()
+    kept = await made.ledger.keep.keep(SCOPE, document("zebra"))
+    await made.caught_up()
+    assert len(await found(made, "zebra")) == 1
+
+    await made.ledger.keep.remove(SCOPE, kept.record.document_id)
+    await made.caught_up()
+
+    assert await found(made, "zebra") == await meant(made, "zebra") == []
+
+
+def document(text: str) -> NewDocument:
+    """A document to keep."""
+    return NewDocument(document_id="d", text=text, title="", source="", markdown=True, occurred_at=NOON, metadata={})
+
+
+@pytest.mark.parametrize("error", [Unavailable("away", dependency="lexical"), Damaged("broken")], ids=lambda error: error.code)
+async def test_one_projection_does_not_wait_for_the_other(made, error):
+    """Each has its own consumer."""
+    made.lexicon.leave("put", error=error)
+    made.start()
+    await record(made)
+
+    await made.caught_up("vector")
+
+    assert len(await meant(made, "fox")) == len(SAID)
+    assert await found(made, "fox") == []
+
+
+@pytest.mark.parametrize("name", BOTH)
+async def test_an_outage_of_the_store_burns_no_deliveries_and_ends_by_itself(made, name):
+    """The breaker is open: nothing is fetched until a probe succeeds, so no message comes near its last attempt."""
+    store = {"lexical": made.lexicon, "vector": made.vectors}[name]
+    store.leave("put")
+    made.start(name)
+    await record(made)
+    await until(lambda: store.refused["put"] >= 15)
+    projection = made.projections[name]
+
+    assert isinstance(projection.failure, Unavailable)
+    assert projection.failing_since
+    assert await deliveries(made, name) <= 3 * len(SAID)
+
+    store.come_back()
+    await made.caught_up(name)
+
+    assert projection.failure is projection.failing_since is None
+    assert (await made.digests())[name][0] == len(SAID)
+    assert await made.ledger.bus.dead_letters.count() == 0
+
+
+async def test_an_outage_of_the_model_stops_the_vectors_only_and_ends_by_itself(made):
+    """A probe is a real embedding: a remembered answer would close the breaker again and again."""
+    await made.embedder.embed_query("probe")
+    made.embedder.leave("embed")
+    made.start()
+    await record(made)
+    await made.caught_up("lexical")
+    await until(lambda: made.embedder.refused["embed"] >= 15)
+
+    assert await deliveries(made, "vector") <= 3 * len(SAID)
+
+    made.embedder.come_back()
+    await made.caught_up("vector")
+    assert await made.ledger.bus.dead_letters.count() == 0
+
+
+async def test_an_outage_of_the_key_store_is_no_reason_to_give_up_a_message(made):
+    """Nothing is rejected, nothing is taken for erased."""
+    await record(made)
+    real, made.ledger.reader._vault._keys = made.ledger.bus.keys, Away()
+    made.ledger.vault._boxes.clear()
+    made.start("lexical")
+    await until(lambda: made.projections["lexical"].failure is not None)
+    made.ledger.reader._vault._keys = real
+
+    await made.caught_up("lexical")
+
+    assert (await made.digests())["lexical"][0] == len(SAID)
+    assert await made.ledger.bus.dead_letters.count() == 0
+
+
+class Away:
+    """A key store that does not answer."""
+
+    async def get(self, scope, references):
+        raise Unavailable("keys are away", dependency="keys")
+
+
+async def test_an_unreadable_message_becomes_a_dead_letter_and_its_neighbours_flow(made):
+    """One letter for each projection, without content."""
+    made.start()
+    await record(made, SAID[:2], prefix="a")
+    await made.ledger.bus.log.append([Draft(scope=SCOPE, message_id="garbage", body=b"garbage that says secret")])
+    await record(made, SAID[2:], prefix="b")
+    await made.caught_up()
+    letters = made.ledger.bus.dead_letters
+
+    async def both() -> bool:
+        return await letters.count() == 2
+
+    await until(both)
+    assert [(letter.sequence, letter.consumer) for letter in sorted(await letters.list(), key=lambda one: one.consumer)] == [
+        (3, "lexical-g1"),
+        (3, "vector-g1"),
+    ]
+    assert not any("secret" in letter.reason for letter in await letters.list())
+    assert [events for events, _ in (await made.digests()).values()] == [len(SAID)] * 2
+
+
+async def test_a_message_that_the_store_refuses_becomes_a_dead_letter_and_its_neighbours_flow(made):
+    """It is found by halving."""
+    texts = [*SAID, "poison", *SAID]
+    sink = Picky(LexicalSink(made.lexicon), Invalid("no"))
+    made.projections["lexical"]._sink_of = lambda _: sink
+    await record(made, texts)
+    made.start("lexical")
+
+    await made.caught_up("lexical")
+
+    (letter,) = await made.ledger.bus.dead_letters.list()
+    assert (letter.sequence, letter.reason) == (6, "invalid: refused by the lexical store")
+    assert (await made.digests())["lexical"][0] == len(texts) - 1
+    assert sink.puts <= 8
+
+
+async def test_redelivery_changes_nothing(made):
+    """A second consumer writes everything again."""
+    made.start()
+    await record(made)
+    await made.ledger.keep.keep(SCOPE, document("zebra"))
+    await made.ledger.keep.remove(SCOPE, "d")
+    await made.caught_up()
+    before = await made.digests()
+    for name, sink in (("lexical", LexicalSink(made.lexicon)), ("vector", VectorSink(made.vectors, made.embedder))):
+        consumer = await made.ledger.bus.log.consumer(f"{name}-again")
+        again = Projector(
+            projection=name,
+            consumer=consumer,
+            sink=sink,
+            reader=made.ledger.reader,
+            batch=3,
+            settings=QUICK,
+            moved=lambda: None,
+            traffic=Traffic(),
+        )
+        writing = asyncio.create_task(again.run())
+
+        async def written(consumer=consumer) -> bool:
+            return all(state.pending == state.in_flight == 0 for state in await consumer.states())
+
+        await until(written)
+        writing.cancel()
+        await asyncio.wait([writing])
+
+    assert await made.digests() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "point"),
+    [
+        ("lexical", "index.lexical.after-fetch"),
+        ("lexical", "index.lexical.before-ack"),
+        ("vector", "index.vector.after-fetch"),
+        ("vector", "index.vector.after-embed"),
+        ("vector", "index.vector.before-ack"),
+    ],
+)
+async def test_a_crash_of_a_projection_loses_nothing(made, name, point):
+    """Wherever it happens; what was not acked comes again."""
+    await record(made)
+    failpoints.arm({point: "error"})
+    with pytest.raises(failpoints.FailpointError):
+        async with asyncio.timeout(20):
+            await made.projections[name].run()
+
+    made.start()
+    await made.caught_up()
+
+    digests = await made.digests()
+    assert digests["lexical"] == digests["vector"]
+    assert digests[name][0] == len(SAID)
+
+
+@pytest.mark.parametrize("name", BOTH)
+async def test_a_rebuild_goes_on_beside_searches_and_gives_the_same_answers(made, name):
+    """The old generation serves until the new one is complete; then it is gone, with its consumer."""
+    made.start()
+    await record(made, [f"{text} {number}" for number in range(12) for text in SAID])
+    await made.caught_up()
+    ask = {"lexical": found, "vector": meant}[name]
+    before, answers = (await made.digests(), await ask(made, "heron")), []
+
+    async def search() -> None:
+        while True:
+            answers.append(await ask(made, "heron"))
+
+    searching = asyncio.create_task(search())
+    reports = []
+    await made.projections[name].rebuild("g2", report=lambda done, total: reports.append((done, total)))
+    searching.cancel()
+    await asyncio.wait([searching])
+    await record(made, ["one more heron"], prefix="later")
+    await made.caught_up()
+
+    assert all(answer == before[1] for answer in answers)
+    assert len(answers) > 1
+    assert made.projections[name].generation == made.generations[name].current == "g2"
+    assert await consumers(made) == {f"{name}-g2", f"{BOTH[1 - BOTH.index(name)]}-g1"}
+    assert not list(made.generations[name]._base.glob("g1"))
+    assert reports[-1] == (60, 60)
+    after = await made.digests()
+    assert after["lexical"] == after["vector"]
+    assert after[name][0] == before[0][name][0] + 1
+
+
+async def test_a_rebuilt_projection_is_equal_to_the_one_it_replaces(made):
+    """Retracted events included."""
+    made.start()
+    await record(made)
+    await made.ledger.keep.keep(SCOPE, document("zebra"))
+    await made.ledger.keep.remove(SCOPE, "d")
+    await made.caught_up()
+    before = await made.digests()
+
+    for projection in made.projections.values():
+        await projection.rebuild("g2", report=lambda done, total: None)
+
+    assert await made.digests() == before
+
+
+@pytest.mark.parametrize("point", ["rebuild.before-switch", "rebuild.after-switch"])
+async def test_a_rebuild_that_is_cut_off_leaves_a_projection_that_serves(made, point):
+    """The old one or the new one; both are whole, and the next rebuild works."""
+    made.start()
+    await record(made)
+    await made.caught_up()
+    before = await made.digests()
+    failpoints.arm({point: "error"})
+
+    with pytest.raises(failpoints.FailpointError):
+        await made.projections["lexical"].rebuild("g2", report=lambda done, total: None)
+
+    assert await made.digests() == before
+    await record(made, ["one more heron"], prefix="later")
+    await made.caught_up()
+    assert len(await found(made, "heron")) == 2
+    await made.projections["lexical"].rebuild("g3", report=lambda done, total: None)
+    assert len(await found(made, "heron")) == 2
+
+
+async def test_a_rebuild_that_is_cancelled_leaves_nothing_behind(made):
+    """Neither a generation nor a consumer."""
+    made.start()
+    await record(made)
+    await made.caught_up()
+    made.embedder.hold("embed")
+    rebuilding = asyncio.create_task(made.projections["vector"].rebuild("g2", report=lambda done, total: None))
+
+    async def begun() -> bool:
+        return "vector-g2" in await consumers(made)
+
+    await until(begun)
+    with pytest.raises(Conflict):
+        await made.projections["vector"].rebuild("g3", report=lambda done, total: None)
+    rebuilding.cancel()
+    await asyncio.wait([rebuilding])
+
+    assert await consumers(made) == {"lexical-g1", "vector-g1"}
+    assert await made.generations["vector"].leftovers() == []
+    assert made.projections["vector"].generation == "g1"
+
+
+async def test_asking_for_floors_opens_nothing(made):
+    """They are asked for many times a second for as long as the process lives; every consumer that is opened holds a subscription."""
+    made.start()
+    await record(made)
+    await made.caught_up()
+    opened = len(made.ledger.bus.log._consumers)
+
+    for _ in range(20):
+        await made.projections["lexical"].floors()
+
+    assert len(made.ledger.bus.log._consumers) == opened
+
+
+async def test_rebuilds_that_were_asked_for_are_done_one_after_another(made):
+    """A dry run only counts, an unexpected failure is said, and the queue goes on."""
+    made.start()
+    await record(made)
+    await made.caught_up()
+    rebuilds = Rebuilds(projections=made.projections, clock=made.ledger.clock)
+    dry = await rebuilds.ask("all", dry_run=True, total=5)
+    failing = await rebuilds.ask("lexical", dry_run=False, total=5)
+    whole = await rebuilds.ask("all", dry_run=False, total=5)
+    cancelled = await rebuilds.ask("vector", dry_run=False, total=5)
+    rebuilds.cancel(cancelled.operation_id)
+    failpoints.arm({"rebuild.before-switch": "error"})
+    working = asyncio.create_task(rebuilds.run())
+
+    await until(lambda: rebuilds.find(whole.operation_id).state == "succeeded")
+    working.cancel()
+    await asyncio.wait([working])
+
+    states = [rebuilds.find(one.operation_id).state for one in (dry, failing, whole, cancelled)]
+    assert states == ["succeeded", "failed", "succeeded", "cancelled"]
+    assert rebuilds.find(whole.operation_id).done == 2 * len(SAID)
+    assert {projection.generation for projection in made.projections.values()} == {f"g{whole.operation_id.lower()}"}
+    with pytest.raises(Conflict):
+        rebuilds.cancel(whole.operation_id)
+
+
+async def test_a_queue_longer_than_the_memory_of_rebuilds_is_worked_through(made):
+    """What was forgotten while it waited is passed over."""
+    rebuilds = Rebuilds(projections=made.projections, clock=made.ledger.clock)
+    asked = [await rebuilds.ask("lexical", dry_run=False, total=0) for _ in range(105)]
+    for one in asked[5:-1]:
+        rebuilds.cancel(one.operation_id)
+    working = asyncio.create_task(rebuilds.run())
+
+    await until(lambda: rebuilds.find(asked[-1].operation_id).state == "succeeded")
+    working.cancel()
+    await asyncio.wait([working])
+
+    assert rebuilds.find(asked[0].operation_id) is None
+    assert len(rebuilds.all()) == 100
