@@ -161,7 +161,7 @@ class Run:
         target = urlsplit(self._job.url)
         connections = []
         for _ in range(self._job.clients):
-            _, connection = await loop.create_connection(lambda: Connection(self._answered), target.hostname, target.port)
+            _, connection = await loop.create_connection(lambda: Connection(self._answered), str(target.hostname), target.port or 80)
             connections.append(connection)
         cpu, started = time.process_time(), time.perf_counter()
         self._ends = started + self._job.seconds

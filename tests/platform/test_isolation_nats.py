@@ -222,7 +222,8 @@ async def test_a_forged_memory_in_the_subject_gives_no_answer_or_a_problem(stran
     async with stranger.on_nats() as client:
         await client.subscribe(f"_INBOX_{stranger.token_id}.>", cb=hear)
         for memory in FORGED:
-            for ending in ENDINGS:
+            # where nobody listens, the broker quotes the subject to us, and this side's client cannot read every subject either
+            for ending in ENDINGS if memory.isascii() else ENDINGS[:1]:
                 subject = b"kalends.v1.%s.%s.%s" % (OTHER_TENANT.encode(), memory, ending)
                 await say(client, hpub(subject, f"_INBOX_{stranger.token_id}.r", {"Authorization": f"Bearer {stranger.token}"}, b"{}"))
         await flushed(client)

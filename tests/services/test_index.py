@@ -197,7 +197,7 @@ async def test_an_unreadable_message_becomes_a_dead_letter_and_its_neighbours_fl
         return await letters.count() == 2
 
     await until(both)
-    assert [(letter.sequence, letter.consumer) for letter in sorted(await letters.list(), key=lambda one: one.consumer)] == [
+    assert [(letter.position.sequence, letter.consumer) for letter in sorted(await letters.list(), key=lambda one: one.consumer)] == [
         (3, "lexical-g1"),
         (3, "vector-g1"),
     ]
@@ -216,7 +216,7 @@ async def test_a_message_that_the_store_refuses_becomes_a_dead_letter_and_its_ne
     await made.caught_up("lexical")
 
     (letter,) = await made.ledger.bus.dead_letters.list()
-    assert (letter.sequence, letter.reason) == (6, "invalid: refused by the lexical store")
+    assert (letter.position.sequence, letter.reason) == (6, "invalid: refused by the lexical store")
     assert (await made.digests())["lexical"][0] == len(texts) - 1
     assert sink.puts <= 8
 

@@ -158,7 +158,14 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
         )
         tokenizer = MiniLmTokenizer()
         keep = KeepDocument(
-            append=append, log=log, store=documents, vault=vault, tokenizer=tokenizer, clock=clock, chunk_tokens=chunk_tokens
+            append=append,
+            log=log,
+            store=documents,
+            vault=vault,
+            memories=memories,
+            tokenizer=tokenizer,
+            clock=clock,
+            chunk_tokens=chunk_tokens,
         )
         following = asyncio.create_task(follower.run())
         try:

@@ -7,6 +7,7 @@ lands in a payload.
 
 import base64
 import binascii
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ class Criteria:
     until_us: int | None = None
 
 
+@functools.lru_cache(maxsize=16_384)
 def tag(name: str, value: str) -> str:
     """A facet as 16 hex digits."""
     return hashlib.blake2b(f"{name}\0{value}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

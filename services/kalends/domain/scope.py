@@ -6,6 +6,7 @@ replaced by a digest of it.
 """
 
 import base64
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -38,8 +39,14 @@ class Scope:
     @property
     def key(self) -> str:
         """A printable identity of the scope for engines: 26 characters, no user text."""
-        digest = hashlib.blake2b(f"{self.tenant}\0{self.memory}".encode(), digest_size=16).digest()
-        return base64.b32encode(digest).decode().rstrip("=").lower()
+        return _key(self.tenant, self.memory)
+
+
+@functools.lru_cache(maxsize=4096)
+def _key(tenant: str, memory: str) -> str:
+    """Cached, because every event asks for it several times."""
+    digest = hashlib.blake2b(f"{tenant}\0{memory}".encode(), digest_size=16).digest()
+    return base64.b32encode(digest).decode().rstrip("=").lower()
 
 
 def tenant_name(text: str, *, pointer: str = "/tenant") -> Tenant:

@@ -28,7 +28,7 @@ from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadabl
 log = structlog.get_logger(__name__)
 
 _HAND_BACK_S = 1.0
-_GIVE_WAY_S = 0.5
+_GIVE_WAY_S = 2.0
 _NO_WAY_S = 30.0
 """A projection whose oldest message is so old gives way to writers no more."""
 

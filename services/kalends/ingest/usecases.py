@@ -88,7 +88,7 @@ class AppendEvents:
             NotFound: there is no such memory. Throttled: the log is full, a quota is used up, or the timeline is too far behind.
             Unavailable, DeadlineExceeded: nothing is known of the outcome; the same ids may be sent again.
         """
-        with self._traffic.passing():
+        with self._traffic.passing(len(events)):
             return await self._checked(scope, events)
 
     async def _checked(self, scope: Scope, events: Sequence[Event]) -> list[Outcome]:

@@ -6,42 +6,52 @@ get wrong: giving way has a bound, which shrinks to nothing as the waiting work 
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 
-_CALM_S = 0.02
-"""Without traffic for so long, the road counts as free."""
+_HEAVY_UNDER_WAY = 4
+_HEAVY_PER_S = 1000.0
+_HALF_LIFE_S = 0.25
+"""The rate is an average in which what passed a quarter of a second ago counts half."""
 
-_STEP_S = 0.005
+_STEP_S = 0.01
 
 
 class Traffic:
-    """Counts what is under way in this process."""
+    """Weighs what is under way in this process."""
 
     def __init__(self) -> None:
         self._under_way = 0
-        self._last = float("-inf")
+        self._recent = 0.0
+        self._at = time.monotonic()
 
     @contextlib.contextmanager
-    def passing(self) -> Iterator[None]:
-        """Something that somebody waits for is under way."""
+    def passing(self, weight: int) -> Iterator[None]:
+        """Something of *weight* units is under way that somebody waits for."""
         self._under_way += 1
         try:
             yield
         finally:
             self._under_way -= 1
-            self._last = time.monotonic()
+            self._recent = self._faded() + weight
 
     @property
-    def calm(self) -> bool:
-        """Nothing is under way, nor was a moment ago."""
-        return self._under_way == 0 and time.monotonic() - self._last >= _CALM_S
+    def heavy(self) -> bool:
+        """Several are under way at once, or units pass at more than a thousand a second."""
+        return self._under_way >= _HEAVY_UNDER_WAY or self._faded() > _HEAVY_PER_S * _HALF_LIFE_S / math.log(2)
 
     async def give_way(self, *, at_most: float) -> None:
-        """Return once the road is free, or after *at_most* seconds."""
+        """Return once traffic is light, or after *at_most* seconds."""
         until = time.monotonic() + at_most
-        while not self.calm and time.monotonic() < until:  # noqa: ASYNC110 - calm is the passing of time, which no event tells
+        while self.heavy and time.monotonic() < until:  # noqa: ASYNC110 - traffic fades with time, which no event tells
             await asyncio.sleep(_STEP_S)
+
+    def _faded(self) -> float:
+        now = time.monotonic()
+        self._recent *= 0.5 ** ((now - self._at) / _HALF_LIFE_S)
+        self._at = now
+        return self._recent
 
 
 def patience(behind_s: float, *, longest: float, gone_after: float) -> float:

@@ -22,7 +22,7 @@ from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadabl
 
 log = structlog.get_logger(__name__)
 
-_GIVE_WAY_S = 0.5
+_GIVE_WAY_S = 2.0
 _NO_WAY_S = 20.0
 """A timeline that is so far behind gives way no more: ingest must be able to trust it (``ingest.usecases.WINDOW_TRUST_S``)."""
 

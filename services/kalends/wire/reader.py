@@ -4,6 +4,7 @@ Belongs here: parse, fetch keys, open, and say what could not be. Does not belon
 message whose key is gone is ``Unreadable`` with ``erased`` set; that is lawful. One that is damaged is not.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,12 +94,20 @@ class Unreadable:
 
 Opened = OpenedEvent | OpenedRetraction | Unreadable
 
+_RECENT_BYTES = 4 << 20
+"""Bytes of messages that are remembered opened: about ten thousand turns of a chat."""
+
 
 class Reader:
-    """Opens messages, fetching the keys of a batch together."""
+    """Opens messages, fetching the keys of a batch together.
+
+    What was opened a moment ago is remembered, because every projection reads the same messages one after another.
+    """
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._recent: OrderedDict[Position, OpenedEvent] = OrderedDict()
+        self._recent_bytes = 0
 
     async def open(self, messages: Sequence[Message]) -> list[Opened]:
         """One opened value per message, in order.
@@ -106,6 +115,29 @@ class Reader:
         Raises:
             Unavailable, DeadlineExceeded: the key store does not answer.
         """
+        found: list[Opened | None] = [self._recent.get(message.position) for message in messages]
+        fresh = [index for index, opened in enumerate(found) if opened is None]
+        for index, opened in zip(fresh, await self._open_fresh([messages[index] for index in fresh]), strict=True):
+            found[index] = opened
+            if isinstance(opened, OpenedEvent):
+                self._remember(opened)
+        return [opened for opened in found if opened is not None]
+
+    def forget(self) -> None:
+        """Remember nothing, because a key was destroyed."""
+        self._recent.clear()
+        self._recent_bytes = 0
+
+    def _remember(self, opened: OpenedEvent) -> None:
+        if opened.position in self._recent:
+            return
+        self._recent[opened.position] = opened
+        self._recent_bytes += opened.size
+        while self._recent_bytes > _RECENT_BYTES:
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= oldest.size
+
+    async def _open_fresh(self, messages: Sequence[Message]) -> list[Opened]:
         parsed: list[envelopes.Sealed | Unreadable] = []
         for message in messages:
             try:
