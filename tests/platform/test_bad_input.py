@@ -250,7 +250,7 @@ VALID = {
     "non-characters": "\ufffe \uffff \U0010ffff \ufdd0 \ufffd",
     "case and width": "ǅ ﬁ ſ K Å ＡＢＣ ① ²",
     "quotes": "\"'`\\ \\n %s %00 {} ${x} <script>&amp; '; DROP TABLE events; --",
-    "long": "word " * 40_000,
+    "long": "word " * 3_000,
 }
 
 
@@ -297,7 +297,7 @@ def test_valid_text_comes_back_through_documents_contexts_and_the_command_line(a
     assert run("event", added["event_id"])["text"] == text
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(texts=st.lists(st.text(SENDABLE, min_size=1, max_size=60), min_size=1, max_size=20))
 def test_any_text_without_nul_and_surrogates_round_trips(admin: Person, memory: str, texts: list[str]) -> None:
     """Twenty at a time."""

@@ -39,7 +39,7 @@ def test_schemathesis_finds_nothing(admin: Person, tmp_path: Path) -> None:
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION, encoding="utf-8")
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(configuration), "run"]
-    options = ["--max-examples", str(EXAMPLES), "--phases", "coverage,fuzzing", "--generation-database", "none", "--no-color"]
+    options = ["--max-examples", str(EXAMPLES), "--phases", "coverage,fuzzing", "--no-color"]
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(admin.good("GET", "/openapi.json")), encoding="utf-8")
     where = [str(document), "--url", f"{admin.instance.url}/v1", "--header", f"Authorization: Bearer {admin.token}"]

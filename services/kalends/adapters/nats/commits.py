@@ -60,11 +60,12 @@ class Entry:
     call: Call
     index: int
     followers: list[tuple[Call, int]] = field(default_factory=list)
+    size: int = field(init=False)
+    """Bytes on the wire, nearly."""
 
-    @property
-    def size(self) -> int:
-        """Bytes on the wire, nearly."""
-        return len(self.body) + len(self.headers) + len(self.subject) + 200
+    def __post_init__(self) -> None:
+        """Measure once; it is asked for at every step."""
+        self.size = len(self.body) + len(self.headers) + len(self.subject) + 200
 
     @property
     def abandoned(self) -> bool:

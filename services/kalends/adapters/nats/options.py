@@ -44,7 +44,7 @@ class NatsOptions:
     """After so long without a message ``follow`` yields an empty batch."""
     breath: float = 0.04
     """From one small batch of a reader to its next: single events are then dealt with a few at a time."""
-    give_way: float = 0.25
+    give_way: float = 0.5
     """Longest that a reader lets appends go first before it takes its next batch."""
     ack_wait: float = 30.0
     max_deliver: int = 8

@@ -126,7 +126,7 @@ def delivered(reply: str) -> Delivered:
     """Read a reply subject; newer brokers put a domain and an account before the stream and a token behind."""
     tokens = reply.split(".")
     start = 4 if len(tokens) == 9 else 6
-    attempt, sequence, number, nanoseconds, pending = (int(text) for text in tokens[start : start + 5])
+    attempt, sequence, number, nanoseconds, pending = map(int, tokens[start : start + 5])
     return Delivered(attempt=attempt, sequence=sequence, number=number, recorded_us=nanoseconds // 1000, pending=pending)
 
 
