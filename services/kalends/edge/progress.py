@@ -80,11 +80,11 @@ class Progress:
             return not missing
 
     async def _pause(self, seconds: float) -> None:
-        waiter = asyncio.ensure_future(self._moved.wait())
         try:
-            await asyncio.wait([waiter], timeout=seconds)
-        finally:
-            waiter.cancel()
+            async with asyncio.timeout(seconds):
+                await self._moved.wait()
+        except TimeoutError:
+            return  # look again: a projection of another process does not tell
 
     async def lag(self) -> Mapping[str, LagNow]:
         """The lag of every projection, at most half a second old; what cannot be told is left out."""

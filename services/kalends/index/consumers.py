@@ -15,7 +15,7 @@ import structlog
 
 from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.queries import Entry, Tombstone
-from kalends.kit import failpoints
+from kalends.kit import failpoints, tasks
 from kalends.kit.backoff import pauses
 from kalends.kit.traffic import Traffic, patience
 from kalends.ports.lexicon import LexicalIndex
@@ -119,18 +119,25 @@ class Projector:
                 await self._until_back(error)
 
     async def _pump(self) -> None:
-        upcoming = asyncio.ensure_future(self._fetch())
+        fetched: asyncio.Queue[Sequence[Delivery]] = asyncio.Queue(maxsize=1)
         try:
-            while True:
-                deliveries = await upcoming
-                upcoming = asyncio.ensure_future(self._fetch())
-                if deliveries:
+            async with tasks.group() as group:
+                group.create_task(self._fetch_into(fetched), name=f"index.{self._projection}.fetch")
+                while True:
+                    deliveries = await fetched.get()
                     oldest_s = time.time() - deliveries[0].message.recorded_us / 1e6
                     await self._traffic.give_way(at_most=patience(oldest_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
                     await failpoints.reach(f"index.{self._projection}.after-fetch")
                     await self._deal_with(deliveries)
         finally:
-            await self._return_unused(upcoming)
+            while not fetched.empty():
+                await self._return_unused(fetched.get_nowait())
+
+    async def _fetch_into(self, fetched: "asyncio.Queue[Sequence[Delivery]]") -> None:
+        while True:
+            deliveries = await self._fetch()
+            if deliveries:
+                await fetched.put(deliveries)
 
     async def _fetch(self) -> Sequence[Delivery]:
         """The next batch; not sooner than ``linger_s`` after the last, unless that was full and more is surely waiting.
@@ -144,16 +151,11 @@ class Projector:
         self._not_before = 0.0 if full else asyncio.get_running_loop().time() + self._settings.linger_s
         return deliveries
 
-    async def _return_unused(self, upcoming: "asyncio.Future[Sequence[Delivery]]") -> None:
+    async def _return_unused(self, deliveries: Sequence[Delivery]) -> None:
         """Hand back what was fetched but will not be written; what cannot be handed back comes again after the ack wait."""
-        if not upcoming.done():
-            upcoming.cancel()
-            return
-        if upcoming.cancelled() or upcoming.exception() is not None:
-            return
         try:
             async with asyncio.timeout(_HAND_BACK_S):
-                for delivery in upcoming.result():
+                for delivery in deliveries:
                     await delivery.retry(after=0.0)
         except (TimeoutError, KalendsError) as error:
             log.info("deliveries come again after the ack wait", projection=self._projection, reason=type(error).__name__)
@@ -232,6 +234,7 @@ class Projector:
             await asyncio.sleep(pause)
             try:
                 await self._sink.probe()
+                await self._reader.probe()
                 await self._consumer.states()
             except KalendsError as again:
                 self.failure = again

@@ -13,7 +13,7 @@ import structlog
 from kalends.domain.errors import Conflict, KalendsError, NotFound
 from kalends.domain.events import EventId, microseconds, new_ulid
 from kalends.index.consumers import Projector, Sink
-from kalends.kit import failpoints
+from kalends.kit import failpoints, tasks
 from kalends.kit.traffic import Traffic
 from kalends.ports.clock import Clock
 from kalends.ports.generations import Generations
@@ -101,16 +101,10 @@ class Projection:
         """Feed the serving generation until cancelled; after a switch, the new one."""
         while True:
             self._restart.clear()
-            feeding = asyncio.ensure_future(self._feed())
-            switched = asyncio.ensure_future(self._restart.wait())
-            try:
-                await asyncio.wait([feeding, switched], return_when=asyncio.FIRST_COMPLETED)
-                if feeding.done():
-                    await feeding
-            finally:
-                switched.cancel()
+            async with tasks.group() as group:
+                feeding = group.create_task(self._feed(), name=f"index.{self.name}.feed")
+                await self._restart.wait()
                 feeding.cancel()
-                await asyncio.wait([feeding])
 
     async def _feed(self) -> None:
         while True:
@@ -177,19 +171,17 @@ class Projection:
     async def _fill(self, generation: str, index: object, report: Callable[[int, int], None]) -> None:
         total = sum((await self._log.heads()).values())
         projector = await self._projector_for(generation, index, self._batch, serving=False)
-        filling = asyncio.ensure_future(projector.run())
         consumer = await self._consumer(generation)
-        try:
-            while not filling.done():
-                states = await consumer.states()
-                report(min(sum(state.floor for state in states), total), total)
-                if states and all(state.pending == 0 and state.in_flight == 0 for state in states):
-                    return
+        async with tasks.group() as group:
+            filling = group.create_task(projector.run(), name=f"index.{self.name}.fill")
+            while not await self._is_full(consumer, total, report):
                 await asyncio.wait([filling], timeout=_LOOK_S)
-            await filling
-        finally:
             filling.cancel()
-            await asyncio.wait([filling])
+
+    async def _is_full(self, consumer: Consumer, total: int, report: Callable[[int, int], None]) -> bool:
+        states = await consumer.states()
+        report(min(sum(state.floor for state in states), total), total)
+        return bool(states) and all(state.pending == 0 and state.in_flight == 0 for state in states)
 
     async def _abandon(self, generation: str) -> None:
         self._consumers.pop(generation, None)
@@ -205,7 +197,7 @@ class Rebuilds:
         self._clock = clock
         self._known: dict[EventId, Rebuild] = {}
         self._queue: asyncio.Queue[EventId] = asyncio.Queue()
-        self._running: tuple[EventId, asyncio.Future[None]] | None = None
+        self._running: tuple[EventId, asyncio.Task[None]] | None = None
 
     async def ask(self, projection: str, *, dry_run: bool, total: int) -> Rebuild:
         """Queue a rebuild of *projection* (or of all); a dry run only counts."""
@@ -246,14 +238,11 @@ class Rebuilds:
             known = self._known.get(operation_id)
             if known is None or known.state != "queued":
                 continue
-            work = asyncio.ensure_future(self._rebuild(operation_id))
-            self._running = (operation_id, work)
-            try:
+            async with tasks.group() as group:
+                work = group.create_task(self._rebuild(operation_id), name="index.rebuild")
+                self._running = (operation_id, work)
                 await asyncio.wait([work])
-            finally:
                 self._running = None
-                work.cancel()
-                await asyncio.wait([work])
 
     async def _rebuild(self, operation_id: EventId) -> None:
         self._change(operation_id, state="running")

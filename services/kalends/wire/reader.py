@@ -123,6 +123,10 @@ class Reader:
                 self._remember(opened)
         return [opened for opened in found if opened is not None]
 
+    async def probe(self) -> None:
+        """Raise what ``open`` would raise while the key store is away."""
+        await self._vault.probe()
+
     def forget(self) -> None:
         """Remember nothing, because a key was destroyed."""
         self._recent.clear()

@@ -9,10 +9,12 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
-from kalends.domain.scope import Scope
+from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
 from kalends.ports.keys import Keys, Wrapper
 
+
+_NOWHERE = Scope(Tenant("probe"), MemoryName("probe"))
 _CACHED = 50_000
 """Unwrapped keys kept at hand; about 1 KB each with their ciphers, so 50 MB at most."""
 
@@ -55,6 +57,10 @@ class Vault:
             for reference, wrapped in (await asyncio.shield(self._keys.create(scope, fresh))).items():
                 found[reference] = self._unwrap(scope, reference, wrapped)
         return found
+
+    async def probe(self) -> None:
+        """Ask for a key that nobody has; raises what finding a key would raise while the key store is away."""
+        await self._keys.get(_NOWHERE, ["0" * 32])
 
     def forget(self, scope: Scope, references: Collection[str]) -> None:
         """Drop cached boxes, because their keys were destroyed."""

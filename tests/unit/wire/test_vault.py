@@ -6,7 +6,7 @@ import pytest
 from tests.support.keys import MemoryKeys, vault_over
 
 from kalends.adapters.embedded.kek import FileWrapper
-from kalends.domain.errors import Damaged
+from kalends.domain.errors import Damaged, Unavailable
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
 from kalends.wire.vault import Vault, key_reference
@@ -83,6 +83,20 @@ async def test_the_store_never_sees_a_key_unwrapped():
             await vault_over(keys).boxes(scope, [reference])
     with pytest.raises(Damaged):
         await Vault(keys=keys, wrapper=FileWrapper(bytes(32))).boxes(SCOPE, [REFERENCE])
+
+
+async def test_a_probe_makes_no_key_and_fails_as_the_store_does():
+    """Who waits for the store to come back asks for nothing else."""
+    keys = MemoryKeys()
+    await vault_over(keys).probe()
+    assert keys.stored == {}
+
+    async def away(scope, references):
+        raise Unavailable("away")
+
+    keys.get = away
+    with pytest.raises(Unavailable):
+        await vault_over(keys).probe()
 
 
 async def test_no_more_keys_are_kept_at_hand_than_there_is_room_for(monkeypatch):
