@@ -5,6 +5,7 @@ newcomer would get wrong: where the roles run apart, what a killed index had fet
 """
 
 import contextlib
+import logging
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from tests.support import verdicts
 from tests.support.instance import Broker, Instance, alive, wait_until
 from tests.support.load import Ledger, writing
 
+LOG = logging.getLogger(__name__)
 MEMORY = "kills"
 ROUNDS = int(os.environ.get("KALENDS_TEST_FAULT_ROUNDS", "200"))
 SAMPLE = 5
@@ -81,9 +83,7 @@ def rounds_of_kills(rounds: int, victims: Mapping[str, Kill], *, writes_to: Inst
             name = list(victims)[number] if number < len(victims) else source.choice(list(victims))
             deaths[name] += 1
             victims[name]()
-    print(
-        f"{rounds} rounds {deaths}: {len(ledger.acked)} acked, {ledger.requests} requests, {ledger.tries} tries, {ledger.repeats} repeats"
-    )
+    LOG.info("%s rounds %s: %s acked, %s requests, %s tries, %s repeats", rounds, deaths, len(ledger.acked), *ledger.counts)
     return ledger
 
 

@@ -3,14 +3,14 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from tests.platform.people import OTHER_TENANT, Person
+from tests.support.instance import Instance, wait_until
 
 from kalends.adapters.nats import open_nats
 from kalends.app.clock import SystemClock
 from kalends.domain.credentials import RIGHTS
 from kalends.domain.scope import Tenant
 from kalends.edge.auth import Authenticator
-from tests.platform.people import OTHER_TENANT, Person
-from tests.support.instance import Instance, wait_until
 
 
 @pytest.fixture(scope="session")

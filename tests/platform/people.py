@@ -14,7 +14,6 @@ import httpx
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-
 from tests.support.instance import Instance
 
 TENANT = "local"

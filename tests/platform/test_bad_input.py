@@ -16,7 +16,6 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.platform import samples
 from tests.platform.people import Person, described
 from tests.support.strategies import SENDABLE
@@ -146,7 +145,14 @@ def test_a_bad_event_is_refused_with_its_place(admin: Person, memory: str, name:
 def test_a_bad_event_does_not_refuse_its_neighbours(admin: Person, memory: str) -> None:
     """The good ones are stored; each bad one has its own reason."""
     good = {"session_id": "s", "kind": "note", "text": "good neighbour"}
-    events = [good, {**good, "text": "a\0b"}, {**good, "kind": "x"}, {**good, "occurred_at": "2026-01-01T00:00:00"}, {**good, "event_id": 5}, good]
+    events = [
+        good,
+        {**good, "text": "a\0b"},
+        {**good, "kind": "x"},
+        {**good, "occurred_at": "2026-01-01T00:00:00"},
+        {**good, "event_id": 5},
+        good,
+    ]
     told = admin.good("POST", f"{memory}/events", {"events": events})
 
     assert [result["status"] for result in told["results"]] == ["new", "rejected", "rejected", "rejected", "rejected", "new"]
@@ -158,8 +164,27 @@ def test_a_bad_event_does_not_refuse_its_neighbours(admin: Person, memory: str) 
     ]
 
 
-QUERIES = ["limit=0", "limit=-1", "limit=201", "limit=1e3", "limit=" + "9" * 400, "limit=NaN", "limit=", "limit=1&limit=2", "from=2026-01-01"]
-QUERIES += ["from=2026-01-01T00:00:00", "from=now", "from=1700000000", "to=null", "order=up", "cursor=x", "cursor=%00", "cursor=" + "A" * 3000]
+QUERIES = [
+    "limit=0",
+    "limit=-1",
+    "limit=201",
+    "limit=1e3",
+    "limit=" + "9" * 400,
+    "limit=NaN",
+    "limit=",
+    "limit=1&limit=2",
+    "from=2026-01-01",
+]
+QUERIES += [
+    "from=2026-01-01T00:00:00",
+    "from=now",
+    "from=1700000000",
+    "to=null",
+    "order=up",
+    "cursor=x",
+    "cursor=%00",
+    "cursor=" + "A" * 3000,
+]
 QUERIES += ["cursor=" + quote("[]"), "kind=%FF", "kind=%ZZ", "kind=a%00", "tenant=other", "session_id=", "session_id=" + "x" * 513, "%FF=1"]
 
 
@@ -169,9 +194,31 @@ def test_a_bad_parameter_is_a_problem(admin: Person, memory: str, query: str) ->
     assert is_problem(admin.ask("GET", f"{memory}/events?{query}"))
 
 
-PATHS = ["/memories/UPPER", "/memories/-a", "/memories/a%00b", "/memories/%FF", "/memories/%ZZ", "/memories/" + "a" * 41, "/memories/%E6%BC%A2"]
-PATHS += ["/memories/*", "/memories/a.b", "/memories/a%2Fb", f"/memories/{MEMORY}/events/not-an-id", f"/memories/{MEMORY}/events/%00", "/memories//"]
-PATHS += [f"/memories/{MEMORY}/sessions/%ED%A0%80", f"/memories/{MEMORY}/documents/%00", "/dead-letters", "/operations/%00", "/nothing", "//"]
+PATHS = [
+    "/memories/UPPER",
+    "/memories/-a",
+    "/memories/a%00b",
+    "/memories/%FF",
+    "/memories/%ZZ",
+    "/memories/" + "a" * 41,
+    "/memories/%E6%BC%A2",
+]
+PATHS += [
+    "/memories/*",
+    "/memories/a.b",
+    "/memories/a%2Fb",
+    f"/memories/{MEMORY}/events/not-an-id",
+    f"/memories/{MEMORY}/events/%00",
+    "/memories//",
+]
+PATHS += [
+    f"/memories/{MEMORY}/sessions/%ED%A0%80",
+    f"/memories/{MEMORY}/documents/%00",
+    "/dead-letters",
+    "/operations/%00",
+    "/nothing",
+    "//",
+]
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path != "/dead-letters"])
@@ -180,7 +227,9 @@ def test_a_bad_path_is_a_problem(admin: Person, memory: str, path: str) -> None:
     assert is_problem(admin.ask("GET", path))
 
 
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/json; charset=latin-1", "application/x-www-form-urlencoded", "*/*", "\xff"])
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/json; charset=latin-1", "application/x-www-form-urlencoded", "*/*", "\xff"]
+)
 def test_a_body_of_another_type_is_415(admin: Person, memory: str, kind: str | None) -> None:
     """JSON in UTF-8 is all there is."""
     headers = {} if kind is None else {"content-type": kind.encode("latin-1")}
@@ -219,8 +268,16 @@ def test_odd_framing_is_answered_or_refused(admin: Person, memory: str, name: st
 
 
 GARBAGE = [b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
-GARBAGE += [b"GET /v1/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"]
-GARBAGE += [b"GET /v1/memories HTTP/1.1\r\nHost: \xff\xff\r\n\r\n", b"G\xc3\x89T /v1 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n"]
+GARBAGE += [
+    b"GET /v1/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+]
+GARBAGE += [
+    b"GET /v1/memories HTTP/1.1\r\nHost: \xff\xff\r\n\r\n",
+    b"G\xc3\x89T /v1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+]
 
 
 @pytest.mark.parametrize("words", GARBAGE)
@@ -264,7 +321,9 @@ def test_valid_text_comes_back_byte_for_byte(admin: Person, memory: str, name: s
     by_id = admin.good("GET", f"{memory}/events/{event_id}")
     (listed,) = admin.good("GET", f"{memory}/events?session_id={quote(short)}")["items"]
     session = admin.good("GET", f"{memory}/sessions/{quote(short, safe='')}")
-    hits = admin.good("POST", f"{memory}/search", {"query": "anything", "mode": "vector", "filter": {"session_id": short, "metadata": {short: short}}})
+    hits = admin.good(
+        "POST", f"{memory}/search", {"query": "anything", "mode": "vector", "filter": {"session_id": short, "metadata": {short: short}}}
+    )
 
     for found in (by_id, listed):
         assert found["text"] == text
@@ -286,7 +345,9 @@ def test_valid_text_comes_back_through_documents_contexts_and_the_command_line(a
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
 
     def run(*words: str) -> Any:
-        done = subprocess.run([*command, "--memory", MEMORY, *words, "--json"], capture_output=True, check=True, timeout=60, env=environment)
+        done = subprocess.run(
+            [*command, "--memory", MEMORY, *words, "--json"], capture_output=True, check=True, timeout=60, env=environment
+        )
         return json.loads(done.stdout)
 
     added = run("add", text)

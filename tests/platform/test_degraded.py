@@ -17,6 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.platform.people import Person
+from tests.support.api import Api
+from tests.support.broker import until
+from tests.support.faulty import Faulty
+from tests.support.instance import Instance, wait_until
 
 from kalends.adapters.embedded import models
 from kalends.app import container, folders
@@ -26,11 +31,6 @@ from kalends.edge import listeners
 from kalends.edge.http import build_api
 from kalends.edge.probes import build_ops
 from kalends.settings import HttpSettings, IndexSettings, Settings
-from tests.platform.people import Person
-from tests.support.api import Api
-from tests.support.broker import until
-from tests.support.faulty import Faulty
-from tests.support.instance import Instance, wait_until
 
 SOON = {"KALENDS_INDEX__BREAKER_FIRST_S": "0.2", "KALENDS_INDEX__BREAKER_LONGEST_S": "0.5"}
 
@@ -244,8 +244,8 @@ async def test_each_engine_may_be_away_and_comes_back_by_itself(tmp_path: Path, 
         async def well() -> bool:
             answer = await platform.search(query="written while lexical was away")
             texts = [hit["text"] for hit in answer.json().get("hits", [])]
-            return (await platform.status())["all"] == "up" and texts[:1] == ["written while lexical was away"]
+            digests = (await platform.client.get("/status?digests=true")).json()["digests"]
+            same = len(set(digests.values())) == 1
+            return same and (await platform.status())["all"] == "up" and texts[:1] == ["written while lexical was away"]
 
         await until(well)
-        digests = (await platform.client.get("/status?digests=true")).json()["digests"]
-        assert len(set(digests.values())) == 1, digests

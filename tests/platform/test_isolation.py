@@ -15,12 +15,12 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from kalends.domain.credentials import new_token
-from kalends.domain.positions import visibility_token
 from tests.platform import samples
 from tests.platform.people import Person, described
 from tests.platform.samples import Operation
+
+from kalends.domain.credentials import new_token
+from kalends.domain.positions import visibility_token
 
 CANARY = "xylophonecanary"
 MEMORY, ABSENT = "victim-memory", "absent-memory"
@@ -214,8 +214,35 @@ def test_a_revoked_token_is_refused_at_once(admin: Person) -> None:
 
 
 FORGED = st.sampled_from(
-    [MEMORY, "*", ">", "**", "..", ".", "%00", "a%00b", f"{MEMORY}%00", f"local%2F{MEMORY}", f"..%2F{MEMORY}", f"local.{MEMORY}", "x--a", "%2A"]
-    + ["%3E", "%FF", "$SYS", f"{MEMORY}%20", f"%20{MEMORY}", MEMORY.upper(), f"{MEMORY}%2Fevents", "ⅴictim-memory", "-", "a" * 41, "%ED%A0%80"]
+    [
+        MEMORY,
+        "*",
+        ">",
+        "**",
+        "..",
+        ".",
+        "%00",
+        "a%00b",
+        f"{MEMORY}%00",
+        f"local%2F{MEMORY}",
+        f"..%2F{MEMORY}",
+        f"local.{MEMORY}",
+        "x--a",
+        "%2A",
+    ]
+    + [
+        "%3E",
+        "%FF",
+        "$SYS",
+        f"{MEMORY}%20",
+        f"%20{MEMORY}",
+        MEMORY.upper(),
+        f"{MEMORY}%2Fevents",
+        "ⅴictim-memory",
+        "-",
+        "a" * 41,
+        "%ED%A0%80",
+    ]
 ) | st.text(st.characters(codec="utf-8"), min_size=1, max_size=50).map(lambda name: quote(name, safe=""))
 
 
@@ -227,15 +254,23 @@ def bodies(victim: Victim) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
             "session_id": st.just(victim.session_id) | st.just([victim.session_id, "*"]),
             "actor": st.just(CANARY),
             "kind": st.just(["message", "chunk"]),
-            "metadata": st.dictionaries(st.sampled_from(["tenant", "memory", "scope"]), st.sampled_from(["local", MEMORY, "*"]), max_size=2),
+            "metadata": st.dictionaries(
+                st.sampled_from(["tenant", "memory", "scope"]), st.sampled_from(["local", MEMORY, "*"]), max_size=2
+            ),
             "from": st.just("0001-01-02T00:00:00Z"),
         },
     )
     floors = st.dictionaries(st.sampled_from(["EVENTS_0", "RECORDS_0", "*"]), st.integers(0, 3), max_size=2).map(visibility_token)
     visibility = floors | st.just(victim.visibility)
-    queries = st.sampled_from(["xylophone canary", "number 1", "*", "kept", "scope:*", 'a" OR "b', "tenant:local", "+canary~ ^9", "[* TO *]"])
+    queries = st.sampled_from(
+        ["xylophone canary", "number 1", "*", "kept", "scope:*", 'a" OR "b', "tenant:local", "+canary~ ^9", "[* TO *]"]
+    )
     asked = {"filter": facets, "min_visibility": visibility, "timeout_ms": st.just(100)}
-    modes = {"mode": st.sampled_from(["hybrid", "lexical", "vector"]), "targets": st.just(["events", "documents"]), "explain": st.booleans()}
+    modes = {
+        "mode": st.sampled_from(["hybrid", "lexical", "vector"]),
+        "targets": st.just(["events", "documents"]),
+        "explain": st.booleans(),
+    }
     return {
         "search": st.fixed_dictionaries({"query": queries}, optional={**asked, **modes, "limit": st.just(100)}),
         "context": st.fixed_dictionaries({"max_tokens": st.just(500)}, optional={**asked, "query": queries, "recent": st.just(200)}),
@@ -258,7 +293,9 @@ def test_no_request_of_another_tenant_brings_anything_of_the_victim_to_light(
     for name, value in victim.ids.items():
         path = path.replace(f"{{{name}}}", quote(value, safe=""))
     path = path.replace("{dead_letter_id}", data.draw(st.sampled_from(["1", "0", "*", "-1"])))
-    query = data.draw(st.sampled_from(["", f"cursor={quote(victim.cursor)}", f"session_id={victim.session_id}", "limit=200", "tenant=local"]))
+    query = data.draw(
+        st.sampled_from(["", f"cursor={quote(victim.cursor)}", f"session_id={victim.session_id}", "limit=200", "tenant=local"])
+    )
     body = data.draw(bodies(victim).get(operation.name, st.just(operation.body)))
 
     answer = stranger.ask(operation.method, f"{path}?{query}" if operation.method == "GET" and query else path, body)

@@ -13,10 +13,10 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from tests.platform.people import AGAIN_S, OTHER_TENANT, TENANT, Person, connected
 
 from kalends.adapters.nats import NatsBus, open_nats
 from kalends.domain.scope import MemoryName, Scope, Tenant
-from tests.platform.people import AGAIN_S, OTHER_TENANT, TENANT, Person, connected
 
 CANARY = "marimbacanary"
 MEMORY = "nats-memory"
@@ -86,7 +86,14 @@ async def test_an_agent_asks_its_own_memory_over_nats(agent: Person) -> None:
 @pytest.mark.parametrize(
     "subject",
     [">", "*", "*.>", "ev.>", "ev.v1.u.*.*.*", "rec.>", "key.>", "dead.>", "$JS.>", "$JS.API.>", "$SYS.>", "$SRV.>", "kalends.>"]
-    + ["_INBOX.>", "_INBOX_*.>", "*.*.*.*", f"kalends.v1.{TENANT}.{MEMORY}.>", f"kalends.v1.{TENANT}.*.out.>", f"kalends.v1.{OTHER_TENANT}.>"],
+    + [
+        "_INBOX.>",
+        "_INBOX_*.>",
+        "*.*.*.*",
+        f"kalends.v1.{TENANT}.{MEMORY}.>",
+        f"kalends.v1.{TENANT}.*.out.>",
+        f"kalends.v1.{OTHER_TENANT}.>",
+    ],
 )
 async def test_an_agent_listens_to_nothing_but_its_inbox(agent: Person, admin: Person, subject: str) -> None:
     """The broker refuses the subscription, and nothing arrives on it while others talk."""
@@ -110,7 +117,12 @@ async def test_an_agent_listens_to_nothing_but_its_inbox(agent: Person, admin: P
 async def test_an_agent_does_not_listen_to_another_ones_inbox(admin: Person, agent: Person) -> None:
     """Nor does a longer or shorter prefix help."""
     with admin.with_token("search", memories=[MEMORY]) as other:
-        for subject in (f"_INBOX_{other.token_id}.>", f"_INBOX_{agent.token_id}", f"_INBOX_{agent.token_id}x.>", f"_INBOX_{agent.token_id[:-1]}.>"):
+        for subject in (
+            f"_INBOX_{other.token_id}.>",
+            f"_INBOX_{agent.token_id}",
+            f"_INBOX_{agent.token_id}x.>",
+            f"_INBOX_{agent.token_id[:-1]}.>",
+        ):
             errors: list[str] = []
             async with agent.on_nats(errors=errors) as client:
                 await client.subscribe(subject)
@@ -121,9 +133,23 @@ async def test_an_agent_does_not_listen_to_another_ones_inbox(admin: Person, age
 
 @pytest.mark.parametrize(
     "subject",
-    [EVENTS, "ev.v1.u.1.x.y", "rec.v1.token.x.y", "key.v1.x", "dead.v1.x", "$JS.API.STREAM.PURGE.EVENTS_0", "$JS.API.STREAM.DELETE.EVENTS_0"]
+    [
+        EVENTS,
+        "ev.v1.u.1.x.y",
+        "rec.v1.token.x.y",
+        "key.v1.x",
+        "dead.v1.x",
+        "$JS.API.STREAM.PURGE.EVENTS_0",
+        "$JS.API.STREAM.DELETE.EVENTS_0",
+    ]
     + ["$JS.API.CONSUMER.DELETE.EVENTS_0.lexical-g1", "$JS.API.STREAM.MSG.GET.EVENTS_0", "$JS.API.DIRECT.GET.RECORDS_0", "$JS.API.INFO"]
-    + ["$JS.ACK.EVENTS_0.lexical-g1.1.1.1.1.0", "$SYS.REQ.SERVER.PING", "$SRV.PING", "$SRV.INFO", f"kalends.v1.{OTHER_TENANT}.{MEMORY}.search"]
+    + [
+        "$JS.ACK.EVENTS_0.lexical-g1.1.1.1.1.0",
+        "$SYS.REQ.SERVER.PING",
+        "$SRV.PING",
+        "$SRV.INFO",
+        f"kalends.v1.{OTHER_TENANT}.{MEMORY}.search",
+    ]
     + [f"kalends.v1.{TENANT}.another-memory.search", f"kalends.v1.{TENANT}.{MEMORY}", f"kalends.v1.{TENANT}", "kalends.v2.a.b.search"],
 )
 async def test_an_agent_publishes_nowhere_but_below_its_memory(agent: Person, subject: str) -> None:
@@ -200,7 +226,9 @@ async def test_a_memory_that_is_not_the_tokens_is_404_as_one_that_does_not_exist
                 bodies = []
                 for name in (MEMORY, "absnt-memor"):
                     headers = {"Authorization": f"Bearer {limited.token}"}
-                    told = await bus.connection.request(f"kalends.v1.{TENANT}.{name}.search", b'{"query": "x"}', timeout=10, headers=headers)
+                    told = await bus.connection.request(
+                        f"kalends.v1.{TENANT}.{name}.search", b'{"query": "x"}', timeout=10, headers=headers
+                    )
                     bodies.append({**json.loads(told.data.decode().replace(name, "…")), "request_id": ""})
 
     assert missing["status"] == 404
@@ -208,7 +236,21 @@ async def test_a_memory_that_is_not_the_tokens_is_404_as_one_that_does_not_exist
     assert bodies[0]["status"] == 404
 
 
-FORGED = [b"*", b">", b"x--a", b"%2A", MEMORY.upper().encode(), b"a" * 300, b"\xff", b"\xed\xa0\x80", b"a\x00b", b"a\x0bb", b"..", b"", b"$SYS"]
+FORGED = [
+    b"*",
+    b">",
+    b"x--a",
+    b"%2A",
+    MEMORY.upper().encode(),
+    b"a" * 300,
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"a\x00b",
+    b"a\x0bb",
+    b"..",
+    b"",
+    b"$SYS",
+]
 ENDINGS = [b"search", b"events.list", b"events.append", b"*", b">"]
 
 
@@ -285,7 +327,12 @@ async def test_a_revoked_token_is_cut_off_from_the_broker(admin: Person) -> None
 
 async def test_nobody_without_a_token_connects_to_the_broker(admin: Person, agent: Person) -> None:
     """No anonymous user, no guessed password, no token in place of a user."""
-    ways: list[dict[str, str | None]] = [{}, {"user": agent.token_id, "password": "guess"}, {"token": agent.token}, {"user": agent.token_id}]
+    ways: list[dict[str, str | None]] = [
+        {},
+        {"user": agent.token_id, "password": "guess"},
+        {"token": agent.token},
+        {"user": agent.token_id},
+    ]
     for way in ways:
         with pytest.raises(nats.errors.Error):
             async with connected(admin.nats_url, [], **way):

@@ -15,8 +15,25 @@ from tests.support.instance import Instance, wait_until
 
 EVENTS = int(os.environ.get("KALENDS_TEST_REBUILD_EVENTS", "240"))
 QUESTIONS = int(os.environ.get("KALENDS_TEST_REBUILD_QUESTIONS", "200"))
-WORDS = "river stone lamp paper cloud engine garden winter bridge copper violin harbour mirror saffron ladder comet".split()
-ACTS = "found lost painted repaired bought forgot described measured borrowed hid".split()
+WORDS = [
+    "river",
+    "stone",
+    "lamp",
+    "paper",
+    "cloud",
+    "engine",
+    "garden",
+    "winter",
+    "bridge",
+    "copper",
+    "violin",
+    "harbour",
+    "mirror",
+    "saffron",
+    "ladder",
+    "comet",
+]
+ACTS = ["found", "lost", "painted", "repaired", "bought", "forgot", "described", "measured", "borrowed", "hid"]
 
 
 def sentences(count: int) -> list[str]:

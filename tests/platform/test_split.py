@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from tests.platform.people import Person
 from tests.support.instance import Broker, Instance, NotStarted
 

@@ -1,7 +1,7 @@
 """Ingest, index and search over the real engines: a broker, SQLite, tantivy, Edge and the embedded model, wired as the container does.
 
-Belongs here: building and running them on a test's own folder. Does not belong here: what is tested. A newcomer would get wrong: the model is
-opened once for all tests, because its graph takes seconds to build; ``KALENDS_TEST_MODELS`` names a folder that keeps the graph between
+Belongs here: building and running them on a test's own folder. Does not belong here: what is tested. A newcomer would get wrong: the model
+is opened once for all tests, because its graph takes seconds to build; ``KALENDS_TEST_MODELS`` names a folder that keeps the graph between
 runs.
 """
 

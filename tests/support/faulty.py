@@ -22,6 +22,8 @@ class Faulty:
         self._gates: dict[str, asyncio.Event] = {}
         self.refused: Counter[str] = Counter()
         """How often each method was called while it was away."""
+        self.waiting: Counter[str] = Counter()
+        """How many calls of each method have come to a closed gate."""
 
     def leave(self, *methods: str, error: KalendsError | None = None) -> None:
         """Be away: *methods*, or all, raise *error* (or Unavailable) from now on."""
@@ -31,6 +33,10 @@ class Faulty:
     def come_back(self) -> None:
         """Answer again."""
         self._away.clear()
+
+    def let_pass(self) -> None:
+        """Hold no further call; those that wait go on waiting."""
+        self._gates.clear()
 
     def hold(self, method: str) -> asyncio.Event:
         """Let calls of *method* wait until the event that this returns is set."""
@@ -46,6 +52,7 @@ class Faulty:
         async def call(*arguments: Any, **named: Any) -> Any:
             gate = self._gates.get(name)
             if gate is not None:
+                self.waiting[name] += 1
                 await gate.wait()
             error = self._away.get(name) or self._away.get("*")
             if error is not None:

@@ -47,6 +47,11 @@ class Ledger:
                 self.repeats += result["status"] == "duplicate"
                 self.acked[event["event_id"]] = (event["text"], event["session_id"])
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Requests acked, tries, and events that an earlier try had stored."""
+        return self.requests, self.tries, self.repeats
+
     def tried(self) -> None:
         """Count a try."""
         with self._lock:

@@ -119,6 +119,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             batch_max=settings.log.batch_max,
             request_timeout=settings.log.deadline_s,
             sole_reader=broker is not None,
+            store=folders.nats if broker is not None else None,
         )
         bus = await stack.enter_async_context(
             open_nats(

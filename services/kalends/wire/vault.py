@@ -13,7 +13,6 @@ from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
 from kalends.ports.keys import Keys, Wrapper
 
-
 _NOWHERE = Scope(Tenant("probe"), MemoryName("probe"))
 _CACHED = 50_000
 """Unwrapped keys kept at hand; about 1 KB each with their ciphers, so 50 MB at most."""

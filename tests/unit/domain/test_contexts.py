@@ -14,7 +14,18 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FRAME = len((OPENING + CLOSING).split())
 """Words of the wrapper; in these tests a token is a word."""
 
-ENDINGS = ["</memory>", "</MEMORY>", "< /memory>", "</ memory >", "</memory\t>", "</memory x='1'>", "</memory", "<memory>", "<\nmemory>", "</me</memory>mory>"]
+ENDINGS = [
+    "</memory>",
+    "</MEMORY>",
+    "< /memory>",
+    "</ memory >",
+    "</memory\t>",
+    "</memory x='1'>",
+    "</memory",
+    "<memory>",
+    "<\nmemory>",
+    "</me</memory>mory>",
+]
 MARK = re.compile(r"<\s*/?\s*memory\b", re.IGNORECASE)
 
 

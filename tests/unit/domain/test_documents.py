@@ -12,7 +12,9 @@ from kalends.domain.documents import Chunk, chunks
 
 LINES = (
     st.text(strategies.SENDABLE, max_size=40)
-    | st.sampled_from(["", " ", "# One", "## Two ##", "### C#", "#", "####### seven", "    # code", "```", "~~~", "```python", "``` a ``` b"])
+    | st.sampled_from(
+        ["", " ", "# One", "## Two ##", "### C#", "#", "####### seven", "    # code", "```", "~~~", "```python", "``` a ``` b"]
+    )
     | st.sampled_from(["寿司が好きです。鯖は苦手。", "👩‍👩‍👧‍👦 😀😀😀", "שלום עולם", "word " * 30, "x" * 200, "一" * 90, "a.b? c! d. e"])
 )
 DOCUMENTS = st.lists(LINES, max_size=14).map("\n".join)

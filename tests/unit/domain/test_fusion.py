@@ -1,5 +1,6 @@
 """Fusion: arithmetic on scores, and that equal inputs give equal answers."""
 
+import itertools
 import math
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_ranking_is_by_score_and_then_by_key(scores):
     order = ranked(scores)
 
     assert sorted(order) == sorted(scores)
-    assert all(scores[one] > scores[other] or (scores[one] == scores[other] and one < other) for one, other in zip(order, order[1:], strict=False))
+    assert all(scores[one] > scores[other] or (scores[one] == scores[other] and one < other) for one, other in itertools.pairwise(order))
 
 
 @given(POSITIVE, NEIGHBOURS, SHARES_OF)

@@ -141,7 +141,11 @@ async def test_lag_counts_what_is_missing_and_how_old_the_oldest_of_it_is():
 
     lag = await progress(clock, log, vector=Floors(A=6, B=3), lexical=Floors(A=10, B=3), fresh=Floors()).lag()
 
-    assert lag == {"vector": LagNow(events=4, seconds=93.0), "lexical": LagNow(events=0, seconds=0.0), "fresh": LagNow(events=13, seconds=99.0)}
+    assert lag == {
+        "vector": LagNow(events=4, seconds=93.0),
+        "lexical": LagNow(events=0, seconds=0.0),
+        "fresh": LagNow(events=13, seconds=99.0),
+    }
 
 
 async def test_lag_is_asked_for_at_most_twice_a_second():

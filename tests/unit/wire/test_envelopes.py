@@ -46,9 +46,7 @@ RETRACTION = Retraction(event_ids=(ULID, EventId("7d444840-9dc0-41d1-b245-5ffdce
 
 def sealed(event: Event = EVENT, *, scope: Scope = SCOPE, box: aead.Box = BOX) -> bytes:
     """The stored bytes of *event*."""
-    return envelopes.seal_event(
-        event, scope=scope, key_reference=REFERENCE, box=box, mac=envelopes.content_mac(event, box), stamp=STAMP
-    )
+    return envelopes.seal_event(event, scope=scope, key_reference=REFERENCE, box=box, mac=envelopes.content_mac(event, box), stamp=STAMP)
 
 
 def sealed_retraction(retraction: Retraction = RETRACTION) -> bytes:
@@ -84,7 +82,9 @@ def test_any_event_comes_back_as_it_was(event, scope):
     }
 
 
-@pytest.mark.parametrize("value", [None, True, False, 0, 1, -1, (1 << 63) - 1, -(1 << 63), 0.0, -0.0, 1.0, 5e-324, 1.7e308, "", "\u200f😀"], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, True, False, 0, 1, -1, (1 << 63) - 1, -(1 << 63), 0.0, -0.0, 1.0, 5e-324, 1.7e308, "", "\u200f😀"], ids=repr
+)
 def test_metadata_of_every_kind_keeps_its_value_and_its_type(value):
     """1, 1.0 and True are three values, and null is one."""
     back = opened(sealed(varied(EVENT, "metadata", {"n": value}))).facets.metadata["n"]

@@ -10,6 +10,7 @@ from tests.unit.wire.test_envelopes import EVENT, RETRACTION
 from tests.unit.wire.test_reader import body_of, message
 
 from kalends.domain.errors import Unavailable
+from kalends.kit.traffic import Traffic
 from kalends.ports.timeline import Retracted, TimelineEntry
 from kalends.wire.follower import TimelineFollower
 from kalends.wire.reader import Reader
@@ -61,7 +62,13 @@ async def following(stream: Stream, rows: Rows, keys: MemoryKeys, clock: FixedCl
     """A follower that runs for as long as the block does."""
     moves = []
     follower = TimelineFollower(
-        source=stream, timeline=rows, reader=Reader(vault_over(keys)), clock=clock, batch=batch, moved=lambda: moves.append(1)
+        source=stream,
+        timeline=rows,
+        reader=Reader(vault_over(keys)),
+        clock=clock,
+        batch=batch,
+        moved=lambda: moves.append(1),
+        traffic=Traffic(),
     )
     task = asyncio.create_task(follower.run())
     try:

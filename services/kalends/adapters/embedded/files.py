@@ -6,12 +6,28 @@ wrong: a rename is only durable once the *folder* has been synced too.
 
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from kalends.domain.errors import Misconfigured, Occupied
+from kalends.domain.errors import Misconfigured, Occupied, Unavailable
+
+ROOM_BYTES = 64 << 20
+"""Free space below which the engines write nothing more."""
+
+
+def need_room(folder: Path) -> None:
+    """Refuse to write where little room is left: Edge writes to memory-mapped files with holes, and a full disk would kill the process.
+
+    Raises:
+        Unavailable: less than ``ROOM_BYTES`` are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < ROOM_BYTES:
+        # named as the disk's fault, for building a projection anew would need still more room
+        raise Unavailable(f"the disk is full: {free >> 20} MiB free of the {ROOM_BYTES >> 20} needed", dependency="disk")
 
 
 def sync_folder(folder: Path) -> None:

@@ -61,6 +61,8 @@ class TantivyLexicon:
 
     async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone] = ()) -> None:
         """Write what is newer than what is held, in one commit for each memory; on return it is synced and every search sees it."""
+        # also when there is nothing to write, for so it is asked whether writing would work
+        files.need_room(self._folder)
         by_scope: dict[Scope, list[Entry | Tombstone]] = {}
         every: list[Entry | Tombstone] = [*entries, *tombstones]
         for change in every:

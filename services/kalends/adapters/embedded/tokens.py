@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kalends.adapters.embedded import models
+from kalends.domain.errors import Damaged, Misconfigured, Unavailable
+
+_RETRY_S = 5.0
 
 
 class MiniLmTokenizer:
@@ -21,10 +24,13 @@ class MiniLmTokenizer:
         """Tokens of *text* without the model's marks.
 
         Raises:
-            Misconfigured: the tokenizer is not installed. Damaged: it is not the published one.
+            Unavailable: the tokenizer is not installed, or is not the published one; it is part of the model, which may come later.
         """
         if self._opened is None:
-            tokenizer = models.open_tokenizer((self._folder or models.model_folder()) / "tokenizer.json")
+            try:
+                tokenizer = models.open_tokenizer((self._folder or models.model_folder()) / "tokenizer.json")
+            except (Misconfigured, Damaged) as error:
+                raise Unavailable(error.detail, dependency="model", retry_after=_RETRY_S) from error
             tokenizer.no_truncation()
             self._opened = tokenizer
         return len(self._opened.encode(text, add_special_tokens=False).ids)

@@ -78,6 +78,8 @@ class EdgeVectors:
 
     async def put(self, entries: Sequence[VectorEntry], tombstones: Sequence[Tombstone] = ()) -> None:
         """Write what is newer than what is held; on return it is in the synced write-ahead log and every search sees it."""
+        # also when there is nothing to write, for so it is asked whether writing would work
+        files.need_room(self._log)
         changes = writes.newest([*(_Change(entry) for entry in entries), *(_Change(tombstone) for tombstone in tombstones)])
         pending = list(changes.values())
         while pending:
@@ -140,6 +142,7 @@ class EdgeVectors:
 
         points: list[Any] = []
         surplus: list[Any] = []
+        files.need_room(self._log)
         with translated("vector"):
             leads = [_point_id(change.key, 0) for change in changes]
             held = {uuid.UUID(str(record.id)): record.payload for record in self._shard.retrieve(leads, True, False)}
@@ -308,6 +311,7 @@ def _open(folder: Path, identity: str, dimension: int) -> Any:
     files.claim_identity(folder, f"{_FORMAT}-{identity}")
     shard = folder / "shard"
     if not shard.exists():
+        files.need_room(folder)
         _create(folder, dimension)
     with translated("vector, opening"):
         return EdgeShard.load(str(shard))

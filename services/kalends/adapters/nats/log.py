@@ -7,6 +7,7 @@ one tenant's event could be taken for another's.
 
 import asyncio
 import re
+import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -15,10 +16,10 @@ from kalends.adapters.nats import consumers, reading, streams
 from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Follower
-from kalends.adapters.nats.options import NatsOptions
+from kalends.adapters.nats.options import MIB, NatsOptions
 from kalends.adapters.nats.precedence import Precedence, Turns
 from kalends.adapters.nats.requests import Question, Requests, header_block
-from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError
+from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Unavailable
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
 from kalends.ports.log import Appended, Draft, Message
@@ -63,6 +64,7 @@ class NatsLog:
             return []
         if self._closing:
             raise self._requests.link.down()
+        self._need_room()
         loop = asyncio.get_running_loop()
         call = Call(len(drafts), deadline=loop.time() + self._options.append_timeout)
         by_stream: dict[str, list[Entry]] = {}
@@ -84,6 +86,15 @@ class NatsLog:
         if call.failure is not None:
             raise call.failure
         return [appended for appended in call.results if appended is not None]
+
+    def _need_room(self) -> None:
+        store, needed = self._options.store, self._options.room_bytes
+        if store is None:
+            return
+        free = shutil.disk_usage(store).free
+        if free < needed:
+            detail = f"the disk of the log is full: {free // MIB} MiB free of the {needed // MIB} needed"
+            raise Unavailable(detail, dependency=DEPENDENCY, retry_after=RETRY_AFTER)
 
     async def read(self, positions: Sequence[Position]) -> Sequence[Message | None]:
         """The messages at *positions*, None where there is none (any more).

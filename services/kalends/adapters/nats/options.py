@@ -5,6 +5,7 @@ sizes are reserved; the sum of the streams' ``max_bytes`` must fit into the brok
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MIB = 1024 * 1024
 
@@ -54,6 +55,11 @@ class NatsOptions:
     sole_reader: bool = False
     """Whether nobody else reads the durable consumers: what an earlier process left unsettled then comes again at once, not after
     ``ack_wait``. Attempts are counted from 1 again, so a message that kills its reader is not given up on."""
+    store: Path | None = None
+    """The folder of a broker of our own. A broker that once finds no room there takes nothing more until it is restarted, so it must not
+    come to that."""
+    room_bytes: int = 32 * MIB
+    """Free space in ``store`` below which appends are refused."""
     pending_bytes: int = 32 * MIB
     """Bytes that may wait in the client for the socket."""
 

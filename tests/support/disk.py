@@ -1,0 +1,82 @@
+"""Disks of a test's own: an ext4 file system in an image file, mounted by loop, so that what the "device" has can be copied at any moment.
+
+Belongs here: making, mounting, copying and taking down. Does not belong here: what is written to it. A newcomer would get wrong: a plain
+kill loses nothing, for the kernel keeps what was written; only the image holds what a power cut would leave.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.instance import wait_until
+
+WITHOUT = "KALENDS_TEST_WITHOUT_LOOP"
+"""Set to 1 where no loop device can be had: these tests are then skipped, which is said; otherwise they fail."""
+_MOUNT_OPTIONS = "commit=600,noatime"
+"""No periodic commit of the file system's own, which would make durable what nobody synced."""
+
+
+def need_loop_devices() -> None:
+    """Skip, or fail with what is missing, where images cannot be mounted."""
+    programs = [name for name in ("mkfs.ext4", "losetup", "mount", "umount") if shutil.which(name) is None]
+    reason = f"a power cut needs {', '.join(programs)}" if programs else ""
+    if not reason and os.geteuid() != 0:
+        reason = "a power cut needs root, to mount an image"
+    if not reason:
+        found = subprocess.run(["losetup", "--find"], capture_output=True, text=True, check=False)
+        reason = "" if found.returncode == 0 else f"a power cut needs a loop device: {found.stderr.strip()}"
+    if reason and os.environ.get(WITHOUT) == "1":
+        pytest.skip(reason)
+    assert not reason, f"{reason}; set {WITHOUT}=1 to do without these tests"
+
+
+def make_image(path: Path, *, mib: int) -> None:
+    """An empty ext4 file system in the sparse file *path*."""
+    with path.open("wb") as file:
+        file.truncate(mib << 20)
+    _run("mkfs.ext4", "-q", "-F", "-m", "0", str(path))
+
+
+@contextlib.contextmanager
+def mounted(image: Path, folder: Path) -> Iterator[str]:
+    """*image* at *folder* for as long as the block runs; yields the name of its loop device."""
+    folder.mkdir(parents=True, exist_ok=True)
+    device = _run("losetup", "--find", "--show", str(image))
+    try:
+        _run("mount", "-t", "ext4", "-o", _MOUNT_OPTIONS, device, str(folder))
+        try:
+            yield device
+        finally:
+            # a process that was killed a moment ago may still be letting go
+            assert wait_until(lambda: _succeeds("umount", str(folder)), seconds=20, every=0.1), f"{folder} cannot be unmounted"
+    finally:
+        _run("losetup", "--detach", device)
+
+
+def copy_as_the_device_has_it(image: Path, device: str, copy: Path) -> None:
+    """Copy *image*, mounted on *device*, as a power cut at this moment would leave it; nothing may be writing meanwhile."""
+    for _ in range(20):
+        before = _writes(device)
+        _run("cp", "--sparse=always", str(image), str(copy))
+        if _writes(device) == before:
+            return
+    raise AssertionError(f"{device} is written to all the time")
+
+
+def _writes(device: str) -> str:
+    return Path(f"/sys/block/{Path(device).name}/stat").read_text(encoding="ascii").split()[4]
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (command, done.stderr)
+    return done.stdout.strip()
