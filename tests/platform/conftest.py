@@ -1,3 +1,5 @@
+"""One instance, shared by all tests that do not break it, and the people who talk to it."""
+
 import asyncio
 import json
 from collections.abc import Iterator
@@ -6,8 +8,8 @@ import pytest
 from tests.platform.people import OTHER_TENANT, Person
 from tests.support.instance import Instance, wait_until
 
+from kalends.adapters.embedded.clock import SystemClock
 from kalends.adapters.nats import open_nats
-from kalends.app.clock import SystemClock
 from kalends.domain.credentials import RIGHTS
 from kalends.domain.scope import Tenant
 from kalends.edge.auth import Authenticator

@@ -1,7 +1,7 @@
 """One plain call of every operation, for tests that go over the whole table.
 
-Belongs here: the calls. Does not belong here: who makes them and what must follow. A newcomer would get wrong: the table is compared with the
-running instance's own description, so an operation without a sample fails a test instead of going untested.
+Belongs here: the calls. Does not belong here: who makes them and what must follow. A newcomer would get wrong: the table is compared with
+the running instance's own description, so an operation without a sample fails a test instead of going untested.
 """
 
 from collections.abc import Mapping

@@ -185,7 +185,8 @@ QUERIES += [
     "cursor=%00",
     "cursor=" + "A" * 3000,
 ]
-QUERIES += ["cursor=" + quote("[]"), "kind=%FF", "kind=%ZZ", "kind=a%00", "tenant=other", "session_id=", "session_id=" + "x" * 513, "%FF=1"]
+QUERIES += ["cursor=" + quote("[]"), "kind=%FF", "kind=%ZZ", "kind=a%00", "tenant=other", "session_id=", "session_id=" + "x" * 513]
+QUERIES += ["%FF=1"]
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -221,7 +222,7 @@ PATHS += [
 ]
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "/dead-letters"])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_bad_path_is_a_problem(admin: Person, memory: str, path: str) -> None:
     """Odd names, broken escapes, NUL, invalid UTF-8."""
     assert is_problem(admin.ask("GET", path))
@@ -232,7 +233,7 @@ def test_a_bad_path_is_a_problem(admin: Person, memory: str, path: str) -> None:
 )
 def test_a_body_of_another_type_is_415(admin: Person, memory: str, kind: str | None) -> None:
     """JSON in UTF-8 is all there is."""
-    headers = {} if kind is None else {"content-type": kind.encode("latin-1")}
+    headers = {} if kind is None else {"content-type": kind}
     answer = admin.client.request("POST", f"{memory}/search", content=b'{"query": "x"}', headers=headers)
 
     assert answer.status_code == 415
@@ -267,17 +268,10 @@ def test_odd_framing_is_answered_or_refused(admin: Person, memory: str, name: st
     assert status in allowed
 
 
+HOST = b"HTTP/1.1\r\nHost: x\r\n\r\n"
 GARBAGE = [b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
-GARBAGE += [
-    b"GET /v1/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
-]
-GARBAGE += [
-    b"GET /v1/memories HTTP/1.1\r\nHost: \xff\xff\r\n\r\n",
-    b"G\xc3\x89T /v1 HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
-]
+GARBAGE += [b"GET /v1/../../etc/passwd " + HOST, b"GET http://[::1 " + HOST, b"OPTIONS * " + HOST, b"G\xc3\x89T /v1 " + HOST]
+GARBAGE += [b"GET /\xff\xfe " + HOST, b"GET /v1/memories HTTP/1.1\r\nHost: \xff\xff\r\n\r\n"]
 
 
 @pytest.mark.parametrize("words", GARBAGE)
@@ -305,7 +299,7 @@ VALID = {
     "combining": "e\u0301 vs é, a\u0308\u0301, Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢, \u1100\u1161\u11a8",
     "controls": "tab\there, line\nbreak, \r\n, \x01\x1f\x7f\x85 \u2028 \u2029 \ufeff bell\x07",
     "non-characters": "\ufffe \uffff \U0010ffff \ufdd0 \ufffd",
-    "case and width": "ǅ ﬁ ſ K Å ＡＢＣ ① ²",
+    "case and width": "ǅ ﬁ \u017f \u212a \u212b \uff21\uff22\uff23 ① ²",
     "quotes": "\"'`\\ \\n %s %00 {} ${x} <script>&amp; '; DROP TABLE events; --",
     "long": "word " * 3_000,
 }

@@ -1,7 +1,7 @@
 """Check 7: the model, the vector engine or BM25 away; what is answered then, who says so, and that catching up needs nobody.
 
-Belongs here: outages of parts, on the real product. A newcomer would get wrong: the model's absence is real (an empty folder, into which the
-weights are linked later), while an engine in our own process can only be made to fail, by a stand-in before the real one.
+Belongs here: outages of parts, on the real product. A newcomer would get wrong: the model's absence is real (an empty folder, into which
+the weights are linked later), while an engine in our own process can only be made to fail, by a stand-in before the real one.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from kalends.app.engines import Engines, open_engines
 from kalends.edge import listeners
 from kalends.edge.http import build_api
 from kalends.edge.probes import build_ops
+from kalends.edge.services import Loop
 from kalends.settings import HttpSettings, IndexSettings, Settings
 
 SOON = {"KALENDS_INDEX__BREAKER_FIRST_S": "0.2", "KALENDS_INDEX__BREAKER_LONGEST_S": "0.5"}
@@ -173,7 +174,7 @@ async def hosted(data: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[H
         api = build_api(built.services, authenticator=built.authenticator, settings=settings.http, metrics=built.metrics, version="0")
         ops = build_ops(built.services, metrics=built.metrics)
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(loop.run()) for loop in built.loops]
+            running = [tasks.create_task(_forever(loop)) for loop in built.loops]
             urls = []
             for application in (api, ops):
                 listening = listeners.bind("127.0.0.1", 0)
@@ -187,6 +188,10 @@ async def hosted(data: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[H
                 yield Hosted(client=await stack.enter_async_context(client), ops=await stack.enter_async_context(probes), **standing)
             for task in running:
                 task.cancel()
+
+
+async def _forever(loop: Loop) -> None:
+    await loop.run()
 
 
 async def remember(platform: Hosted, text: str, *, wait: bool = True) -> None:
@@ -210,7 +215,7 @@ async def test_each_engine_may_be_away_and_comes_back_by_itself(tmp_path: Path, 
             await remember(platform, f"written while {arm} was away", wait=False)
 
             async def told_of(arm: str = arm) -> bool:
-                return (await platform.status())[arm] == "down"
+                return bool((await platform.status())[arm] == "down")
 
             assert arm in answer["degraded"]
             assert other in answer["arms"]

@@ -4,7 +4,6 @@ Belongs here: refusals by the broker and by the services behind it. Over HTTP: `
 publish gets no answer at all; the broker complains on the connection, so tests flush and look there.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,8 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from tests.platform.people import AGAIN_S, OTHER_TENANT, TENANT, Person, connected
+from tests.platform.people import OTHER_TENANT, TENANT, Person, connected
+from tests.support.broker import until
 
 from kalends.adapters.nats import NatsBus, open_nats
 from kalends.domain.scope import MemoryName, Scope, Tenant
@@ -142,8 +142,11 @@ async def test_an_agent_does_not_listen_to_another_ones_inbox(admin: Person, age
         "$JS.API.STREAM.PURGE.EVENTS_0",
         "$JS.API.STREAM.DELETE.EVENTS_0",
     ]
-    + ["$JS.API.CONSUMER.DELETE.EVENTS_0.lexical-g1", "$JS.API.STREAM.MSG.GET.EVENTS_0", "$JS.API.DIRECT.GET.RECORDS_0", "$JS.API.INFO"]
     + [
+        "$JS.API.CONSUMER.DELETE.EVENTS_0.lexical-g1",
+        "$JS.API.STREAM.MSG.GET.EVENTS_0",
+        "$JS.API.DIRECT.GET.RECORDS_0",
+        "$JS.API.INFO",
         "$JS.ACK.EVENTS_0.lexical-g1.1.1.1.1.0",
         "$SYS.REQ.SERVER.PING",
         "$SRV.PING",
@@ -317,10 +320,8 @@ async def test_a_revoked_token_is_cut_off_from_the_broker(admin: Person) -> None
                 assert (answer.headers or {})["Nats-Service-Error-Code"] == "401"
             except nats.errors.Error:
                 pass  # cut off already
-            async with asyncio.timeout(10):
-                while client.is_connected:
-                    await asyncio.sleep(AGAIN_S)
-        with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+            await until(lambda: not client.is_connected, deadline=10)
+        with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
             async with connected(admin.nats_url, [], user=leaver.token_id, password=leaver.token):
                 pass
 

@@ -1,9 +1,8 @@
 """Every operation answers, over HTTP and over NATS alike; and what the contract promises of events, sessions, documents and contexts.
 
-Belongs here: the plain truth of the contract on a running instance. Not here: what must be refused (``test_bad_input``, ``test_isolation``).
+Belongs here: the plain truth of the contract on a running instance. Not here: what is refused (``test_bad_input``, ``test_isolation``).
 """
 
-import asyncio
 import json
 import threading
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ import httpx
 import pytest
 from tests.platform import samples
 from tests.platform.people import Person, described
+from tests.platform.test_isolation_nats import platform_bus
+from tests.support.instance import Instance
 
 from kalends.adapters.embedded.tokens import MiniLmTokenizer
 
@@ -91,8 +92,6 @@ async def test_nats_answers_as_http_does(admin: Person, memory: str, subject: st
 
 async def test_every_operation_with_a_subject_is_listed_by_discovery(admin: Person) -> None:
     """The parity above goes over all of them."""
-    from tests.platform.test_isolation_nats import platform_bus
-
     async with platform_bus(admin) as bus:
         inbox = bus.connection.new_inbox()
         replies = await bus.connection.subscribe(inbox)
@@ -244,10 +243,8 @@ def test_probes_and_metrics_answer_without_a_token_and_without_content(admin: Pe
     assert admin.ask("GET", "/../metrics").status_code == 404
 
 
-async def test_a_full_log_refuses_with_a_time_to_come_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_full_log_refuses_with_a_time_to_come_back(tmp_path_factory: pytest.TempPathFactory) -> None:
     """429 with Retry-After; what was acked stays, and reading goes on."""
-    from tests.support.instance import Instance
-
     folder = tmp_path_factory.mktemp("full")
     settings = {"KALENDS_LOG__MAX_BYTES": str(2 << 20)}
     with (

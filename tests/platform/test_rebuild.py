@@ -13,7 +13,7 @@ from tests.platform.people import Person
 from tests.support.api import Api
 from tests.support.instance import Instance, wait_until
 
-EVENTS = int(os.environ.get("KALENDS_TEST_REBUILD_EVENTS", "240"))
+EVENTS = int(os.environ.get("KALENDS_TEST_REBUILD_EVENTS", "200"))
 QUESTIONS = int(os.environ.get("KALENDS_TEST_REBUILD_QUESTIONS", "200"))
 WORDS = [
     "river",
@@ -39,10 +39,11 @@ ACTS = ["found", "lost", "painted", "repaired", "bought", "forgot", "described",
 def sentences(count: int) -> list[str]:
     """Different sentences, the same in every run."""
     chosen = random.Random(4)
-    return [
-        f"On day {number} we {chosen.choice(ACTS)} the {chosen.choice(WORDS)} near the {chosen.choice(WORDS)} and the {chosen.choice(WORDS)}"
-        for number in range(count)
-    ]
+    found = []
+    for number in range(count):
+        what, near, and_near = chosen.choice(WORDS), chosen.choice(WORDS), chosen.choice(WORDS)
+        found.append(f"On day {number} we {chosen.choice(ACTS)} the {what} near the {near} and the {and_near}")
+    return found
 
 
 def questions(count: int) -> list[str]:

@@ -21,7 +21,7 @@ from kalends.adapters.nats.bus import NatsBus, open_nats
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.server import LocalServer
 from kalends.app import brokers
-from kalends.app.clock import SystemClock
+from kalends.adapters.embedded.clock import SystemClock
 from kalends.app.engines import Engines, open_engines
 from kalends.app.folders import Folders
 from kalends.app.status import StatusBoard

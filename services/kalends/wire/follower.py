@@ -22,6 +22,9 @@ from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadabl
 
 log = structlog.get_logger(__name__)
 
+_BREATH_S = 0.03
+"""After a small batch: each is a synced transaction that the log's own syncs wait for, so a trickle is gathered."""
+
 _GIVE_WAY_S = 2.0
 _NO_WAY_S = 20.0
 """A timeline that is so far behind gives way no more: ingest must be able to trust it (``ingest.usecases.WINDOW_TRUST_S``)."""
@@ -86,6 +89,8 @@ class TimelineFollower:
                     self._caught_up_at = asked_at
                     asked_at = self._clock.monotonic()
                     heads = await self._source.heads()
+                if 0 < len(messages) < self._batch:
+                    await asyncio.sleep(_BREATH_S)
 
     async def _apply(self, messages: Sequence[Message], floors: dict[str, int]) -> None:
         changes: list[TimelineEntry | Retracted] = []

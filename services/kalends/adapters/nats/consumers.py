@@ -15,7 +15,6 @@ from nats.aio.msg import Msg
 
 from kalends.adapters.nats.failures import NO_CONSUMER, accepted, decoded, refusal_code
 from kalends.adapters.nats.options import NatsOptions
-from kalends.adapters.nats.precedence import Turns
 from kalends.adapters.nats.reading import consumer_of, delivered, given_headers
 from kalends.adapters.nats.requests import Inbox, Question, Requests, frame, status
 from kalends.domain.errors import Conflict, Unavailable
@@ -123,8 +122,7 @@ class _Question:
 class NatsConsumer:
     """A durable consumer of all streams of events; made by ``NatsLog.consumer``."""
 
-    def __init__(self, name: str, *, streams: Sequence[str], requests: Requests, options: NatsOptions, inbox: Inbox, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, name: str, *, streams: Sequence[str], requests: Requests, options: NatsOptions, inbox: Inbox) -> None:
         self._name = name
         self._streams = streams
         self._requests = requests
@@ -143,7 +141,6 @@ class NatsConsumer:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
-        await self._turns.wait(longest=wait)
         while not self._ready and (left := end - loop.time()) > 0:
             try:
                 async with asyncio.timeout(left):
@@ -161,7 +158,6 @@ class NatsConsumer:
             if message is None:
                 break
             self._sort(message)
-        self._turns.took(len(self._ready), limit=limit)
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
 
     async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
@@ -255,14 +251,14 @@ def _number(source: object, key: str) -> int:
 
 
 async def open_consumer(
-    name: str, *, streams: Sequence[str], start: Mapping[str, int] | None, requests: Requests, options: NatsOptions, turns: Turns
+    name: str, *, streams: Sequence[str], start: Mapping[str, int] | None, requests: Requests, options: NatsOptions
 ) -> NatsConsumer:
     """Make what is missing of the durable consumer *name* and open it."""
     for stream in streams:
         await _ensure(name, stream, after=None if start is None else start.get(stream, 0), requests=requests, options=options)
     inbox = Inbox(requests.link)
     await inbox.open()
-    return NatsConsumer(name, streams=streams, requests=requests, options=options, inbox=inbox, turns=turns)
+    return NatsConsumer(name, streams=streams, requests=requests, options=options, inbox=inbox)
 
 
 async def _ensure(name: str, stream: str, *, after: int | None, requests: Requests, options: NatsOptions) -> None:

@@ -17,7 +17,6 @@ from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Follower
 from kalends.adapters.nats.options import MIB, NatsOptions
-from kalends.adapters.nats.precedence import Precedence, Turns
 from kalends.adapters.nats.requests import Question, Requests, header_block
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Unavailable
 from kalends.domain.positions import Position
@@ -37,7 +36,6 @@ class NatsLog:
         self._streams = streams.event_streams(options.partitions)
         self._committers = {stream: Committer(stream, requests=requests, options=options, group=group) for stream in self._streams}
         self._consumers: list[consumers.NatsConsumer] = []
-        self._precedence = Precedence()
         self._closing = False
         self._heads: dict[str, int] = {}
         self._heads_at = float("-inf")
@@ -76,9 +74,8 @@ class NatsLog:
         for stream, entries in by_stream.items():
             self._committers[stream].submit(entries)
         try:
-            with self._precedence:
-                async with asyncio.timeout_at(call.deadline):
-                    await call.done
+            async with asyncio.timeout_at(call.deadline):
+                await call.done
         except TimeoutError as error:
             if not self._requests.link.connected.is_set():
                 raise self._requests.link.down() from error
@@ -135,12 +132,9 @@ class NatsLog:
         A broker that is away makes empty batches, not an error: nothing is lost by waiting.
         """
         places = {stream: after.get(stream, 0) for stream in self._streams}
-        turns = Turns(self._precedence, options=self._options)
         async with Follower(requests=self._requests, options=self._options, after=places, limit=limit) as follower:
             while True:
-                await turns.wait(longest=self._options.idle)
                 taken = await follower.take(wait=self._options.idle)
-                turns.took(len(taken), limit=limit)
                 yield [
                     Message(
                         position=Position(one.stream, one.about.sequence),
@@ -159,10 +153,7 @@ class NatsLog:
         """
         if not _NAME.fullmatch(name):
             raise Invalid(f"a consumer cannot be called {name!r}")
-        turns = Turns(self._precedence, options=self._options)
-        opened = await consumers.open_consumer(
-            name, streams=self._streams, start=start, requests=self._requests, options=self._options, turns=turns
-        )
+        opened = await consumers.open_consumer(name, streams=self._streams, start=start, requests=self._requests, options=self._options)
         self._consumers.append(opened)
         return opened
 

@@ -43,10 +43,6 @@ class NatsOptions:
     """How old an answer of ``heads`` may be."""
     idle: float = 2.0
     """After so long without a message ``follow`` yields an empty batch."""
-    breath: float = 0.04
-    """From one small batch of a reader to its next: single events are then dealt with a few at a time."""
-    give_way: float = 0.5
-    """Longest that a reader lets appends go first before it takes its next batch."""
     ack_wait: float = 30.0
     max_deliver: int = 8
     redelivery: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 600.0)
