@@ -3,15 +3,17 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.broker import SMALL, fresh_bus, own_bus, shared_broker, until, watched_server
+from tests.contracts.drafts import SCOPE, bodies, draft, drafts, everything
+from tests.support.broker import SMALL, fresh_bus, own_bus, shared_broker, watched_server
 from tests.support.proxy import Relay, relay
+from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus, open_nats
 from kalends.adapters.nats.log import NatsLog
@@ -20,7 +22,6 @@ from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.log import Appended, Draft, Message
 
-SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
 OTHER = Scope(Tenant("umbrella"), MemoryName("notes"))
 
 
@@ -35,34 +36,6 @@ async def bus() -> AsyncIterator[NatsBus]:
 def log(bus: NatsBus) -> NatsLog:
     """Its log."""
     return bus.log
-
-
-def draft(name: str, *, scope: Scope = SCOPE, body: bytes | None = None) -> Draft:
-    """A draft whose body says its id."""
-    return Draft(scope=scope, message_id=name, body=body if body is not None else name.encode(), headers={"traceparent": f"00-{name}"})
-
-
-def drafts(prefix: str, count: int, *, scope: Scope = SCOPE) -> list[Draft]:
-    """Many of them."""
-    return [draft(f"{prefix}-{number}", scope=scope) for number in range(count)]
-
-
-def bodies(messages: Iterable[Message | None]) -> list[str | None]:
-    """What the messages say."""
-    return [message.body.decode() if message else None for message in messages]
-
-
-async def everything(log: NatsLog, *, count: int, after: dict[str, int] | None = None) -> list[Message]:
-    """The first *count* messages that ``follow`` yields."""
-    found: list[Message] = []
-    async with asyncio.timeout(20):
-        reader = log.follow(after=after or {}, limit=100)
-        async for batch in reader:
-            found.extend(batch)
-            if len(found) >= count:
-                break
-        await reader.aclose()
-    return found
 
 
 async def test_what_was_appended_is_read_back_as_it_was(log: NatsLog) -> None:
@@ -291,44 +264,6 @@ async def test_a_sole_reader_gets_what_its_predecessor_left_at_once() -> None:
         again = await (await bus.log.consumer("c")).fetch(limit=10, wait=5)
 
         assert bodies(delivery.message for delivery in again) == ["a-1", "a-2"]
-
-
-async def test_a_retried_delivery_comes_again_and_a_rejected_one_becomes_a_dead_letter(bus: NatsBus) -> None:
-    """Rejecting leaves a pointer with the reason, and neighbours flow."""
-    appended = await bus.log.append([draft("retry"), draft("poison"), draft("good")])
-    consumer = await bus.log.consumer("c")
-    retry, poison, good = await consumer.fetch(limit=10, wait=5)
-    await poison.reject(reason="cannot be parsed")
-    await good.ack()
-    await retry.retry(after=0.05)
-    [again] = await consumer.fetch(limit=10, wait=5)
-    await again.ack()
-
-    async def kept() -> bool:
-        return await bus.dead_letters.count() == 1
-
-    await until(kept)
-    letters = await bus.dead_letters.list()
-    assert [(letter.position, letter.consumer, letter.reason) for letter in letters] == [(appended[1].position, "c", "cannot be parsed")]
-    [state] = await consumer.states()
-    assert (state.floor, state.pending, state.in_flight) == (3, 0, 0)
-
-
-async def test_a_message_that_was_delivered_too_often_becomes_a_dead_letter() -> None:
-    """The pointer is kept by the broker itself, holds no content, and can be removed."""
-    async with fresh_bus(replace(SMALL, ack_wait=0.1, redelivery=(0.1,), max_deliver=2)) as bus:
-        [appended] = await bus.log.append([draft("poison", body=b"secret content")])
-        consumer = await bus.log.consumer("c")
-        async with asyncio.timeout(15):
-            while not (letters := await bus.dead_letters.list()):
-                await consumer.fetch(limit=10, wait=0.1)
-        [letter] = letters
-
-        assert (letter.position, letter.deliveries, letter.reason) == (appended.position, 2, "max_deliveries")
-        assert await bus.dead_letters.get(letter.id) == letter
-        await bus.dead_letters.remove(letter.id)
-        assert await bus.dead_letters.list() == []
-        assert await bus.dead_letters.count() == 0
 
 
 async def test_a_delivery_is_settled_once(log: NatsLog) -> None:

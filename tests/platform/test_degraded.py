@@ -19,9 +19,9 @@ import httpx
 import pytest
 from tests.platform.people import Person
 from tests.support.api import Api
-from tests.support.broker import until
 from tests.support.faulty import Faulty
 from tests.support.instance import Instance, wait_until
+from tests.support.waiting import until
 
 from kalends.adapters.embedded import models
 from kalends.app import container, folders

@@ -6,8 +6,7 @@
 import os
 import random
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from tests.platform.people import Person
 from tests.support.api import Api
@@ -15,6 +14,8 @@ from tests.support.instance import Instance, wait_until
 
 EVENTS = int(os.environ.get("KALENDS_TEST_REBUILD_EVENTS", "200"))
 QUESTIONS = int(os.environ.get("KALENDS_TEST_REBUILD_QUESTIONS", "200"))
+PAUSE_S = 0.05
+"""Between two writes of the load."""
 WORDS = [
     "river",
     "stone",
@@ -62,41 +63,49 @@ def answers(person: Person, memory: str) -> dict[str, list[str]]:
     return found
 
 
-@contextmanager
-def load(instance: Instance, *, reads: str, writes: str) -> Iterator[tuple[list[object], list[int]]]:
-    """Ask and write until the end of the block; gives what went wrong and how many searches there were."""
-    over = threading.Event()
-    wrong: list[object] = []
-    searches = [0]
+class Load:
+    """Two who ask *reads* and one who writes to *writes*, until the end of the block; notes what went wrong, and how many searches."""
 
-    def ask() -> None:
-        with Api(lambda: instance.url, lambda: instance.token, timeout=30) as api:
-            for question in questions(100_000):
-                if over.is_set():
-                    return
-                reply = api.ask("POST", f"{reads}/search", {"query": question, "timeout_ms": 20_000})
-                searches[0] += 1
-                if reply.status != 200 or reply.body["degraded"] or len(reply.body["hits"]) != 10:
-                    wrong.append(reply)
+    def __init__(self, instance: Instance, *, reads: str, writes: str) -> None:
+        self.wrong: list[object] = []
+        self.searches = 0
+        self._instance = instance
+        self._reads = reads
+        self._writes = writes
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work) for work in (self._ask, self._ask, self._write)]
 
-    def write() -> None:
-        with Api(lambda: instance.url, lambda: instance.token, timeout=30) as api:
-            for sentence in sentences(100_000):
-                if over.wait(0.05):
-                    return
-                reply = api.append(writes.rpartition("/")[2], [{"session_id": "load", "kind": "note", "text": sentence}])
-                if reply.status != 202:
-                    wrong.append(reply)
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
 
-    threads = [threading.Thread(target=work) for work in (ask, ask, write)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield wrong, searches
-    finally:
-        over.set()
-        for thread in threads:
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
             thread.join(60)
+
+    def _ask(self) -> None:
+        with self._api() as api:
+            for question in questions(100_000):
+                if self._over.is_set():
+                    return
+                reply = api.ask("POST", f"{self._reads}/search", {"query": question, "timeout_ms": 20_000})
+                self.searches += 1
+                if reply.status != 200 or reply.body["degraded"] or len(reply.body["hits"]) != 10:
+                    self.wrong.append(reply)
+
+    def _write(self) -> None:
+        with self._api() as api:
+            for sentence in sentences(100_000):
+                if self._over.wait(PAUSE_S):
+                    return
+                reply = api.append(self._writes.rpartition("/")[2], [{"session_id": "load", "kind": "note", "text": sentence}])
+                if reply.status != 202:
+                    self.wrong.append(reply)
+
+    def _api(self) -> Api:
+        return Api(lambda: self._instance.url, lambda: self._instance.token, timeout=30)
 
 
 def test_a_rebuild_under_load_changes_no_answer_and_fails_no_search(admin: Person) -> None:
@@ -109,9 +118,9 @@ def test_a_rebuild_under_load_changes_no_answer_and_fails_no_search(admin: Perso
     before = answers(admin, memory)
     generations = admin.good("GET", "/status")["generations"]
 
-    with load(admin.instance, reads=memory, writes=other) as (wrong, searches):
-        assert wait_until(lambda: searches[0] >= 5, seconds=30)
-        asked = searches[0]
+    with Load(admin.instance, reads=memory, writes=other) as work:
+        assert wait_until(lambda: work.searches >= 5, seconds=30)
+        asked = work.searches
         operation = admin.good("POST", "/admin/reindexes", {"projection": "all"})["operation_id"]
         told: dict[str, object] = {}
 
@@ -120,11 +129,11 @@ def test_a_rebuild_under_load_changes_no_answer_and_fails_no_search(admin: Perso
             return told["state"] not in {"queued", "running"}
 
         assert wait_until(ended, seconds=240, every=0.2), told
-        asked = searches[0] - asked
+        asked = work.searches - asked
 
     assert told["state"] == "succeeded"
     assert asked > 0
-    assert wrong == []
+    assert work.wrong == []
     renewed = admin.good("GET", "/status")["generations"]
     assert {name for name in renewed if renewed[name] != generations[name]} == {"lexical", "vector"}
     with Api(lambda: admin.instance.url, lambda: admin.instance.token) as api:

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from tests.support.broker import until
 from tests.support.engines import NOON, SCOPE, Ledger, ledger
+from tests.support.waiting import until
 
 from kalends.domain.credentials import RIGHTS, Principal
 from kalends.domain.errors import Conflict, Invalid, KalendsError, NotFound

@@ -9,6 +9,7 @@ import pytest
 import schemathesis
 import structlog
 from tests.support.edge import failing, hosted
+from tests.support.waiting import until
 
 from kalends.domain.errors import Conflict, Misconfigured, Occupied
 from kalends.edge import listeners
@@ -39,14 +40,14 @@ async def raw_exchange(port: int, request: bytes) -> bytes:
     return answer
 
 
-async def accepts(port: int) -> bool:
-    """Whether somebody listens there."""
+async def refuses(port: int) -> bool:
+    """Whether nobody listens there."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except ConnectionError:
-        return False
+        return True
     writer.close()
-    return True
+    return False
 
 
 async def test_a_call_is_decoded_and_answered(edge):
@@ -297,8 +298,7 @@ async def test_running_requests_end_before_the_listener_does():
         return Answer(body={})
 
     async def let_go(port: int) -> None:
-        while await accepts(port):  # noqa: ASYNC110 - the kernel tells nobody that a listener closed
-            await asyncio.sleep(0.005)
+        await until(lambda: refuses(port))
         release.set()
 
     row = Operation(name="x", method="GET", path="/x", right="search", summary="X.", handle=handle, answer=None)

@@ -15,8 +15,9 @@ import nats.errors
 import pytest
 import structlog
 from nats.aio.client import Client
-from tests.support.edge import TENANT, FixedClock, Seen, failing, operations, until
+from tests.support.edge import TENANT, FixedClock, Seen, failing, operations
 from tests.support.records import MemoryRecords
+from tests.support.waiting import until
 
 from kalends.domain.scope import MemoryName, Scope, token
 from kalends.edge.auth import Authenticator

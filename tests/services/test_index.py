@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.support.broker import until
 from tests.support.engines import NOON, QUICK, SCOPE, Engines, engines, event, ledger
+from tests.support.waiting import until
 
 from kalends.domain.errors import Conflict, Damaged, Invalid, KalendsError, Unavailable
+from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Entry, Tombstone
+from kalends.edge import tracing
 from kalends.index.consumers import LexicalSink, Projector, VectorSink
 from kalends.index.usecases import Rebuilds
 from kalends.ingest.documents import NewDocument
@@ -91,6 +93,27 @@ async def test_what_is_appended_is_found_by_both_projections(made):
     assert len(await found(made, "heron")) == 1
     assert await meant(made, "a bird and its dinner")
     assert digests["lexical"][0] == digests["vector"][0] == len(SAID)
+
+
+async def test_a_trace_goes_through_the_log_to_whoever_indexes_it(made, monkeypatch):
+    """The producer's span is in the message's headers, and the consumer's span is linked to it."""
+    links: list[tracing.TraceContext] = []
+    span = tracing.span
+
+    def noted(name, **rest):
+        links.extend(rest.get("links", ()))
+        return span(name, **rest)
+
+    monkeypatch.setattr(tracing, "span", noted)
+    parent = tracing.parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")
+    with tracing.span("events.append", parent=parent):
+        await record(made)
+    made.start()
+    await made.caught_up()
+
+    (stored,) = await made.ledger.bus.log.read([Position("EVENTS_0", 1)])
+    assert tracing.linked([stored.headers])[0].trace_id == parent.trace_id
+    assert {link.span_id for link in links} == {tracing.linked([stored.headers])[0].span_id}
 
 
 async def test_what_is_taken_back_is_found_no_more(made):

@@ -9,7 +9,7 @@ import atexit
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -91,16 +91,6 @@ async def watched_server(folder: Path) -> AsyncIterator[LocalServer]:
             yield server
         finally:
             watch.cancel()
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], *, deadline: float = 20.0) -> None:
-    """Return when *condition* holds; fail after *deadline* seconds."""
-    async with asyncio.timeout(deadline):
-        while True:
-            met = condition()
-            if met if isinstance(met, bool) else await met:
-                return
-            await asyncio.sleep(0.005)
 
 
 async def empty(url: str, *, user: str, password: str) -> None:

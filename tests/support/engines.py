@@ -46,9 +46,10 @@ from kalends.wire.follower import TimelineFollower
 from kalends.wire.memories import Memory, MemoryRegistry
 from kalends.wire.reader import Reader
 from kalends.wire.vault import Vault
-from tests.support.broker import SMALL, fresh_bus, until
+from tests.support.broker import SMALL, fresh_bus
 from tests.support.faulty import Faulty
 from tests.support.keys import TEST_KEY
+from tests.support.waiting import until
 
 SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
 OTHER = Scope(Tenant("acme"), MemoryName("diary"))
@@ -135,7 +136,6 @@ class Ledger:
             follower=follower or self.follower,
             vault=Vault(keys=self.bus.keys, wrapper=FileWrapper(TEST_KEY)),
             memories=MemoryRegistry(self.bus.records),
-            writer="ingest-2",
             traffic=Traffic(),
         )
 
@@ -153,9 +153,7 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
         follower = TimelineFollower(
             source=bus.log, timeline=sqlite, reader=reader, clock=clock, batch=100, moved=progress.moved, traffic=Traffic()
         )
-        append = AppendEvents(
-            log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, writer="ingest-1", traffic=Traffic()
-        )
+        append = AppendEvents(log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, traffic=Traffic())
         tokenizer = MiniLmTokenizer()
         keep = KeepDocument(
             append=append,

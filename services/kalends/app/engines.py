@@ -5,6 +5,7 @@ disposable; one that is damaged is dropped and built anew from the log, under a 
 """
 
 import asyncio
+import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -135,14 +136,16 @@ async def open_engines(folders: Folders, settings: ModelSettings) -> AsyncIterat
 
 async def _open_or_replace(base: Path, factory: Factory[Index], name: str) -> FolderGenerations[Index]:
     await asyncio.to_thread(base.mkdir, parents=True, exist_ok=True, mode=0o700)
+    # A name that was never used: a consumer that knows how far an earlier index of that name was would leave a hole in this one.
+    first = f"g{secrets.token_hex(8)}"
     try:
-        return await FolderGenerations.open(base, factory)
+        return await FolderGenerations.open(base, factory, first=first)
     except (Damaged, Misconfigured) as error:
         # a folder of an older format is as disposable as a damaged one
         log.warning("projection is built anew from the log", projection=name, reason=error.detail)
         await asyncio.to_thread(shutil.rmtree, base)
         await asyncio.to_thread(base.mkdir, parents=True, mode=0o700)
-        return await FolderGenerations.open(base, factory)
+        return await FolderGenerations.open(base, factory, first=first)
 
 
 def _drop_other_models(base: Path, identity: str) -> None:

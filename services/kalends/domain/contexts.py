@@ -15,6 +15,8 @@ CLOSING = "</memory>"
 _MARK = re.compile(r"<\s*(/?)\s*memory\b\s*>?", re.IGNORECASE)
 """A model also reads ``</memory x>`` or ``< /memory>`` as the end, so the mark counts from its name on, whatever follows."""
 _SPACE = re.compile(r"\s+")
+_WORTH_KEEPING = 12
+"""Characters of which an event cut to size must have at least so many."""
 _PRIORITY = {"urgent": 3, "high": 2, "normal": 1, "low": 0}
 
 
@@ -73,13 +75,19 @@ def _line(one: Remembered, text: str) -> str:
 
 
 def _cut(one: Remembered, left: int, count: Callable[[str], int]) -> str:
-    """As many words of the event as fit, by bisection; empty if not even a few do."""
-    words = one.text.split()
-    low, high = 0, len(words)
+    """As much of the event as fits, by bisection, up to the end of a word; empty if not even a few words do.
+
+    Where nothing separates words, as in Chinese, it is cut between characters.
+    """
+    text = _SPACE.sub(" ", one.text).strip()
+    low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        if count(_line(one, " ".join(words[:middle]) + " …")) <= left:
+        if count(_line(one, text[:middle] + " …")) <= left:
             low = middle
         else:
             high = middle - 1
-    return _line(one, " ".join(words[:low]) + " …") if low >= 3 else ""
+    kept = text[:low]
+    if low < len(text) and " " in kept and text[low] != " ":
+        kept = kept.rpartition(" ")[0]
+    return _line(one, kept.rstrip() + " …") if len(kept) >= _WORTH_KEEPING else ""

@@ -5,12 +5,13 @@ gets spans, and nobody else pays for them. A newcomer would get wrong: a tracepa
 and a new trace begins; it is never an error for the caller.
 """
 
+import itertools
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opentelemetry import trace
 
@@ -18,17 +19,22 @@ HEADER = "traceparent"
 _TRACEPARENT = re.compile(r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?")
 _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
+_LINKS = 32
 # Not SystemRandom: asking the system for each id gives the interpreter's lock away, and getting it back can take milliseconds.
 _RANDOM = random.Random()  # noqa: S311 - trace ids are no secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceContext:
-    """Where in which trace we are: 32 and 16 lower-case hex digits; ``sampled`` says whether somebody records it."""
+    """Where in which trace we are: 32 and 16 lower-case hex digits; ``sampled`` says whether somebody records it.
+
+    ``continued`` says that it came from outside: somebody may look for what follows.
+    """
 
     trace_id: str
     span_id: str
     sampled: bool = False
+    continued: bool = field(default=False, compare=False)
 
     @property
     def traceparent(self) -> str:
@@ -47,7 +53,7 @@ def parse(value: str | None) -> TraceContext | None:
         return None
     if found["trace"] == _NO_TRACE or found["span"] == _NO_SPAN:
         return None
-    return TraceContext(trace_id=found["trace"], span_id=found["span"], sampled=bool(int(found["flags"], 16) & 1))
+    return TraceContext(trace_id=found["trace"], span_id=found["span"], sampled=bool(int(found["flags"], 16) & 1), continued=True)
 
 
 def begin(parent: TraceContext | None) -> TraceContext:
@@ -55,18 +61,20 @@ def begin(parent: TraceContext | None) -> TraceContext:
     span_id = f"{_RANDOM.getrandbits(64) or 1:016x}"
     if parent is None:
         return TraceContext(trace_id=f"{_RANDOM.getrandbits(128) or 1:032x}", span_id=span_id)
-    return TraceContext(trace_id=parent.trace_id, span_id=span_id, sampled=parent.sampled)
+    return TraceContext(trace_id=parent.trace_id, span_id=span_id, sampled=parent.sampled, continued=parent.continued)
 
 
 def headers() -> dict[str, str]:
-    """Headers that carry the current context on, into the log or to another service; empty outside of any."""
+    """Headers that carry the current context on, into the log or to another service; empty if nobody could look for the trace."""
     context = current.get()
-    return {} if context is None else {HEADER: context.traceparent}
+    return {} if context is None or not (context.sampled or context.continued) else {HEADER: context.traceparent}
 
 
-def linked(carrier: Mapping[str, str]) -> TraceContext | None:
-    """The context that a stored message's headers carry."""
-    return parse(carrier.get(HEADER))
+def linked(carriers: Iterable[Mapping[str, str]]) -> tuple[TraceContext, ...]:
+    """The contexts that stored messages' headers carry, each once, at most 32 of them."""
+    values = dict.fromkeys(carrier[HEADER] for carrier in carriers if HEADER in carrier)
+    found = (parse(value) for value in itertools.islice(values, _LINKS))
+    return tuple(context for context in found if context is not None)
 
 
 @contextmanager
@@ -90,7 +98,10 @@ def span(name: str, *, parent: TraceContext | None = None, links: tuple[TraceCon
     ) as recording:
         given = recording.get_span_context()
         context = TraceContext(
-            trace_id=trace.format_trace_id(given.trace_id), span_id=trace.format_span_id(given.span_id), sampled=given.trace_flags.sampled
+            trace_id=trace.format_trace_id(given.trace_id),
+            span_id=trace.format_span_id(given.span_id),
+            sampled=given.trace_flags.sampled,
+            continued=parent is not None and parent.continued,
         )
         token = current.set(context)
         try:

@@ -15,6 +15,7 @@ import structlog
 
 from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.queries import Entry, Tombstone
+from kalends.edge import tracing
 from kalends.kit import failpoints, tasks
 from kalends.kit.backoff import pauses
 from kalends.kit.traffic import Traffic, patience
@@ -162,14 +163,16 @@ class Projector:
 
     async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
         good: list[tuple[Delivery, OpenedEvent | OpenedRetraction]] = []
-        for delivery, opened in zip(deliveries, await self._opened(deliveries), strict=True):
-            if not isinstance(opened, Unreadable):
-                good.append((delivery, opened))
-            elif opened.erased:
-                await delivery.ack()
-            else:
-                await delivery.reject(reason=opened.reason)
-        await self._write(good)
+        links = tracing.linked(delivery.message.headers for delivery in deliveries)
+        with tracing.span(f"index.{self._projection}", links=links):
+            for delivery, opened in zip(deliveries, await self._opened(deliveries), strict=True):
+                if not isinstance(opened, Unreadable):
+                    good.append((delivery, opened))
+                elif opened.erased:
+                    await delivery.ack()
+                else:
+                    await delivery.reject(reason=opened.reason)
+            await self._write(good)
 
     async def _opened(self, deliveries: Sequence[Delivery]) -> Sequence[OpenedEvent | OpenedRetraction | Unreadable]:
         try:

@@ -1,7 +1,5 @@
 """The ingest service as a value."""
 
-import secrets
-
 from kalends.edge.metrics import Metrics
 from kalends.edge.progress import Progress
 from kalends.edge.services import Service
@@ -42,7 +40,6 @@ def build(
         follower=follower,
         vault=vault,
         memories=memories,
-        writer=f"ingest-{secrets.token_hex(6)}",
         traffic=traffic,
     )
     keep = KeepDocument(

@@ -5,7 +5,6 @@ newcomer would get wrong: "the same id again" is looked up for every event, what
 covers what the timeline has not followed yet, so ingest refuses to write when the timeline is further behind than that window.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,8 @@ from kalends.domain.errors import Damaged, Fault, Throttled, Unavailable
 from kalends.domain.events import Event, EventId, EventKey, digest_id, event_key
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
+from kalends.edge import tracing
+from kalends.ingest.stamps import Stamps
 from kalends.kit import aead, failpoints
 from kalends.kit.coalescing import Coalescer
 from kalends.kit.traffic import Traffic
@@ -67,7 +68,6 @@ class AppendEvents:
         follower: TimelineFollower,
         vault: Vault,
         memories: MemoryRegistry,
-        writer: str,
         traffic: Traffic,
     ) -> None:
         self._log = log
@@ -75,10 +75,8 @@ class AppendEvents:
         self._follower = follower
         self._vault = vault
         self._memories = memories
-        self._writer = writer
         self._traffic = traffic
-        self._numbers = itertools.count(1)
-        self._unacked: set[int] = set()
+        self._stamps = Stamps()
         self._lookups = Coalescer(self._look_up, limit=2000)
 
     async def __call__(self, scope: Scope, events: Sequence[Event]) -> list[Outcome]:
@@ -152,19 +150,20 @@ class AppendEvents:
         return fresh
 
     async def _append(self, scope: Scope, fresh: Sequence[tuple[int, _Prepared]], outcomes: list[Outcome | None]) -> None:
-        numbers = [next(self._numbers) for _ in fresh]
-        self._unacked.update(numbers)
-        acked_up_to = min(self._unacked) - 1
-        drafts = []
-        for number, (_, one) in zip(numbers, fresh, strict=True):
-            stamp = envelopes.Stamp(writer=self._writer, number=number, acked_up_to=acked_up_to)
-            body = envelopes.seal_event(one.event, scope=scope, key_reference=one.reference, box=one.box, mac=one.mac, stamp=stamp)
-            drafts.append(Draft(scope=scope, message_id=one.key, body=body))
-        await failpoints.reach("ingest.before-append")
+        stamps = self._stamps.issue(len(fresh))
+        stored = False
         try:
-            appended = await self._log.append(drafts)
+            with tracing.span("log.append", parent=tracing.current.get()):
+                headers = tracing.headers()
+                drafts = []
+                for stamp, (_, one) in zip(stamps, fresh, strict=True):
+                    body = envelopes.seal_event(one.event, scope=scope, key_reference=one.reference, box=one.box, mac=one.mac, stamp=stamp)
+                    drafts.append(Draft(scope=scope, message_id=one.key, body=body, headers=headers))
+                await failpoints.reach("ingest.before-append")
+                appended = await self._log.append(drafts)
+            stored = not any(one.duplicate for one in appended)
         finally:
-            self._unacked.difference_update(numbers)
+            self._stamps.settle(stamps, stored=stored)
         await failpoints.reach("ingest.after-append")
         originals = await self._originals([one for one in appended if one.duplicate])
         for (index, one), place in zip(fresh, appended, strict=True):

@@ -119,6 +119,10 @@ class Log(Protocol):
         """Open (or make) the durable consumer *name*; *start* gives the sequences after which a new one begins."""
         ...
 
+    async def consumers(self) -> Sequence[str]:
+        """The names of all durable consumers."""
+        ...
+
     async def drop_consumer(self, name: str) -> None:
         """Forget a durable consumer; one that does not exist is no error."""
         ...

@@ -173,7 +173,7 @@ def _content(event: Event) -> pb.Content:
         thread_id=facets.thread_id or "",
         priority=facets.priority or "",
         trust=event.trust or "",
-        expires_us=microseconds(event.expires_at) if event.expires_at else 0,
+        expires_us=microseconds(event.expires_at) if event.expires_at else None,
         dated=event.dated,
         document_id=event.document_id or "",
     )
@@ -219,7 +219,7 @@ def _event(envelope: pb.Envelope, content: pb.Content) -> Event:
         occurred_at=moment(envelope.occurred_us),
         recorded_at=moment(envelope.recorded_us),
         dated=content.dated,
-        expires_at=moment(content.expires_us) if content.expires_us else None,
+        expires_at=moment(content.expires_us) if content.HasField("expires_us") else None,
         trust=content.trust or None,
         document_id=content.document_id or None,
     )

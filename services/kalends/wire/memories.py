@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+import structlog
 from google.protobuf.message import DecodeError
 
 from kalends.domain.errors import Conflict, Damaged, KalendsError, NotFound
@@ -16,6 +17,8 @@ from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit.backoff import pauses
 from kalends.ports.records import Record, Records
 from kalends.wire.gen.kalends.v1 import records_pb2 as pb
+
+log = structlog.get_logger(__name__)
 
 KIND = "memory"
 
@@ -47,7 +50,7 @@ class MemoryRegistry:
                 async with aclosing(self._records.watch(KIND)) as records:
                     async for record in records:
                         if record is not None:
-                            self._learn(record)
+                            self._learn_if_readable(record)
             except KalendsError:
                 await asyncio.sleep(next(waits))
 
@@ -93,6 +96,13 @@ class MemoryRegistry:
     async def of_tenant(self, tenant: Tenant) -> Sequence[Memory]:
         """All memories of *tenant*, by name."""
         return [_decode(record) for record in await self._records.list(KIND, tenant)]
+
+    def _learn_if_readable(self, record: Record) -> None:
+        """A damaged record is an error for whoever asks for that memory, and for nobody else."""
+        try:
+            self._learn(record)
+        except Damaged as error:
+            log.warning("record skipped", name=record.name, reason=error.detail)
 
     def _learn(self, record: Record) -> Memory:
         memory = _decode(record) if not record.deleted else None

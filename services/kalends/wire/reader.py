@@ -149,16 +149,22 @@ class Reader:
             except Damaged as error:
                 parsed.append(Unreadable(position=message.position, reason=error.detail))
         wanted = envelopes.references([one for one in parsed if isinstance(one, envelopes.Sealed)])
-        boxes = {scope: await self._vault.boxes(scope, references) for scope, references in wanted.items()}
+        boxes: dict[tuple[Scope, str], aead.Box | Damaged] = {}
+        for scope, references in wanted.items():
+            opening, damaged = await self._vault.boxes_that_open(scope, references)
+            boxes.update({(scope, reference): box for reference, box in opening.items()})
+            boxes.update({(scope, reference): error for reference, error in damaged.items()})
         return [
-            one if isinstance(one, Unreadable) else _open(message, one, boxes[one.scope].get(one.key_reference))
+            one if isinstance(one, Unreadable) else _open(message, one, boxes.get((one.scope, one.key_reference)))
             for message, one in zip(messages, parsed, strict=True)
         ]
 
 
-def _open(message: Message, sealed: envelopes.Sealed, box: aead.Box | None) -> Opened:
+def _open(message: Message, sealed: envelopes.Sealed, box: aead.Box | Damaged | None) -> Opened:
     if box is None:
         return Unreadable(position=message.position, reason="its key was destroyed", erased=True)
+    if isinstance(box, Damaged):
+        return Unreadable(position=message.position, reason=box.detail)
     try:
         content = envelopes.unseal(sealed, box)
     except Damaged as error:

@@ -9,6 +9,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
+from kalends.domain.errors import Damaged
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
 from kalends.ports.keys import Keys, Wrapper
@@ -37,11 +38,26 @@ class Vault:
         Raises:
             Unavailable, DeadlineExceeded: the key store does not answer. Damaged: a key does not unwrap.
         """
+        found, damaged = await self.boxes_that_open(scope, references)
+        for error in damaged.values():
+            raise error
+        return found
+
+    async def boxes_that_open(self, scope: Scope, references: Collection[str]) -> tuple[dict[str, aead.Box], dict[str, Damaged]]:
+        """The boxes that exist among *references*, and why others, which exist too, do not unwrap.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the key store does not answer.
+        """
         found, missing = self._cached(scope, references)
+        damaged: dict[str, Damaged] = {}
         if missing:
             for reference, wrapped in (await self._keys.get(scope, missing)).items():
-                found[reference] = self._unwrap(scope, reference, wrapped)
-        return found
+                try:
+                    found[reference] = self._unwrap(scope, reference, wrapped)
+                except Damaged as error:
+                    damaged[reference] = error
+        return found, damaged
 
     async def boxes_for_writing(self, scope: Scope, references: Collection[str]) -> Mapping[str, aead.Box]:
         """The boxes of *references*, made and durably stored where there were none.

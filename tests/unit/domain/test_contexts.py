@@ -147,6 +147,16 @@ def test_the_first_event_that_does_not_fit_is_cut_at_a_word():
     assert context.truncated
 
 
+def test_a_text_without_blanks_is_cut_between_characters():
+    """Chinese and Japanese separate no words; here a token is a character."""
+    said = "我们在港口旁边的小咖啡馆里见面" * 20
+    context = arrange([remembered(1, said)], max_tokens=len(OPENING) + len(CLOSING) + 100, count=len)
+
+    assert context.ids == ("E1",)
+    assert 90 < context.tokens - len(OPENING) - len(CLOSING) <= 100
+    assert said[:40] in context.text
+
+
 def test_an_event_of_which_hardly_a_word_fits_is_left_out():
     """Two words tell nobody anything."""
     context = many(remembered(1, "one two three four five six"), tokens=FRAME + 6)

@@ -6,8 +6,9 @@ import stat
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.edge import TENANT, FixedClock, until
+from tests.support.edge import TENANT, FixedClock
 from tests.support.records import MemoryRecords
+from tests.support.waiting import until
 
 from kalends.domain.credentials import RIGHTS, new_token, token_hash
 from kalends.domain.errors import Conflict, Misconfigured, NotFound, Unauthenticated, Unavailable

@@ -59,8 +59,25 @@ def test_a_span_is_a_child_in_the_same_trace():
     with tracing.span("x", parent=parent) as inner:
         assert inner.trace_id == TRACE
         assert inner.span_id != SPAN
-        assert tracing.linked(tracing.headers()) == inner
+        assert tracing.linked([tracing.headers()]) == (inner,)
     assert tracing.headers() == {}
+
+
+def test_a_trace_that_nobody_can_look_for_is_not_carried_on():
+    """It would make every message of the log longer for nothing; one that came from outside is, whether it is sampled or not."""
+    with tracing.span("x"):
+        assert tracing.headers() == {}
+    with tracing.span("x", parent=tracing.parse(f"00-{TRACE}-{SPAN}-00")) as outer, tracing.span("y", parent=outer) as inner:
+        assert tracing.headers() == {"traceparent": f"00-{TRACE}-{inner.span_id}-00"}
+
+
+def test_the_links_of_a_batch_are_each_told_once():
+    """Messages of one request share theirs; many requests are cut short."""
+    shared = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    many = [{"traceparent": f"00-{TRACE}-{number:016x}-01"} for number in range(1, 100)]
+
+    assert len(tracing.linked([shared, shared, {}, {"traceparent": "nonsense"}])) == 1
+    assert len(tracing.linked(many)) == 32
 
 
 class _Span(trace.NonRecordingSpan):

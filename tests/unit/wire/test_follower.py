@@ -3,9 +3,9 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from tests.support.broker import until
 from tests.support.edge import FixedClock
 from tests.support.keys import MemoryKeys, vault_over
+from tests.support.waiting import until
 from tests.unit.wire.test_envelopes import EVENT, RETRACTION
 from tests.unit.wire.test_reader import body_of, message
 

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from tests.support.broker import until
 from tests.support.records import MemoryRecords
+from tests.support.waiting import until
 
 from kalends.domain.errors import Conflict, Damaged, NotFound
 from kalends.domain.scope import MemoryName, Scope, Tenant
@@ -120,3 +120,16 @@ async def test_a_damaged_record_is_said_to_be_damaged():
 
     with pytest.raises(Damaged):
         await MemoryRegistry(records).find(SCOPE)
+
+
+async def test_a_follower_goes_on_past_a_damaged_record():
+    """It is an error for whoever asks for that memory, and for nobody else."""
+    records = MemoryRecords()
+    registry = MemoryRegistry(records)
+    await records.put(KIND, SCOPE.tenant, "a-damaged-one", b"\xff\xff")
+    await MemoryRegistry(records).create(MEMORY)
+    following = asyncio.create_task(registry.follow())
+    try:
+        await until(lambda: SCOPE in registry._known)
+    finally:
+        following.cancel()

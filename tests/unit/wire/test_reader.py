@@ -125,3 +125,16 @@ async def test_a_retraction_becomes_tombstones_of_its_own_version():
 
     assert found.tombstones() == [Tombstone(scope=SCOPE, key=key, version=9) for key in gone]
     assert found.retracted().keys == tuple(gone)
+
+
+async def test_a_key_that_does_not_unwrap_stops_its_own_session_only():
+    """One damaged key must not stop a projection."""
+    keys = MemoryKeys()
+    bodies = [await body_of(keys, EVENT, session="damaged"), await body_of(keys, EVENT, session="whole")]
+    keys.stored[SCOPE, key_reference(SCOPE, "damaged")] = bytes(60)
+
+    damaged, whole = await Reader(vault_over(keys)).open([message(body, number) for number, body in enumerate(bodies, start=1)])
+
+    assert isinstance(damaged, Unreadable)
+    assert not damaged.erased
+    assert isinstance(whole, OpenedEvent)

@@ -84,14 +84,14 @@ class FolderGenerations(Generic[Index]):
         self._changes = asyncio.Lock()
 
     @classmethod
-    async def open(cls, base: Path, factory: Factory[Index]) -> "FolderGenerations[Index]":
-        """Open the current generation in *base*, or make the first one; *factory* opens (or makes) an index in a folder.
+    async def open(cls, base: Path, factory: Factory[Index], *, first: str = FIRST) -> "FolderGenerations[Index]":
+        """Open the current generation in *base*, or make one called *first*; *factory* opens (or makes) an index in a folder.
 
         Raises:
             Damaged: ``CURRENT`` names no generation. And what *factory* raises.
         """
-        known = await asyncio.to_thread(_current_name, base)
-        name = known or FIRST
+        known = await asyncio.to_thread(_current_name, base, first)
+        name = known or first
         index = await factory(base / name)
         if known is None:
             await asyncio.to_thread(_write_current, base, name)
@@ -242,7 +242,7 @@ class ServingVectors(Generic[Vectors]):
             return await index.count(scope)
 
 
-def _current_name(base: Path) -> str | None:
+def _current_name(base: Path, first: str) -> str | None:
     """The current generation, which is there; None for a folder in which nothing has begun yet."""
     with translated("disk"):
         base.mkdir(parents=True, exist_ok=True)
@@ -250,7 +250,7 @@ def _current_name(base: Path) -> str | None:
             name = (base / _CURRENT).read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
             # the first generation is made before the list that names it
-            if set(_generation_names(base)) <= {FIRST}:
+            if set(_generation_names(base)) <= {first}:
                 return None
             raise Damaged(f"{base} has generations but does not say which is current") from None
     if not _NAME.fullmatch(name) or not (base / name).is_dir():

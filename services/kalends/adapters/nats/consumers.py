@@ -289,6 +289,22 @@ async def _ensure(name: str, stream: str, *, after: int | None, requests: Reques
     await requests.api(f"CONSUMER.CREATE.{stream}.{name}", body, repeat=True)
 
 
+async def names(*, streams: Sequence[str], requests: Requests) -> list[str]:
+    """The names of the durable consumers of *streams*; the broker tells a page at a time."""
+    found: set[str] = set()
+    for stream in streams:
+        offset = total = 0
+        while offset == 0 or offset < total:
+            answer = await requests.api(f"CONSUMER.NAMES.{stream}", json.dumps({"offset": offset}).encode(), repeat=True)
+            page = answer.get("consumers")
+            told = page if isinstance(page, list) else []
+            found |= set(told)
+            total, offset = _number(answer, "total"), offset + len(told)
+            if not told:
+                break
+    return sorted(found)
+
+
 async def drop_consumer(name: str, *, streams: Sequence[str], requests: Requests) -> None:
     """Forget the durable consumer *name*."""
     for stream in streams:

@@ -157,6 +157,14 @@ class NatsLog:
         self._consumers.append(opened)
         return opened
 
+    async def consumers(self) -> Sequence[str]:
+        """The names of all durable consumers, in order.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        return await consumers.names(streams=self._streams, requests=self._requests)
+
     async def drop_consumer(self, name: str) -> None:
         """Forget a durable consumer; one that does not exist is no error.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from tests.support.broker import SMALL, fresh_bus, shared_broker, until
+from tests.support.broker import SMALL, fresh_bus, shared_broker
+from tests.support.waiting import until
 
 from kalends.adapters.nats import BrokerUser, LocalServer, open_nats
 from kalends.adapters.nats.connection import connect

@@ -14,7 +14,8 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from tests.support.broker import SMALL, own_bus, until, watched_server
+from tests.support.broker import SMALL, own_bus, watched_server
+from tests.support.waiting import until
 
 from kalends.adapters.nats import BrokerUser, LocalServer, ServerOptions, agent, open_nats
 from kalends.adapters.nats.server import find_binary, server_name

