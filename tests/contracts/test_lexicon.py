@@ -1,6 +1,8 @@
 """The suite of the port ``lexicon``, over every adapter that runs without a server."""
 
+import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contracts.projections import OTHER, SCOPE, START_US, entry, facets, key_of, killed_writer, tombstone
 from tests.support.strategies import TEXTS
+from tests.support.waiting import until
 
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
@@ -280,3 +283,21 @@ async def test_more_memories_than_writers_are_kept_apart(lexicon: TantivyLexicon
         hits = await found(lexicon, "billing", scope=scope)
         assert set(hits) == {key_of(f"{scope.memory}-{version}", scope=scope) for version in (1, 2)}
     assert (await lexicon.digest()).events == 18
+
+
+async def test_closing_that_was_cut_off_can_be_finished(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+    """A search whose caller went away still runs in its thread; whoever closes may be cancelled while it waits for that."""
+    begun, release = threading.Event(), threading.Event()
+    abandoned = asyncio.create_task(lexicon._read_lane.run(lambda: (begun.set(), release.wait(20))))
+    await until(begun.is_set)
+    abandoned.cancel()
+    closing = asyncio.create_task(lexicon.close())
+    await until(lambda: lexicon._read_lane.closed)
+    closing.cancel()
+    await asyncio.wait([closing])
+    release.set()
+
+    await lexicon.close()
+
+    assert closing.cancelled()
+    assert await (await reopen()).count(SCOPE) == 0

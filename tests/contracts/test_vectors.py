@@ -1,6 +1,8 @@
 """The suite of the port ``vectors``, over every adapter that runs without a server."""
 
+import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.contracts.projections import (
     vectors,
     window,
 )
+from tests.support.waiting import until
 
 from kalends.adapters.embedded.vectors import EdgeVectors
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
@@ -275,3 +278,21 @@ async def test_an_opening_that_was_cut_short_is_begun_again(tmp_path: Path) -> N
     index = await opened_at(tmp_path / "vectors")
     await index.close()
     assert not half.exists()
+
+
+async def test_closing_that_was_cut_off_can_be_finished(index: EdgeVectors, reopen: Reopen) -> None:
+    """A search whose caller went away still runs in its thread; whoever closes may be cancelled while it waits for that."""
+    begun, release = threading.Event(), threading.Event()
+    abandoned = asyncio.create_task(index._reader.run(lambda: (begun.set(), release.wait(20))))
+    await until(begun.is_set)
+    abandoned.cancel()
+    closing = asyncio.create_task(index.close())
+    await until(lambda: index._reader.closed)
+    closing.cancel()
+    await asyncio.wait([closing])
+    release.set()
+
+    await index.close()
+
+    assert closing.cancelled()
+    assert await (await reopen()).count(SCOPE) == 0

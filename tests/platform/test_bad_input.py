@@ -215,7 +215,7 @@ PATHS += [
 PATHS += [
     f"/memories/{MEMORY}/sessions/%ED%A0%80",
     f"/memories/{MEMORY}/documents/%00",
-    "/dead-letters",
+    "/dead-letters?limit=x",
     "/operations/%00",
     "/nothing",
     "//",
@@ -233,7 +233,7 @@ def test_a_bad_path_is_a_problem(admin: Person, memory: str, path: str) -> None:
 )
 def test_a_body_of_another_type_is_415(admin: Person, memory: str, kind: str | None) -> None:
     """JSON in UTF-8 is all there is."""
-    headers = {} if kind is None else {"content-type": kind}
+    headers = {} if kind is None else {"content-type": kind.encode("latin-1")}
     answer = admin.client.request("POST", f"{memory}/search", content=b'{"query": "x"}', headers=headers)
 
     assert answer.status_code == 415

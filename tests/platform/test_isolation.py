@@ -197,6 +197,14 @@ def test_a_token_does_only_what_its_rights_say(admin: Person, victim: Victim, ta
                 assert told(real, MEMORY) == told(unreal, ABSENT)
 
 
+def test_what_is_read_of_every_memory_is_for_admins(admin: Person) -> None:
+    """Digests count the events of all tenants; everything else of the status is for everybody with a token."""
+    with admin.with_token("append", "search", "erase", memories=None) as asker:
+        assert asker.ask("GET", "/status").status_code == 200
+        assert asker.ask("GET", "/status?digests=true").status_code == 403
+    assert set(admin.good("GET", "/status?digests=true")["digests"]) == {"timeline", "lexical", "vector"}
+
+
 def test_nobody_gives_away_more_than_they_have(admin: Person) -> None:
     """Neither memories nor rights nor time."""
     with admin.with_token("admin", memories=["some-other-memory"], expires_at="2999-01-01T00:00:00Z") as limited:

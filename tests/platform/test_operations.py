@@ -16,7 +16,7 @@ import pytest
 from tests.platform import samples
 from tests.platform.people import Person, described
 from tests.platform.test_isolation_nats import platform_bus
-from tests.support.instance import Instance
+from tests.support.instance import Instance, wait_until
 
 from kalends.adapters.embedded.tokens import MiniLmTokenizer
 
@@ -266,5 +266,5 @@ def test_a_full_log_refuses_with_a_time_to_come_back(tmp_path_factory: pytest.Te
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.json()["retry_after_s"] > 0
         assert 10 <= acked <= 30
-        assert len(person.good("GET", f"{path}/events?limit=200")["items"]) == acked
+        assert wait_until(lambda: len(person.good("GET", f"{path}/events?limit=200")["items"]) == acked, seconds=20)
         assert httpx.get(f"{instance.ops_url}/livez", trust_env=False).status_code == 200

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from kalends.domain.errors import KalendsError
+from kalends.domain.errors import Forbidden, KalendsError
 from kalends.domain.queries import Digest
 from kalends.edge.metrics import Metrics
 from kalends.edge.operations import Answer, Call, Operation
@@ -24,9 +24,9 @@ _EVERY_S = 5.0
 
 
 class StatusQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``digests``: also compute what each projection holds, which reads all of it."""
+    """``digests``: also compute what each projection holds, which reads all of it and needs the right ``admin``."""
 
-    digests: Annotated[bool, Meta(description="Compute each projection's digest; reads all of it")] = False
+    digests: Annotated[bool, Meta(description="Compute each projection's digest; reads all of it and needs the right admin")] = False
 
 
 @dataclass(kw_only=True)
@@ -45,8 +45,14 @@ class StatusBoard:
     letters_seen: int = 0
 
     async def show(self, call: Call) -> Answer:
-        """Version, dependencies, lag, and on request the digests."""
+        """Version, dependencies, lag, and on request the digests.
+
+        Raises:
+            Forbidden: digests without the right ``admin``: they read every memory of every tenant.
+        """
         query: StatusQuery = call.query
+        if query.digests and "admin" not in call.principal.rights:
+            raise Forbidden("digests need the right admin")
         health = self.health()
         lag = await self.progress.lag()
         digests = {}

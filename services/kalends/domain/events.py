@@ -180,7 +180,9 @@ def check_text(text: str, *, pointer: str, limit: int, empty: bool = False) -> F
         if found:
             what = "NUL" if found.group() == "\0" else "a lone surrogate"
             return Fault(pointer=pointer, detail=f"holds {what}, which no store can round-trip", code="character")
-    size = len(text) if text.isascii() else len(text.encode())
+    size = len(text)
+    if size > limit or not text.isascii():
+        size = len(text.encode())
     if size > limit:
         return Fault(pointer=pointer, detail=f"is {size} bytes of UTF-8; the limit is {limit}", code="too_large")
     return None
@@ -192,25 +194,21 @@ def check_event(event: Event, *, limits: Limits) -> Sequence[Fault]:
     faults = [
         check_text(event.text, pointer="/text", limit=limits.text_bytes, empty=facets.kind in STRUCTURAL_KINDS),
         check_text(facets.session_id, pointer="/session_id", limit=limits.name_bytes),
-        _one_of(facets.kind, KINDS, "/kind"),
-        _one_of(facets.role, ROLES, "/role"),
-        _one_of(facets.priority, (*PRIORITIES, None), "/priority"),
-        _one_of(event.trust, (*TRUSTS, None), "/trust"),
+        None if facets.kind in KINDS else _one_of(KINDS, "/kind"),
+        None if facets.role in ROLES else _one_of(ROLES, "/role"),
+        None if facets.priority is None or facets.priority in PRIORITIES else _one_of(PRIORITIES, "/priority"),
+        None if event.trust is None or event.trust in TRUSTS else _one_of(TRUSTS, "/trust"),
     ]
-    for name in ("actor", "channel", "thread_id"):
-        value = getattr(facets, name)
-        if value is not None:
-            faults.append(check_text(value, pointer=f"/{name}", limit=limits.name_bytes))
+    for pointer, name in (("/actor", facets.actor), ("/channel", facets.channel), ("/thread_id", facets.thread_id)):
+        if name is not None:
+            faults.append(check_text(name, pointer=pointer, limit=limits.name_bytes))
     if facets.metadata:
         faults += check_metadata(facets.metadata, limits=limits)
     return [fault for fault in faults if fault is not None]
 
 
-def _one_of(value: str | None, allowed: Sequence[str | None], pointer: str) -> Fault | None:
-    if value in allowed:
-        return None
-    names = ", ".join(name for name in allowed if name is not None)
-    return Fault(pointer=pointer, detail=f"must be one of {names}", code="vocabulary")
+def _one_of(allowed: Sequence[str], pointer: str) -> Fault:
+    return Fault(pointer=pointer, detail=f"must be one of {', '.join(allowed)}", code="vocabulary")
 
 
 def check_metadata(metadata: Mapping[str, Scalar], *, limits: Limits) -> list[Fault | None]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kalends.domain.errors import Fault, Invalid
 
 _SEQUENCE_BITS = 48
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,8 +49,7 @@ def covers(floors: Floors, wanted: Floors) -> bool:
 
 def visibility_token(wanted: Floors) -> str:
     """*wanted* as the opaque text that a write returns."""
-    compact = json.dumps(dict(sorted(wanted.items())), separators=(",", ":"))
-    return base64.urlsafe_b64encode(compact.encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(_COMPACT(dict(sorted(wanted.items()))).encode()).decode().rstrip("=")
 
 
 def visibility_floors(text: str, *, pointer: str = "/min_visibility") -> dict[str, int]:

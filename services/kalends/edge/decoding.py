@@ -26,8 +26,8 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LARGEST = 1 << 63
 
 
-def body_of(decoder: "msgspec.json.Decoder[T]", raw: bytes) -> T:
-    """*raw* as the decoder's type.
+def body_of(decoder: "msgspec.json.Decoder[T]", raw: bytes, *, numbers: bool = True) -> T:
+    """*raw* as the decoder's type; without *numbers* its integers are not looked at (``check_numbers`` does).
 
     Raises:
         Malformed: it is no JSON text in UTF-8, or nested too deeply.
@@ -35,11 +35,21 @@ def body_of(decoder: "msgspec.json.Decoder[T]", raw: bytes) -> T:
     """
     try:
         decoded = decoder.decode(raw)
-        if _MANY_DIGITS.search(raw):
-            _refuse_huge(msgspec.json.decode(raw), "")
+        if numbers:
+            check_numbers(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise refusal(error) from None
     return decoded
+
+
+def check_numbers(raw: bytes) -> None:
+    """Refuse integers in the JSON *raw* that no store holds.
+
+    Raises:
+        Invalid: one needs more than 64 bits; the fault has a pointer.
+    """
+    if _MANY_DIGITS.search(raw):
+        _refuse_huge(msgspec.json.decode(raw), "")
 
 
 def refusal(error: Exception) -> KalendsError:

@@ -9,9 +9,10 @@ import itertools
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 
 from opentelemetry import trace
 
@@ -77,17 +78,35 @@ def linked(carriers: Iterable[Mapping[str, str]]) -> tuple[TraceContext, ...]:
     return tuple(context for context in found if context is not None)
 
 
-@contextmanager
-def span(name: str, *, parent: TraceContext | None = None, links: tuple[TraceContext, ...] = ()) -> Iterator[TraceContext]:
+class _Local:
+    """A span that nobody records: a context, for headers and logs."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: TraceContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> TraceContext:
+        self._token = current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        current.reset(self._token)
+
+
+@cache
+def exporting() -> bool:
+    """Whether an OpenTelemetry SDK is installed; it must be before the first span, because to ask each time is dear."""
+    return type(trace.get_tracer_provider()) not in (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+
+
+def span(name: str, *, parent: TraceContext | None = None, links: tuple[TraceContext, ...] = ()) -> AbstractContextManager[TraceContext]:
     """Do something as a span *name* below *parent*; exported only where an OpenTelemetry SDK is installed and configured."""
-    if type(trace.get_tracer_provider()) in (trace.ProxyTracerProvider, trace.NoOpTracerProvider):
-        context = begin(parent)
-        token = current.set(context)
-        try:
-            yield context
-        finally:
-            current.reset(token)
-        return
+    return _exported(name, parent, links) if exporting() else _Local(begin(parent))
+
+
+@contextmanager
+def _exported(name: str, parent: TraceContext | None, links: tuple[TraceContext, ...]) -> Iterator[TraceContext]:
     with trace.get_tracer("kalends").start_as_current_span(
         name,
         context=None if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(_foreign(parent))),

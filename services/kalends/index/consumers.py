@@ -7,6 +7,7 @@ because a message that has been delivered too often becomes a dead letter.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -29,6 +30,9 @@ from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadabl
 log = structlog.get_logger(__name__)
 
 _HAND_BACK_S = 1.0
+_AGAIN_S = 1.0
+"""When a message comes again that could not be written."""
+
 _GIVE_WAY_S = 2.0
 _NO_WAY_S = 30.0
 """A projection whose oldest message is so old gives way to writers no more."""
@@ -110,6 +114,8 @@ class Projector:
         self.failing_since: datetime | None = None
         self.written = 0
         self._not_before = 0.0
+        self._unused: deque[Sequence[Delivery]] = deque()
+        """Fetched, not written, and not handed back."""
 
     async def run(self) -> None:
         """Fetch and write until cancelled; while one batch is written the next is fetched."""
@@ -120,25 +126,41 @@ class Projector:
                 await self._until_back(error)
 
     async def _pump(self) -> None:
-        fetched: asyncio.Queue[Sequence[Delivery]] = asyncio.Queue(maxsize=1)
+        fetched: asyncio.Queue[Sequence[Delivery] | KalendsError] = asyncio.Queue(maxsize=1)
         try:
             async with tasks.group() as group:
                 group.create_task(self._fetch_into(fetched), name=f"index.{self._projection}.fetch")
                 while True:
-                    deliveries = await fetched.get()
+                    deliveries = self._unused.popleft() if self._unused else await fetched.get()
+                    if isinstance(deliveries, KalendsError):
+                        raise deliveries
                     oldest_s = time.time() - deliveries[0].message.recorded_us / 1e6
                     await self._traffic.give_way(at_most=patience(oldest_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
                     await failpoints.reach(f"index.{self._projection}.after-fetch")
                     await self._deal_with(deliveries)
         finally:
             while not fetched.empty():
-                await self._return_unused(fetched.get_nowait())
+                left = fetched.get_nowait()
+                if not isinstance(left, KalendsError):
+                    self._unused.appendleft(left)
+            unused = [delivery for deliveries in self._unused for delivery in deliveries]
+            self._unused.clear()
+            await self._hand_back(unused, after=0.0)
 
-    async def _fetch_into(self, fetched: "asyncio.Queue[Sequence[Delivery]]") -> None:
+    async def _fetch_into(self, fetched: "asyncio.Queue[Sequence[Delivery] | KalendsError]") -> None:
+        """Fetch until it fails; the failure stands in the queue too, so that what was fetched before it is not cut off in the middle."""
         while True:
-            deliveries = await self._fetch()
-            if deliveries:
-                await fetched.put(deliveries)
+            try:
+                deliveries = await self._fetch()
+            except KalendsError as error:
+                await fetched.put(error)
+                return
+            try:
+                if deliveries:
+                    await fetched.put(deliveries)
+            except asyncio.CancelledError:
+                self._unused.append(deliveries)
+                raise
 
     async def _fetch(self) -> Sequence[Delivery]:
         """The next batch; not sooner than ``linger_s`` after the last, unless that was full and more is surely waiting.
@@ -152,12 +174,23 @@ class Projector:
         self._not_before = 0.0 if full else asyncio.get_running_loop().time() + self._settings.linger_s
         return deliveries
 
-    async def _return_unused(self, deliveries: Sequence[Delivery]) -> None:
-        """Hand back what was fetched but will not be written; what cannot be handed back comes again after the ack wait."""
+    async def _hand_back(self, deliveries: Sequence[Delivery], *, after: float) -> None:
+        """Have them delivered again after *after* seconds; a broker that does not answer takes nothing, so they are kept until it does.
+
+        What is neither kept nor handed back comes again only after the ack wait, and the projection is behind all that while.
+        """
+        if not deliveries:
+            return
+        try:
+            async with asyncio.timeout(_HAND_BACK_S):
+                await self._consumer.states()
+        except (TimeoutError, KalendsError):
+            self._unused.append(deliveries)
+            return
         try:
             async with asyncio.timeout(_HAND_BACK_S):
                 for delivery in deliveries:
-                    await delivery.retry(after=0.0)
+                    await delivery.retry(after=after)
         except (TimeoutError, KalendsError) as error:
             log.info("deliveries come again after the ack wait", projection=self._projection, reason=type(error).__name__)
 
@@ -178,7 +211,7 @@ class Projector:
         try:
             return await self._reader.open([delivery.message for delivery in deliveries])
         except (Unavailable, DeadlineExceeded):
-            await self._hand_back(deliveries)
+            await self._hand_back(deliveries, after=_AGAIN_S)
             raise
 
     async def _write(self, good: Sequence[tuple[Delivery, OpenedEvent | OpenedRetraction]]) -> None:
@@ -188,7 +221,7 @@ class Projector:
         try:
             await self._put([opened for _, opened in good])
         except (Unavailable, DeadlineExceeded):
-            await self._hand_back(deliveries)
+            await self._hand_back(deliveries, after=_AGAIN_S)
             raise
         except KalendsError as error:
             await self._write_singly(good, error)
@@ -224,10 +257,6 @@ class Projector:
         self.written += len(opened)
         self.failure = None
         self._moved()
-
-    async def _hand_back(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            await delivery.retry(after=_HAND_BACK_S)
 
     async def _until_back(self, error: KalendsError) -> None:
         """The open breaker: no fetching until a probe succeeds."""

@@ -6,7 +6,7 @@ one bad item does not refuse its neighbours.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -57,8 +57,9 @@ class EventRoutes:
         results: list[schemas.ItemResult | None] = [None] * len(items)
         good: list[tuple[int, Event]] = []
         key = call.headers.get("idempotency-key")
+        now = self._clock.now()
         for number, item in enumerate(items):
-            checked = self._event(call.scoped, item, number=number, idempotency_key=key)
+            checked = self._event(call.scoped, item, now=now, number=number, idempotency_key=key)
             if isinstance(checked, schemas.ItemResult):
                 results[number] = checked
             else:
@@ -95,7 +96,10 @@ class EventRoutes:
 
     def _decode(self, raw: bytes) -> Sequence[schemas.EventIn | Fault]:
         try:
-            items: Sequence[schemas.EventIn | Fault] = decoding.body_of(self._whole, raw).events
+            read = decoding.body_of(self._whole, raw, numbers=False).events
+            if any(item.metadata for item in read):  # nothing else of an event is a number
+                decoding.check_numbers(raw)
+            items: Sequence[schemas.EventIn | Fault] = read
         except Invalid:
             items = self._decode_singly(raw)
         if len(items) > self._settings.events_max:
@@ -117,13 +121,12 @@ class EventRoutes:
         return items
 
     def _event(
-        self, scope: Scope, item: schemas.EventIn | Fault, *, number: int, idempotency_key: str | None
+        self, scope: Scope, item: schemas.EventIn | Fault, *, now: datetime, number: int, idempotency_key: str | None
     ) -> Event | schemas.ItemResult:
         if isinstance(item, Fault):
             return schemas.ItemResult(event_id=None, status="rejected", error=_fault_out(item, under=""))
-        now = self._clock.now()
         try:
-            event_id = self._event_id(scope, item, number=number, idempotency_key=idempotency_key)
+            event_id = self._event_id(scope, item, now=now, number=number, idempotency_key=idempotency_key)
             event = Event(
                 id=event_id,
                 facets=Facets(
@@ -150,20 +153,23 @@ class EventRoutes:
             return schemas.ItemResult(event_id=event_id, status="rejected", error=_fault_out(faults[0], under=f"/events/{number}"))
         return event
 
-    def _event_id(self, scope: Scope, item: schemas.EventIn, *, number: int, idempotency_key: str | None) -> domain.EventId:
+    @staticmethod
+    def _event_id(scope: Scope, item: schemas.EventIn, *, now: datetime, number: int, idempotency_key: str | None) -> domain.EventId:
         if item.event_id is not None:
             return domain.canonical_id(item.event_id)
         if idempotency_key is not None:
             return idempotent_id(scope, idempotency_key, number)
-        return domain.new_ulid(self._clock.now())
+        return domain.new_ulid(now)
 
 
-def utc(value: Any, *, pointer: str = "/occurred_at") -> Any:
+def utc(value: datetime, *, pointer: str = "/occurred_at") -> datetime:
     """An aware time in UTC.
 
     Raises:
         Invalid: in UTC it would lie outside the years 1 to 9999.
     """
+    if value.tzinfo is UTC:
+        return value
     try:
         return moment(domain.microseconds(value))
     except OverflowError as error:

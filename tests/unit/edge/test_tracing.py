@@ -114,6 +114,7 @@ def test_an_installed_provider_gets_the_span_its_parent_and_its_links(monkeypatc
     """Whoever configures an SDK sees spans; nobody else pays for them."""
     provider = _Provider()
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(tracing, "exporting", lambda: True)
     parent = TraceContext(trace_id=TRACE, span_id=SPAN, sampled=True)
     with tracing.span("events.append", parent=parent, links=(parent,)) as inner:
         assert (inner.trace_id, inner.span_id, inner.sampled) == (TRACE, f"{99:016x}", True)

@@ -89,11 +89,10 @@ class TantivyLexicon:
         return await self._read_lane.run(self._count, scope)
 
     async def close(self) -> None:
-        """Finish merges and give the folder free; once is enough, twice is no error."""
-        if self._write_lane.closed:
-            return
+        """Finish merges and give the folder free; once is enough, and again goes on where a cancellation cut it off."""
         try:
-            await self._write_lane.run(self._release, 0)
+            if not self._write_lane.closed:
+                await self._write_lane.run(self._release, 0)
         finally:
             await self._write_lane.close()
             await self._read_lane.close()

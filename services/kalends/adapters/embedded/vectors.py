@@ -122,11 +122,10 @@ class EdgeVectors:
         return await self._reader.run(self._count, scope)
 
     async def close(self) -> None:
-        """Flush and give the folder free; once is enough, twice is no error."""
-        if self._writer.closed:
-            return
+        """Flush and give the folder free; once is enough, and again goes on where a cancellation cut it off."""
         try:
-            await self._writer.run(self._close)
+            if not self._writer.closed:
+                await self._writer.run(self._close)
         finally:
             await self._writer.close()
             await self._reader.close()

@@ -75,7 +75,7 @@ class Entry:
     def settle(self, outcome: Appended | KalendsError) -> None:
         """Tell everybody who waits."""
         self.call.settle(self.index, outcome)
-        if not isinstance(outcome, KalendsError):
+        if self.followers and not isinstance(outcome, KalendsError):
             outcome = Appended(position=outcome.position, duplicate=True)
         for call, index in self.followers:
             call.settle(index, outcome)

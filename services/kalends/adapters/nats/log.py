@@ -23,6 +23,9 @@ from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
 from kalends.ports.log import Appended, Draft, Message
 
+_ROOM_SEEN_S = 0.2
+"""How long the free space that was seen is relied on; ``room_bytes`` is more than can be written meanwhile."""
+
 _ID = re.compile(r"[!-~]{1,128}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -37,6 +40,7 @@ class NatsLog:
         self._committers = {stream: Committer(stream, requests=requests, options=options, group=group) for stream in self._streams}
         self._consumers: list[consumers.NatsConsumer] = []
         self._closing = False
+        self._room_seen = float("-inf")
         self._heads: dict[str, int] = {}
         self._heads_at = float("-inf")
         self._heads_lock = asyncio.Lock()
@@ -88,7 +92,11 @@ class NatsLog:
         store, needed = self._options.store, self._options.room_bytes
         if store is None:
             return
+        now = asyncio.get_running_loop().time()
+        if now - self._room_seen < _ROOM_SEEN_S:
+            return
         free = shutil.disk_usage(store).free
+        self._room_seen = now if free >= needed else float("-inf")
         if free < needed:
             detail = f"the disk of the log is full: {free // MIB} MiB free of the {needed // MIB} needed"
             raise Unavailable(detail, dependency=DEPENDENCY, retry_after=RETRY_AFTER)

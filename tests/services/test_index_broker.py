@@ -1,0 +1,165 @@
+"""A projection over a broker or a store that goes away: what was fetched before is dealt with once both are back, and not sent twice.
+
+A newcomer would get wrong: the time to ack is long here, as in a real instance, so a delivery that is lost shows as a projection that stays
+behind. Outages that the broker has nothing to do with: ``test_index``.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+from tests.support.broker import SMALL, own_bus, watched_server
+from tests.support.engines import QUICK, SCOPE, event
+from tests.support.faulty import Faulty
+from tests.support.keys import MemoryKeys, vault_over
+from tests.support.waiting import until
+
+from kalends.adapters.nats import LocalServer, NatsBus
+from kalends.domain.errors import Unavailable
+from kalends.domain.queries import Entry, Tombstone
+from kalends.index.consumers import Projector
+from kalends.kit.traffic import Traffic
+from kalends.ports.log import ConsumerState, Draft
+from kalends.wire import envelopes
+from kalends.wire.reader import Reader
+from kalends.wire.vault import key_reference
+
+COUNT = 3
+"""In batches of one: one is written, one waits, and one waits for room to wait."""
+
+
+class Store:
+    """A sink that remembers what it holds."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+
+    async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
+        self.held |= {entry.key for entry in entries}
+
+    async def probe(self) -> None:
+        return
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A projector at work on a log; ``store`` and ``consumer`` can be told to be away."""
+
+    server: LocalServer
+    bus: NatsBus
+    consumer: Faulty
+    store: Faulty
+    projector: Projector
+    held: set[str]
+    release: Callable[[], None]
+    """Lets the first event be written."""
+
+    async def delivered(self) -> int:
+        """How many deliveries the broker has made, repetitions included."""
+        return int((await self.bus.connection.jetstream().consumer_info("EVENTS_0", "c")).delivered.consumer_seq)
+
+    async def all_fetched(self) -> bool:
+        """Whether everything is under way."""
+        return self.store.waiting["put"] == 1 and await self.delivered() == COUNT
+
+    async def done(self) -> bool:
+        """Whether everything is written and acked."""
+        try:
+            states = await self.consumer.states()
+        except Unavailable:
+            return False
+        return states == [ConsumerState(stream="EVENTS_0", floor=COUNT, pending=0, in_flight=0)]
+
+
+@pytest.fixture
+async def work(tmp_path) -> AsyncIterator[Work]:
+    """The first event is about to be written, and waits for its store; the others are fetched."""
+    keys, store = MemoryKeys(), Store()
+    async with watched_server(tmp_path) as server, own_bus(server, SMALL) as bus:
+        await bus.log.append(await drafts(keys))
+        consumer, faulty = Faulty(await bus.log.consumer("c"), dependency="nats"), Faulty(store, dependency="lexical")
+        projector = Projector(
+            projection="lexical",
+            consumer=consumer,
+            sink=faulty,
+            reader=Reader(vault_over(keys)),
+            batch=1,
+            settings=QUICK,
+            moved=lambda: None,
+            traffic=Traffic(),
+        )
+        gate = faulty.hold("put")
+        made = Work(server=server, bus=bus, consumer=consumer, store=faulty, projector=projector, held=store.held, release=gate.set)
+        running = asyncio.create_task(projector.run())
+        await until(made.all_fetched)
+        faulty.let_pass()
+        yield made
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def drafts(keys: MemoryKeys) -> list[Draft]:
+    """As many events as there are to be written, sealed."""
+    reference = key_reference(SCOPE, "s")
+    box = (await vault_over(keys).boxes_for_writing(SCOPE, [reference]))[reference]
+    found = []
+    for number in range(COUNT):
+        said, stamp = event(number), envelopes.Stamp(writer="w", number=number + 1, acked_up_to=number)
+        mac = envelopes.content_mac(said, box)
+        body = envelopes.seal_event(said, scope=SCOPE, key_reference=reference, box=box, mac=mac, stamp=stamp)
+        found.append(Draft(scope=SCOPE, message_id=str(number), body=body))
+    return found
+
+
+async def test_what_was_fetched_before_the_broker_went_away_is_not_sent_twice(work: Work) -> None:
+    """Nobody can hand it back, so it is kept, and written when the broker answers again."""
+    work.consumer.leave("fetch", "states")
+    work.store.leave("put")
+    work.release()
+    await until(lambda: work.projector.failure is not None)
+    work.store.come_back()
+    work.consumer.come_back()
+
+    await until(work.done)
+
+    assert len(work.held) == COUNT
+    assert await work.delivered() == COUNT
+
+
+async def test_a_fetch_that_fails_does_not_cut_off_what_is_being_written(work: Work) -> None:
+    """The batches before it are written and acked first."""
+    work.consumer.leave("fetch")
+    work.release()
+
+    await until(work.done)
+
+    assert len(work.held) == COUNT
+    assert await work.delivered() == COUNT
+
+
+async def test_what_was_fetched_before_the_store_went_away_is_handed_back(work: Work) -> None:
+    """All of it, also what had no room yet to wait; so it comes again at once, and not after the time to ack."""
+    work.store.leave("put")
+    work.release()
+    await until(lambda: work.projector.failure is not None)
+    work.store.come_back()
+
+    await until(work.done)
+
+    assert len(work.held) == COUNT
+    assert await work.delivered() == 2 * COUNT
+
+
+async def test_a_killed_broker_does_not_hold_up_a_projection(work: Work) -> None:
+    """Whatever the broker remembers of its deliveries, nothing waits for the time to ack."""
+    pid = work.server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    work.release()
+
+    await until(work.done)
+
+    assert len(work.held) == COUNT
