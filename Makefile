@@ -38,8 +38,8 @@ check: setup ## style, types, import contracts, generated files
 	@.venv/bin/lint-imports
 	@.venv/bin/python -m pytest --quiet tests/architecture/test_generated.py
 
-faults: setup ## 200 rounds of kill -9 and the power cut; takes long
-	@.venv/bin/python -m pytest -m slow tests/faults
+faults: setup ## 200 rounds of kill -9, and the power cut (as root, for loop devices); takes long
+	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults
 
 bench: setup ## throughput, latency, memory and disk, beside a reference measured in the same run
 	@.venv/bin/python -m tests.bench

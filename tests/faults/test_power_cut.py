@@ -75,7 +75,7 @@ def write(instance: Instance, ledger: Ledger, *, events: int, seed: str) -> None
 
 def cut(tmp_path: Path, prepared: NewFolder, sizes: Sizes, env: Mapping[str, str] | None = None) -> Cut:
     """Write to an instance on a disk of its own, and cut its power right after the last ack."""
-    disk.need_loop_devices()
+    disk.need_loop_devices(tmp_path)
     ledger, image, copy = Ledger(), tmp_path / "disk.img", tmp_path / "after.img"
     disk.make_image(image, mib=sizes.mib)
     with disk.mounted(image, tmp_path / "disk") as device, Instance(prepared(tmp_path / "disk" / "data")) as instance:

@@ -15,24 +15,36 @@ import pytest
 
 from tests.support.instance import wait_until
 
-WITHOUT = "KALENDS_TEST_WITHOUT_LOOP"
-"""Set to 1 where no loop device can be had: these tests are then skipped, which is said; otherwise they fail."""
+REQUIRED = "KALENDS_TEST_POWER_CUT"
+"""Set to 1 by `make faults`: where no image can be mounted these tests then fail; otherwise they are skipped, which is said."""
 _MOUNT_OPTIONS = "commit=600,noatime"
 """No periodic commit of the file system's own, which would make durable what nobody synced."""
 
 
-def need_loop_devices() -> None:
-    """Skip, or fail with what is missing, where images cannot be mounted."""
-    programs = [name for name in ("mkfs.ext4", "losetup", "mount", "umount") if shutil.which(name) is None]
-    reason = f"a power cut needs {', '.join(programs)}" if programs else ""
-    if not reason and os.geteuid() != 0:
-        reason = "a power cut needs root, to mount an image"
-    if not reason:
-        found = subprocess.run(["losetup", "--find"], capture_output=True, text=True, check=False)
-        reason = "" if found.returncode == 0 else f"a power cut needs a loop device: {found.stderr.strip()}"
-    if reason and os.environ.get(WITHOUT) == "1":
+def need_loop_devices(folder: Path) -> None:
+    """Skip, or fail with what is missing, where images cannot be mounted; tries it with a small one in *folder*."""
+    reason = _hindrance(folder)
+    if reason and os.environ.get(REQUIRED) == "1":
+        raise AssertionError(reason)
+    if reason:
         pytest.skip(reason)
-    assert not reason, f"{reason}; set {WITHOUT}=1 to do without these tests"
+
+
+def _hindrance(folder: Path) -> str:
+    programs = [name for name in ("mkfs.ext4", "losetup", "mount", "umount") if shutil.which(name) is None]
+    if programs:
+        return f"a power cut needs {', '.join(programs)}"
+    if os.geteuid() != 0:
+        return "a power cut needs root, to mount an image"
+    trial = folder / "trial.img"
+    try:
+        make_image(trial, mib=16)
+        with mounted(trial, folder / "trial"):
+            return ""
+    except AssertionError as error:
+        return f"a power cut needs a loop device: {error}"
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def make_image(path: Path, *, mib: int) -> None:
