@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.platform.people import OTHER_TENANT, Person
@@ -23,6 +25,17 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         assert started.running, started.last_words
         assert started.terminate() == 0
         assert started.left_running() == []
+
+
+@pytest.fixture(scope="session")
+def prepared(instance: Instance) -> Callable[[Path], Path]:
+    """Makes a folder a data folder that has the model's graph already, for instances of a test's own that are not about the model."""
+
+    def prepare(folder: Path) -> Path:
+        shutil.copytree(instance.data / "models", folder / "models")
+        return folder
+
+    return prepare
 
 
 @pytest.fixture(scope="session")

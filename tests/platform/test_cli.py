@@ -41,18 +41,18 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def instance(tmp_path_factory) -> Iterator[Instance]:
+def running(tmp_path_factory, prepared) -> Iterator[Instance]:
     """One instance for the whole file."""
-    with Instance(tmp_path_factory.mktemp("cli") / "data") as started:
+    with Instance(prepared(tmp_path_factory.mktemp("cli") / "data")) as started:
         yield started.start()
         assert started.terminate() == 0
         assert started.left_running() == []
 
 
 @pytest.fixture(scope="module")
-def kalends(instance) -> Shell:
+def kalends(running) -> Shell:
     """``kalends`` that finds the instance by its own files."""
-    return Shell(instance.data)
+    return Shell(running.data)
 
 
 @pytest.fixture(scope="module")
@@ -196,16 +196,16 @@ def test_the_doctor_finds_a_running_instance_healthy(kalends):
     assert {"data folder", "nats-server", "model files", "API", "log", "vector"} <= {one["name"] for one in report["findings"]}
 
 
-def test_a_second_instance_on_the_same_folder_is_refused(kalends, instance):
+def test_a_second_instance_on_the_same_folder_is_refused(kalends, running):
     """And it says who holds the folder."""
-    done = kalends("up", "--data", str(instance.data), "--port", "0", "--ops-port", "0", code=1)
+    done = kalends("up", "--data", str(running.data), "--port", "0", "--ops-port", "0", code=1)
 
     assert "in use by process" in done.stderr
 
 
-def test_after_its_end_commands_say_that_none_runs(tmp_path):
+def test_after_its_end_commands_say_that_none_runs(tmp_path, prepared):
     """Exit code 5, and the next step; no file claims that it still runs."""
-    with Instance(tmp_path / "data") as running:
+    with Instance(prepared(tmp_path / "data")) as running:
         running.start()
         Shell(tmp_path / "data")("status")
         assert running.terminate() == 0

@@ -6,7 +6,8 @@ Belongs here: the plain truth of the contract on a running instance. Not here: w
 import contextlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -246,12 +247,11 @@ def test_probes_and_metrics_answer_without_a_token_and_without_content(admin: Pe
     assert admin.ask("GET", "/../metrics").status_code == 404
 
 
-def test_a_full_log_refuses_with_a_time_to_come_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_full_log_refuses_with_a_time_to_come_back(tmp_path: Path, prepared: Callable[[Path], Path]) -> None:
     """429 with Retry-After; what was acked stays, and reading goes on."""
-    folder = tmp_path_factory.mktemp("full")
     settings = {"KALENDS_LOG__MAX_BYTES": str(2 << 20)}
     with (
-        Instance(folder / "data", settings=settings) as instance,
+        Instance(prepared(tmp_path / "data"), settings=settings) as instance,
         Person(instance.start(), instance.token) as person,
     ):
         path = person.make_memory("full")

@@ -1,6 +1,6 @@
 """Roles apart: ``serve ingest`` beside ``serve index search`` over one NATS, and the errors that say what does not go together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,15 @@ class Halves:
 
 
 @pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halves]:
+def halves(tmp_path_factory: pytest.TempPathFactory, prepared: Callable[[Path], Path]) -> Iterator[Halves]:
     """Two processes with a broker, a key and a token in common."""
     folder = tmp_path_factory.mktemp("split")
     shared = {"KALENDS_AUTH__KEY_FILE": str(folder / "common" / "kek"), "KALENDS_AUTH__TOKEN_FILE": str(folder / "common" / "token")}
     (folder / "common").mkdir(mode=0o700)
     with Broker(folder / "nats").start() as broker:
         settings = {**broker.settings, **shared}
-        ingest = Instance(folder / "ingest", roles=["ingest"], settings=settings)
-        search = Instance(folder / "search", roles=["index", "search"], settings=settings)
+        ingest = Instance(prepared(folder / "ingest"), roles=["ingest"], settings=settings)
+        search = Instance(prepared(folder / "search"), roles=["index", "search"], settings=settings)
         with ingest, search, Person(ingest.start(), ingest.token) as writing, Person(search.start(), search.token) as reading:
             yield Halves(writing=writing, reading=reading)
             assert (ingest.terminate(), search.terminate()) == (0, 0)

@@ -5,6 +5,7 @@ A newcomer would get wrong: a random 96-bit nonce is safe for about 2^32 message
 
 import hashlib
 import hmac
+import os
 import secrets
 
 from cryptography.exceptions import InvalidTag
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 KEY_BYTES = 32
 NONCE_BYTES = 12
 MAC_BYTES = 16
+_NONCES = 256
 
 
 class TamperedError(ValueError):
@@ -22,6 +24,34 @@ class TamperedError(ValueError):
 def new_key() -> bytes:
     """32 random bytes."""
     return secrets.token_bytes(KEY_BYTES)
+
+
+class _Nonces:
+    """Random nonces, drawn many at a time.
+
+    Each question to the system gives the interpreter's lock away, and getting it back can take long.
+    """
+
+    def __init__(self) -> None:
+        self._drawn: list[bytes] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Give none of those out: a forked process has a copy of them."""
+        self._drawn = []
+
+    def next(self) -> bytes:
+        """One that was never given out."""
+        try:
+            return self._drawn.pop()
+        except IndexError:
+            block = secrets.token_bytes(NONCE_BYTES * _NONCES)
+            self._drawn = [block[start : start + NONCE_BYTES] for start in range(NONCE_BYTES, len(block), NONCE_BYTES)]
+            return block[:NONCE_BYTES]
+
+
+_nonces = _Nonces()
 
 
 class Box:
@@ -35,7 +65,7 @@ class Box:
 
     def seal(self, plain: bytes, *, context: bytes) -> tuple[bytes, bytes]:
         """*plain* sealed under a fresh nonce: (nonce, sealed)."""
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = _nonces.next()
         return nonce, self._cipher.encrypt(nonce, plain, context)
 
     def open(self, nonce: bytes, sealed: bytes, *, context: bytes) -> bytes:

@@ -1,5 +1,7 @@
 """Authenticated encryption: what opens, and what does not."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,22 @@ def test_what_was_sealed_opens_under_its_key_and_context(plain, context):
 
     assert BOX.open(nonce, sealed, context=context) == plain
     assert len(nonce) == NONCE_BYTES
+
+
+def test_no_nonce_is_given_out_twice():
+    """Not within one draw, not from one draw to the next, and not by a process and its fork."""
+    ours, theirs = os.pipe()
+    BOX.seal(b"", context=b"")
+    child = os.fork()
+    if child == 0:
+        os.write(theirs, b"".join(BOX.seal(b"", context=b"")[0] for _ in range(300)))
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs_read = os.read(ours, 300 * NONCE_BYTES)
+    nonces = [BOX.seal(b"", context=b"")[0] for _ in range(300)]
+    nonces += [theirs_read[start : start + NONCE_BYTES] for start in range(0, len(theirs_read), NONCE_BYTES)]
+
+    assert len(set(nonces)) == len(nonces) == 600
 
 
 @given(st.binary(min_size=1, max_size=60), st.integers(min_value=0), st.integers(1, 255))

@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 2.0
 _SPACE = re.compile(r"\s")
+_DELIVERY = b"$JS.ACK."
 _BLANKS = " \t\n\r\v\f"
 _REFUSED = ("authorization violation", "authentication")
 
@@ -41,6 +42,13 @@ _REFUSED = ("authorization violation", "authentication")
 # agent can send, would end the connection of whoever hears it.
 parser.MSG_RE = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
 parser.HMSG_RE = re.compile(rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n")
+
+
+def _without_the_brokers_own(headers: bytes) -> bytes:
+    """The headers of a delivery that its writer gave: nobody asks for the others, and each projection would parse them for each event."""
+    first, *lines = headers.split(b"\r\n")
+    given = [line for line in lines if line and not line.startswith(b"Nats-")]
+    return b"\r\n".join([first, *given, b"", b""]) if given else b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +72,11 @@ class _PatientClient(Client):
             self._pongs[0] = asyncio.get_running_loop().create_future()
         await super()._process_pong()
 
-    async def _process_msg(self, *message: Any) -> None:
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if headers and reply.startswith(_DELIVERY):
+            headers = _without_the_brokers_own(headers)
         try:
-            await super()._process_msg(*message)
+            await super()._process_msg(sid, subject, reply, data, headers)
         except (ValueError, LookupError) as error:
             # one message that cannot be read is dropped; its sender gets no answer, all others theirs
             log.warning("a message from the broker could not be read", error_type=type(error).__name__)
