@@ -119,7 +119,11 @@ async def connected(url: str, complaints: list[str], **how: Any) -> AsyncIterato
 
     client = Client()
     try:
-        await client.connect(url, error_cb=complained, allow_reconnect=False, connect_timeout=5, **how)
+        try:
+            await client.connect(url, error_cb=complained, allow_reconnect=False, connect_timeout=5, **how)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            # it may reset the connection before the reason is read
+            raise nats.errors.AuthorizationError from error
         yield client
     finally:
         await client.close()

@@ -164,3 +164,19 @@ async def test_a_projection_that_is_being_rebuilt_already_is_not_rebuilt_twice(m
         await made.caught_up()
 
     assert made.projections["vector"].generation == "gasked"
+
+
+async def test_a_rebuild_that_waits_holds_up_no_other(made):
+    """The vectors need the model again; the words do not."""
+    before = generations(made)
+    await broken(made, "vector")
+    made.ledger.clock.ahead += timedelta(seconds=AFTER_S)
+    made.embedder.hold("embed")
+
+    async with at_work(healer(made)):
+        await until(lambda: made.embedder.waiting["embed"] > 0)
+        await broken(made, "lexical")
+        made.ledger.clock.ahead += timedelta(seconds=AFTER_S)
+        await until(lambda: made.projections["lexical"].generation != before["lexical"])
+
+    assert made.projections["vector"].generation == before["vector"]

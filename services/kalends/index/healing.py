@@ -13,6 +13,7 @@ import structlog
 from kalends.domain.errors import KalendsError
 from kalends.domain.events import new_ulid
 from kalends.index.usecases import Projection
+from kalends.kit import tasks
 from kalends.ports.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -29,12 +30,16 @@ class Healer:
         self._after_s = after_s
 
     async def run(self) -> None:
-        """Look once a second until cancelled."""
+        """Look once a second until cancelled; a rebuild that takes long, or waits for the model, holds up no other."""
+        async with tasks.group() as group:
+            for name, projection in self._projections.items():
+                group.create_task(self._look_after(projection), name=f"index.{name}.healing")
+
+    async def _look_after(self, projection: Projection) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            for projection in self._projections.values():
-                if self.is_due(projection):
-                    await self._heal(projection)
+            if self.is_due(projection):
+                await self._heal(projection)
 
     def is_due(self, projection: Projection) -> bool:
         """Whether the projection's own store has failed for long enough."""
