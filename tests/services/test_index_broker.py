@@ -140,11 +140,11 @@ async def test_a_fetch_that_fails_does_not_cut_off_what_is_being_written(work: W
     assert await work.delivered() == COUNT
 
 
-async def test_what_was_fetched_before_the_store_went_away_is_handed_back(work: Work) -> None:
+async def test_what_was_fetched_before_a_store_that_stays_away_is_handed_back(work: Work) -> None:
     """All of it, also what had no room yet to wait; so it comes again at once, and not after the time to ack."""
-    work.store.leave("put")
+    work.store.leave()
     work.release()
-    await until(lambda: work.projector.failure is not None)
+    await until(lambda: work.store.refused["probe"] >= 2)
     work.store.come_back()
 
     await until(work.done)

@@ -119,11 +119,14 @@ class Projector:
 
     async def run(self) -> None:
         """Fetch and write until cancelled; while one batch is written the next is fetched."""
-        while True:
-            try:
-                await self._pump()
-            except (Unavailable, DeadlineExceeded) as error:
-                await self._until_back(error)
+        try:
+            while True:
+                try:
+                    await self._pump()
+                except (Unavailable, DeadlineExceeded) as error:
+                    await self._until_back(error)
+        finally:
+            await self._return_unused()
 
     async def _pump(self) -> None:
         fetched: asyncio.Queue[Sequence[Delivery] | KalendsError] = asyncio.Queue(maxsize=1)
@@ -143,9 +146,6 @@ class Projector:
                 left = fetched.get_nowait()
                 if not isinstance(left, KalendsError):
                     self._unused.appendleft(left)
-            unused = [delivery for deliveries in self._unused for delivery in deliveries]
-            self._unused.clear()
-            await self._hand_back(unused, after=0.0)
 
     async def _fetch_into(self, fetched: "asyncio.Queue[Sequence[Delivery] | KalendsError]") -> None:
         """Fetch until it fails; the failure stands in the queue too, so that what was fetched before it is not cut off in the middle."""
@@ -174,13 +174,18 @@ class Projector:
         self._not_before = 0.0 if full else asyncio.get_running_loop().time() + self._settings.linger_s
         return deliveries
 
+    async def _return_unused(self) -> None:
+        """Hand back everything that was fetched and not begun."""
+        unused = [delivery for deliveries in self._unused for delivery in deliveries]
+        self._unused.clear()
+        if unused:
+            await self._hand_back(unused, after=0.0)
+
     async def _hand_back(self, deliveries: Sequence[Delivery], *, after: float) -> None:
         """Have them delivered again after *after* seconds; a broker that does not answer takes nothing, so they are kept until it does.
 
         What is neither kept nor handed back comes again only after the ack wait, and the projection is behind all that while.
         """
-        if not deliveries:
-            return
         try:
             async with asyncio.timeout(_HAND_BACK_S):
                 await self._consumer.states()
@@ -259,7 +264,10 @@ class Projector:
         self._moved()
 
     async def _until_back(self, error: KalendsError) -> None:
-        """The open breaker: no fetching until a probe succeeds."""
+        """The open breaker: no fetching until a probe succeeds.
+
+        What was fetched is kept over the first pause: a broker that is restarted is back by then, and may die again amid a handing back.
+        """
         self.failure, self.failing_since = error, datetime.now(UTC)
         log.warning("projection paused", projection=self._projection, dependency=error.dependency, reason=error.code)
         for pause in pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s):
@@ -270,6 +278,7 @@ class Projector:
                 await self._consumer.states()
             except KalendsError as again:
                 self.failure = again
+                await self._return_unused()
                 continue
             self.failure = self.failing_since = None
             log.info("projection goes on", projection=self._projection)

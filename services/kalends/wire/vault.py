@@ -7,13 +7,16 @@ key that cannot be found means "erased", which is an answer, not an error.
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from kalends.domain.errors import Damaged
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
+from kalends.kit.coalescing import Coalescer
 from kalends.ports.keys import Keys, Wrapper
 
+_Place = tuple[Scope, str]
+_TOGETHER = 500
 _NOWHERE = Scope(Tenant("probe"), MemoryName("probe"))
 _CACHED = 50_000
 """Unwrapped keys kept at hand; about 1 KB each with their ciphers, so 50 MB at most."""
@@ -30,7 +33,10 @@ class Vault:
     def __init__(self, *, keys: Keys, wrapper: Wrapper) -> None:
         self._keys = keys
         self._wrapper = wrapper
-        self._boxes: OrderedDict[tuple[Scope, str], aead.Box] = OrderedDict()
+        self._boxes: OrderedDict[_Place, aead.Box] = OrderedDict()
+        # Each batch that the key store writes is synced, and costs it as much as a batch of events: concurrent requests share one.
+        self._lookups = Coalescer(self._look_up, limit=_TOGETHER)
+        self._creations = Coalescer(self._create, limit=_TOGETHER)
 
     async def boxes(self, scope: Scope, references: Collection[str]) -> Mapping[str, aead.Box]:
         """The boxes that exist among *references*.
@@ -52,7 +58,11 @@ class Vault:
         found, missing = self._cached(scope, references)
         damaged: dict[str, Damaged] = {}
         if missing:
-            for reference, wrapped in (await self._keys.get(scope, missing)).items():
+            stored = await self._lookups.ask([(scope, reference) for reference in missing])
+            for reference in missing:
+                wrapped = stored.get((scope, reference))
+                if wrapped is None:
+                    continue
                 try:
                     found[reference] = self._unwrap(scope, reference, wrapped)
                 except Damaged as error:
@@ -68,9 +78,24 @@ class Vault:
         found = dict(await self.boxes(scope, references))
         missing = [reference for reference in references if reference not in found]
         if missing:
-            fresh = {reference: self._wrapper.wrap(aead.new_key(), context=_context(scope, reference)) for reference in missing}
-            for reference, wrapped in (await asyncio.shield(self._keys.create(scope, fresh))).items():
-                found[reference] = self._unwrap(scope, reference, wrapped)
+            stored = await self._creations.ask([(scope, reference) for reference in missing])
+            for reference in missing:
+                found[reference] = self._unwrap(scope, reference, stored[scope, reference])
+        return found
+
+    async def _look_up(self, places: Sequence[_Place]) -> Mapping[_Place, bytes]:
+        found: dict[_Place, bytes] = {}
+        for scope, references in _by_scope(places).items():
+            stored = await self._keys.get(scope, references)
+            found.update({(scope, reference): wrapped for reference, wrapped in stored.items()})
+        return found
+
+    async def _create(self, places: Sequence[_Place]) -> Mapping[_Place, bytes]:
+        found: dict[_Place, bytes] = {}
+        for scope, references in _by_scope(places).items():
+            fresh = {reference: self._wrapper.wrap(aead.new_key(), context=_context(scope, reference)) for reference in references}
+            stored = await asyncio.shield(self._keys.create(scope, fresh))
+            found.update({(scope, reference): wrapped for reference, wrapped in stored.items()})
         return found
 
     async def probe(self) -> None:
@@ -99,6 +124,14 @@ class Vault:
         while len(self._boxes) > _CACHED:
             self._boxes.popitem(last=False)
         return box
+
+
+def _by_scope(places: Sequence[_Place]) -> dict[Scope, list[str]]:
+    """The references of each scope, each once."""
+    found: dict[Scope, dict[str, None]] = {}
+    for scope, reference in places:
+        found.setdefault(scope, {})[reference] = None
+    return {scope: list(references) for scope, references in found.items()}
 
 
 def _context(scope: Scope, reference: str) -> bytes:

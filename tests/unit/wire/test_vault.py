@@ -114,3 +114,17 @@ async def test_no_more_keys_are_kept_at_hand_than_there_is_room_for(monkeypatch)
     assert keys.asked["get"] == asked
     await vault.boxes(SCOPE, [second])
     assert keys.asked["get"] == asked + 1
+
+
+async def test_concurrent_requests_share_a_batch_of_keys():
+    """Each batch is synced; those that come while one is under way go together, and the same session twice gives one key."""
+    keys = MemoryKeys()
+    vault = vault_over(keys)
+    wanted = [[key_reference(SCOPE, f"s{number % 6}")] for number in range(12)]
+
+    found = await asyncio.gather(*(vault.boxes_for_writing(SCOPE, references) for references in wanted))
+
+    assert keys.asked["create"] <= 2
+    assert len(keys.stored) == 6
+    sealed = found[0][wanted[0][0]].seal(b"x", context=b"")
+    assert found[6][wanted[6][0]].open(*sealed, context=b"") == b"x"

@@ -32,7 +32,8 @@ class _Writer:
         self.retries = 0
         self.visibility = ""
         self.failure: ClientError | None = None
-        self.stamps: list[float] = []
+        self.spans: list[tuple[float, float]] = []
+        """When each append began and was acknowledged."""
         self._client = instance.client(retry=RetryPolicy(total_s=WRITTEN_S, longest_s=0.5, on_retry=self._count))
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
 
@@ -56,10 +57,11 @@ class _Writer:
                 batch = [
                     NewEvent(text=f"meter reading {number}: pressure {900 + number % 97} hPa", session_id="meter") for number in numbers
                 ]
+                began = time.monotonic()
                 receipt = memory.append(batch)
                 self.acknowledged += receipt.event_ids
                 self.visibility = receipt.visibility
-                self.stamps.append(time.monotonic())
+                self.spans.append((began, time.monotonic()))
         except ClientError as error:
             self.failure = error
 
@@ -80,7 +82,7 @@ def crash(narrator: Narrator, instance: Instance) -> None:
         killed, before = time.monotonic(), len(writer.acknowledged)
         narrator.say(f"$ kill -9 {broker}    after {before} of {CRASH_EVENTS} events were acknowledged")
         ended = writer.wait()
-        after = next((stamp - killed for stamp in writer.stamps if stamp > killed), None)
+        after = next((acknowledged - killed for began, acknowledged in writer.spans if began > killed), None)
         if after is not None:
             how = f"the client tried again {writer.retries} times, with the same event ids" if writer.retries else "no caller saw an error"
             narrator.say(f"A new broker took over; writing went on {after:.2f} s after the kill, and {how}.")
