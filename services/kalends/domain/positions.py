@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kalends.domain.errors import Fault, Invalid
 
@@ -16,9 +16,8 @@ _SEQUENCE_BITS = 48
 _COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """One message of the log: its stream, its sequence (from 1) and the stream's epoch."""
+class Position(NamedTuple):
+    """One message of the log: its stream, its sequence (from 1) and the stream's epoch; a tuple, because each event has several made."""
 
     stream: str
     sequence: int

@@ -9,8 +9,7 @@ import base64
 import functools
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from kalends.domain.errors import Fault, Invalid
 
@@ -24,9 +23,8 @@ _MEMORY = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _TOKEN = re.compile(r"[a-z0-9-]{1,40}")
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The one tenant and memory that an operation may touch."""
+class Scope(NamedTuple):
+    """The one tenant and memory that an operation may touch; a tuple, because each event is looked up by it several times."""
 
     tenant: Tenant
     memory: MemoryName
@@ -34,12 +32,17 @@ class Scope:
     @property
     def slot(self) -> int:
         """The hash slot, 0 to 255, that all events of this memory share."""
-        return hashlib.blake2b(f"{self.tenant}\0{self.memory}".encode(), digest_size=1).digest()[0]
+        return _slot(self.tenant, self.memory)
 
     @property
     def key(self) -> str:
         """A printable identity of the scope for engines: 26 characters, no user text."""
         return _key(self.tenant, self.memory)
+
+
+@functools.lru_cache(maxsize=4096)
+def _slot(tenant: str, memory: str) -> int:
+    return hashlib.blake2b(f"{tenant}\0{memory}".encode(), digest_size=1).digest()[0]
 
 
 @functools.lru_cache(maxsize=4096)

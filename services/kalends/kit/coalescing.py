@@ -1,6 +1,6 @@
 """Coalescing: concurrent callers share one trip. While one trip is under way the next callers gather for the one after it.
 
-A newcomer would get wrong: the first caller leaves at once, so a lone caller waits for nobody.
+A newcomer would get wrong: the first caller leaves after one turn of the loop, in which others come along; a lone caller waits for nobody.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ class Coalescer(Generic[Question, Reply]):
         self._waiting.append((questions, future))
         try:
             async with self._lock:
+                await asyncio.sleep(0)
                 while not future.done():
                     await self._travel()
             return future.result()

@@ -5,7 +5,7 @@ A newcomer would get wrong: ``append`` returns only after the store has synced; 
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
@@ -21,8 +21,7 @@ class Draft:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
+class Appended(NamedTuple):
     """Where a draft now is; for a duplicate, where the first one is (None if the store no longer says)."""
 
     position: Position

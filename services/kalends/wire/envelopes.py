@@ -6,6 +6,7 @@ the content MAC covers what the *caller* said, so an event that came without ``o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -21,8 +22,7 @@ SCHEMA = 1
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Who wrote a message, so that a lost ack can be detected: the writer, its count, and up to where it saw every ack."""
 
     writer: str
@@ -156,9 +156,11 @@ def unseal(sealed: Sealed, box: aead.Box) -> Event | Retraction:
 
 def _context(scope: Scope, envelope: pb.Envelope) -> bytes:
     """What the seal is bound to: an envelope's outside cannot be exchanged."""
-    head = f"{SCHEMA}\0{envelope.kind}\0{scope.key}\0{envelope.event_id}\0{envelope.occurred_us}\0{envelope.recorded_us}\0"
-    stamp = f"{envelope.writer}\0{envelope.writer_number}\0{envelope.acked_up_to}\0"
-    return head.encode() + stamp.encode() + envelope.key_ref + envelope.content_mac
+    head = (
+        f"{SCHEMA}\0{envelope.kind}\0{scope.key}\0{envelope.event_id}\0{envelope.occurred_us}\0{envelope.recorded_us}\0"
+        f"{envelope.writer}\0{envelope.writer_number}\0{envelope.acked_up_to}\0"
+    )
+    return head.encode() + envelope.key_ref + envelope.content_mac
 
 
 def _content(event: Event) -> pb.Content:

@@ -72,11 +72,12 @@ class Vault:
     async def boxes_for_writing(self, scope: Scope, references: Collection[str]) -> Mapping[str, aead.Box]:
         """The boxes of *references*, made and durably stored where there were none.
 
+        What is not at hand is taken for new, which it mostly is; the store answers with the key that is there, if there is one.
+
         Raises:
             Unavailable, DeadlineExceeded: the key store does not answer.
         """
-        found = dict(await self.boxes(scope, references))
-        missing = [reference for reference in references if reference not in found]
+        found, missing = self._cached(scope, references)
         if missing:
             stored = await self._creations.ask([(scope, reference) for reference in missing])
             for reference in missing:

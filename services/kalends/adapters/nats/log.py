@@ -26,7 +26,7 @@ from kalends.ports.log import Appended, Draft, Message
 _ROOM_SEEN_S = 0.2
 """How long the free space that was seen is relied on; ``room_bytes`` is more than can be written meanwhile."""
 
-_ID = re.compile(r"[!-~]{1,128}")
+_ID_LENGTH = 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -71,7 +71,7 @@ class NatsLog:
         call = Call(len(drafts), deadline=loop.time() + self._options.append_timeout)
         by_stream: dict[str, list[Entry]] = {}
         for index, draft in enumerate(drafts):
-            stream = streams.stream_of(draft.scope, partitions=self._options.partitions)
+            stream = self._stream_of(draft.scope)
             by_stream.setdefault(stream, []).append(self._entry(draft, call, index))
         for stream, entries in by_stream.items():
             self._committers[stream].room(entries)
@@ -200,13 +200,17 @@ class NatsLog:
             infos[stream] = state if isinstance(state, dict) else {}
         return infos
 
+    def _stream_of(self, scope: Scope) -> str:
+        return self._streams[0] if len(self._streams) == 1 else streams.stream_of(scope, partitions=self._options.partitions)
+
     def _entry(self, draft: Draft, call: Call, index: int) -> Entry:
-        if not _ID.fullmatch(draft.message_id):
+        name = draft.message_id
+        if not name or len(name) > _ID_LENGTH or not name.isascii() or not name.isprintable() or " " in name:
             raise Invalid("a message id must be 1 to 128 visible ASCII characters")
         headers = header_block(draft.headers) if draft.headers else b""
         self._requests.link.fits(len(draft.body) + len(headers) + 512)
         subject, key = _place(draft.scope)
-        return Entry(subject=subject, message_id=f"{key}.{draft.message_id}", headers=headers, body=draft.body, call=call, index=index)
+        return Entry(subject=subject, message_id=f"{key}.{name}", headers=headers, body=draft.body, call=call, index=index)
 
     async def _close(self) -> None:
         self._closing = True
