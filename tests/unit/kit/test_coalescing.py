@@ -46,25 +46,27 @@ async def test_a_lone_caller_leaves_at_once():
 
 
 async def test_who_comes_while_a_trip_is_under_way_shares_the_next_one():
-    """Three callers, two trips."""
+    """Who comes in the same turn of the loop as the first caller goes along with it."""
     station = Station()
-    tasks = await under_way(Coalescer(station.travel, limit=10), [1], [2], [3])
+    coalescer = Coalescer(station.travel, limit=10)
+    tasks = await under_way(coalescer, [0], [1])
+    tasks += await under_way(coalescer, [2], [3])
     station.gate.set()
 
     replies = await answers(tasks)
 
-    assert station.trips == [[1], [2, 3]]
-    assert [replies[0][1], replies[1][2], replies[2][3]] == [10, 20, 30]
+    assert station.trips == [[0, 1], [2, 3]]
+    assert [reply[number] for number, reply in enumerate(replies)] == [0, 10, 20, 30]
 
 
 async def test_a_trip_takes_no_more_than_its_limit():
     """Nor does a caller's question get split; one that alone is larger travels alone."""
     station = Station()
-    tasks = await under_way(Coalescer(station.travel, limit=3), [0], [1, 2], [3, 4], [5, 6, 7, 8], [9])
+    tasks = await under_way(Coalescer(station.travel, limit=3), [0, 1], [2, 3], [4], [5, 6, 7, 8], [9])
     station.gate.set()
     await answers(tasks)
 
-    assert station.trips == [[0], [1, 2], [3, 4], [5, 6, 7, 8], [9]]
+    assert station.trips == [[0, 1], [2, 3, 4], [5, 6, 7, 8], [9]]
 
 
 async def test_what_a_trip_leaves_out_is_left_out_of_the_reply():
