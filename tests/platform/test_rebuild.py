@@ -13,7 +13,7 @@ from tests.support.api import Api
 from tests.support.instance import Instance, wait_until
 
 EVENTS = int(os.environ.get("KALENDS_TEST_REBUILD_EVENTS", "200"))
-QUESTIONS = int(os.environ.get("KALENDS_TEST_REBUILD_QUESTIONS", "100"))
+QUESTIONS = int(os.environ.get("KALENDS_TEST_REBUILD_QUESTIONS", "200"))
 PAUSE_S = 0.05
 """Between two writes of the load."""
 WORDS = [

@@ -33,6 +33,9 @@ _HAND_BACK_S = 1.0
 _AGAIN_S = 1.0
 """When a message comes again that could not be written."""
 
+_PIECE = 32
+"""Events that are embedded together while those before them are written."""
+
 _GIVE_WAY_S = 2.0
 _NO_WAY_S = 30.0
 """A projection whose oldest message is so old gives way to writers no more."""
@@ -73,11 +76,21 @@ class VectorSink:
         self._embedder = embedder
 
     async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
-        """Embed and write; durable on return."""
-        windows = await self._embedder.embed([entry.embedded for entry in entries]) if entries else []
-        await failpoints.reach("index.vector.after-embed")
-        vectors = [VectorEntry(entry=entry, windows=found) for entry, found in zip(entries, windows, strict=True)]
-        await self._index.put(vectors, tombstones)
+        """Embed and write; while one piece is written the next is embedded. Durable on return."""
+        pieces = [entries[start : start + _PIECE] for start in range(0, len(entries), _PIECE)]
+        embedded: asyncio.Queue[Sequence[VectorEntry]] = asyncio.Queue(maxsize=1)
+        async with tasks.group() as group:
+            group.create_task(self._embed_into(embedded, pieces), name="index.vector.embed")
+            for _ in pieces:
+                await self._index.put(await embedded.get(), [])
+        if tombstones:
+            await self._index.put([], tombstones)
+
+    async def _embed_into(self, embedded: "asyncio.Queue[Sequence[VectorEntry]]", pieces: Sequence[Sequence[Entry]]) -> None:
+        for piece in pieces:
+            windows = await self._embedder.embed([entry.embedded for entry in piece])
+            await failpoints.reach("index.vector.after-embed")
+            await embedded.put([VectorEntry(entry=entry, windows=found) for entry, found in zip(piece, windows, strict=True)])
 
     async def probe(self) -> None:
         """An empty write and one embedding."""

@@ -44,7 +44,7 @@ class IndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The projections' writers."""
 
     lexical_batch: Annotated[int, Meta(ge=1, description="Events in one write of the lexical projection.")] = 1000
-    vector_batch: Annotated[int, Meta(ge=1, description="Events in one write of the vector projection.")] = 64
+    vector_batch: Annotated[int, Meta(ge=1, description="Events in one write of the vector projection.")] = 256
     timeline_batch: Annotated[int, Meta(ge=1, description="Events in one write of the timeline.")] = 1000
     fetch_wait_s: Annotated[float, Meta(gt=0, description="How long one fetch waits for events, in seconds.")] = 2.0
     breaker_first_s: Annotated[float, Meta(gt=0, description="First pause after a projection's store failed, in seconds.")] = 0.5

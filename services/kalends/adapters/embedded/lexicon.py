@@ -39,8 +39,8 @@ class TantivyLexicon:
         self._opening = threading.Lock()
         self._writers: OrderedDict[str, MemoryLexicon] = OrderedDict()
         self._owned: IO[bytes] | None = None
-        self._write_lane = Lane("lexicon-write")
-        self._read_lane = Lane("lexicon-read", threads=READERS)
+        self._write_lane = Lane("lexical-write")
+        self._read_lane = Lane("lexical-read", threads=READERS)
 
     @classmethod
     async def open(cls, folder: Path) -> "TantivyLexicon":

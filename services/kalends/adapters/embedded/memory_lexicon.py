@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kalends.adapters.embedded import files, words, writes
 from kalends.adapters.embedded.failures import translated
 from kalends.domain.events import EventKey
@@ -26,6 +28,9 @@ ANALYSERS: Mapping[str, str] = {"stemmed": "stemmed", "lead": "stemmed", "exact"
 WRITER_BYTES = 20_000_000
 MOST_FETCHED = 8192
 """Documents of one search at most; ties beyond are cut wherever the engine cuts them."""
+
+_MORE = 16
+"""So many times more are fetched when the last place is tied: ties are a few or thousands."""
 
 _LOW_BITS = (1 << 64) - 1
 
@@ -118,14 +123,11 @@ class MemoryLexicon:
             searcher, fetched = self._index.searcher(), limit + 16
             while True:
                 hits = searcher.search(query, limit=fetched, count=False).hits
-                keys = _keys(searcher, [address for _, address in hits])
-                found = [Scored(key, score) for key, (score, _) in zip(keys, hits, strict=True)]
-                ranked = sorted(found, key=lambda hit: (-hit.score, hit.key))
-                complete = len(found) < fetched or fetched >= MOST_FETCHED
+                complete = len(hits) < fetched or fetched >= MOST_FETCHED
                 # a tie with the last place may continue beyond what was fetched, and its order must not be left to the engine
-                if complete or found[-1].score < ranked[limit - 1].score:
-                    return ranked[:limit]
-                fetched = min(fetched * 4, MOST_FETCHED)
+                if complete or hits[-1][0] < hits[limit - 1][0]:
+                    return _best(searcher, hits, limit)
+                fetched = min(fetched * _MORE, MOST_FETCHED)
 
     def _query(self, text: str, criteria: Criteria) -> Any:
         """Words that may occur, and conditions that must hold but count nothing; None for a text without words."""
@@ -180,9 +182,26 @@ class MemoryLexicon:
             return int(self._index.searcher().search(live, limit=1, count=True).count)
 
 
+def _best(searcher: Any, hits: Sequence[tuple[float, Any]], limit: int) -> list[Scored]:
+    """The first *limit* of *hits*, which come by falling score, ties by key; of thousands that tie, only those are made keys of."""
+    if not hits:
+        return []
+    scores = np.array([score for score, _ in hits], dtype=np.float64)
+    if len(scores) > limit:
+        scores = scores[scores >= scores[limit - 1]]
+    addresses = [address for _, address in hits[: len(scores)]]
+    high, low = (np.array(searcher.fast_field_values(name, addresses), dtype=np.uint64) for name in ("high", "low"))
+    order = np.lexsort((low, high, -scores))[:limit]
+    return [Scored(_key(int(high[place]), int(low[place])), float(scores[place])) for place in order]
+
+
 def _keys(searcher: Any, addresses: Sequence[Any]) -> list[EventKey]:
     high, low = (searcher.fast_field_values(name, addresses) for name in ("high", "low"))
-    return [EventKey(f"{first:016x}{second:016x}") for first, second in zip(high, low, strict=True)]
+    return [_key(first, second) for first, second in zip(high, low, strict=True)]
+
+
+def _key(high: int, low: int) -> EventKey:
+    return EventKey(f"{high:016x}{low:016x}")
 
 
 def _open(folder: Path, analysers: Mapping[str, Any]) -> Any:

@@ -79,7 +79,7 @@ async def open_embedder(cache: Path, *, threads: int, nice: int, precision: str 
     """
     if precision not in PRECISIONS:
         raise Misconfigured(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
-    background, foreground = Lane("embed", nice=nice), Lane("embed-query")
+    background, foreground = Lane("model", nice=nice), Lane("model-query")
     try:
         tokenizer, session = await background.run(_load, cache, threads, precision, weights)
     except BaseException:

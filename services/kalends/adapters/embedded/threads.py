@@ -22,6 +22,7 @@ T = TypeVar("T")
 class Lane:
     """A fixed number of threads that run blocking calls in the order in which they came.
 
+    The first word of *name* (up to a hyphen) is the dependency that the calls are of, as the status names it.
     *nice* lowers the threads' priority (0 to 19); it only has an effect on Linux, where a thread has a priority of its own.
     """
 
@@ -38,7 +39,7 @@ class Lane:
             Unavailable: the lane is closed.
         """
         if self.closed:
-            raise Unavailable(f"{self._name} is closed", dependency=self._name)
+            raise Unavailable(f"{self._name} is closed", dependency=self._name.partition("-")[0])
         future = self._executor.submit(call, *args, **kwargs)
         return await asyncio.wrap_future(future)
 

@@ -40,6 +40,8 @@ _SUMMARIES = """
 SELECT session_id, events, first_us, last_us FROM sessions WHERE memory = (SELECT id FROM memories WHERE scope = ?) AND events > 0
 """
 _KEY_OF = "SELECT e.key FROM events e"
+# Said outright: without statistics the planner may read a whole memory by time instead of a few keys, which it did at 50,000 events.
+_BY_KEY = "INDEXED BY sqlite_autoindex_events_1"
 _AT, _VERSION, _SESSION = 6, 9, 10
 
 
@@ -195,7 +197,7 @@ def _conditions(database: sqlite3.Connection, scope: Scope, criteria: Criteria) 
 def _lengths(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey]) -> dict[EventKey, int]:
     found: dict[EventKey, int] = {}
     for marks, piece in tables.chunks_of([bytes.fromhex(key) for key in keys]):
-        query = f"SELECT key, length FROM events WHERE memory = {_MEMORY} AND live = 1 AND key IN ({marks})"  # noqa: S608 - only "?"
+        query = f"SELECT key, length FROM events {_BY_KEY} WHERE memory = {_MEMORY} AND live = 1 AND key IN ({marks})"  # noqa: S608 - only "?"
         found.update({EventKey(key.hex()): length for key, length in database.execute(query, (scope.key, *piece))})
     return found
 
@@ -204,7 +206,7 @@ def _matching(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKe
     conditions, parameters = _conditions(database, scope, criteria)
     found: set[EventKey] = set()
     for marks, piece in tables.chunks_of([bytes.fromhex(key) for key in dict.fromkeys(keys)]):
-        rows = database.execute(f"{_KEY_OF} WHERE e.key IN ({marks}) AND {' AND '.join(conditions)}", (*piece, *parameters))
+        rows = database.execute(f"{_KEY_OF} {_BY_KEY} WHERE e.key IN ({marks}) AND {' AND '.join(conditions)}", (*piece, *parameters))
         found.update(EventKey(row[0].hex()) for row in rows)
     return frozenset(found)
 

@@ -36,8 +36,8 @@ SCROLL_PAGE = 1000
 MOST_FETCHED = 8192
 """Points of one search at most; ties beyond are cut wherever the engine cuts them."""
 
-READS_PER_RELEASE = 64
-"""Late interactions after which the pages of token vectors are given back; each touches about a megabyte, more for long texts."""
+READS_PER_RELEASE = 16
+"""Late interactions after which the pages of token vectors are given back; each touches about six megabytes, read ahead included."""
 
 _TOKEN_FILES = "vector_storage-tokens"  # noqa: S105 - vectors of words, no secret
 
@@ -59,8 +59,8 @@ class EdgeVectors:
         self._dimension = dimension
         self._unflushed = 0
         self._reads = 0
-        self._writer = Lane("vectors-write")
-        self._reader = Lane("vectors-read")
+        self._writer = Lane("vector-write")
+        self._reader = Lane("vector-read")
 
     @classmethod
     async def open(cls, folder: Path, *, identity: str, dimension: int) -> "EdgeVectors":
@@ -69,12 +69,14 @@ class EdgeVectors:
         Raises:
             Misconfigured: it holds another model's vectors. Damaged: it cannot be read; drop it and rebuild. Occupied: it is open already.
         """
-        opener = Lane("vectors-open")
+        opener = Lane("vector-open")
         try:
             shard = await opener.run(_open, folder, identity, dimension)
+            opened = cls(shard, folder=folder / "shard", dimension=dimension)
+            await opener.run(opened._give_back)
         finally:
             await opener.close()
-        return cls(shard, folder=folder / "shard", dimension=dimension)
+        return opened
 
     async def put(self, entries: Sequence[VectorEntry], tombstones: Sequence[Tombstone] = ()) -> None:
         """Write what is newer than what is held; on return it is in the synced write-ahead log and every search sees it."""
