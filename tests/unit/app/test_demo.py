@@ -1,13 +1,16 @@
 """The demo's data and questions, without an instance."""
 
+import io
 import json
 from collections import Counter
 from datetime import datetime, timedelta
 from importlib import resources
 
 import msgspec
+from rich.console import Console
 
 from kalends.app.demo import questions
+from kalends.app.demo.narrator import Narrator
 from kalends.client import Event, Hit
 from kalends.ingest.schemas import EventIn
 
@@ -89,3 +92,14 @@ def test_questions_are_made_of_a_readers_own_data():
 def test_the_history_is_plain_json_lines():
     """Readers may open it, and take it as an example for their own."""
     assert all(isinstance(json.loads(line), dict) for line in LINES)
+
+
+def test_the_same_claim_made_twice_counts_twice():
+    """One that failed is not made good by one that held."""
+    narrator = Narrator(Console(file=io.StringIO()))
+    with narrator.scene("two questions"):
+        narrator.check("the right answer is number 1 (11 ms)", holds=False)
+        narrator.check("the right answer is number 1 (11 ms)", holds=True)
+
+    assert narrator.failed == ["the right answer is number 1 (11 ms)"]
+    assert len(narrator.scenes[0].checks) == 2

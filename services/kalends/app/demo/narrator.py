@@ -23,12 +23,19 @@ SHOWN_TEXT = 220
 """Characters of an event that are told; a story is no listing."""
 
 
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim, and whether it was true."""
+
+    sentence: str
+    holds: bool
+
+
 class Scene(msgspec.Struct, kw_only=True):
-    """One scene for the record: how long it took, and its checks by sentence."""
+    """One scene for the record: how long it took, and its checks in order."""
 
     title: str
     seconds: float = 0.0
-    checks: dict[str, bool] = {}
+    checks: list[Check] = []
 
 
 class Narrator:
@@ -42,7 +49,7 @@ class Narrator:
     @property
     def failed(self) -> list[str]:
         """Sentences that did not hold."""
-        return [sentence for scene in self.scenes for sentence, held in scene.checks.items() if not held]
+        return [check.sentence for scene in self.scenes for check in scene.checks if not check.holds]
 
     @contextmanager
     def scene(self, title: str) -> Iterator[None]:
@@ -67,7 +74,7 @@ class Narrator:
 
     def check(self, sentence: str, *, holds: bool) -> None:
         """A claim, and whether it is true."""
-        self.scenes[-1].checks[sentence] = holds
+        self.scenes[-1].checks.append(Check(sentence=sentence, holds=holds))
         mark = Text("✓ ", style="bold green") if holds else Text("✗ WRONG: ", style="bold red")
         self.console.print(Text.assemble(mark, harmless(sentence)))
 
