@@ -17,6 +17,8 @@ from urllib.parse import quote, urlsplit
 from tests.support.instance import wait_until
 
 PROJECTIONS = ("timeline", "lexical", "vector")
+_IDLE_S = 2.0
+"""A server closes a connection that was idle for longer than it waits, and a request on such a one says nothing of the server."""
 
 
 class Away(Exception):
@@ -41,6 +43,7 @@ class Api:
         self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
         self._connected_to = ""
+        self._used_at = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +64,7 @@ class Api:
             Away: no whole answer came.
         """
         try:
-            if self._connected_to != self._url():
+            if self._connected_to != self._url() or time.monotonic() - self._used_at > _IDLE_S:
                 self.close()
             connection = self._connection = self._connection or self._connect()
             sent = None if body is None else json.dumps(body).encode()
@@ -69,6 +72,7 @@ class Api:
             connection.request(method, f"/v1{path}", body=sent, headers=told)
             answer = connection.getresponse()
             content = answer.read()
+            self._used_at = time.monotonic()
             return Reply(
                 status=answer.status,
                 body=json.loads(content) if content else None,
