@@ -83,6 +83,23 @@ async def test_a_destroyed_key_is_gone_and_its_neighbours_stay(keys: Keys) -> No
     assert await keys.get(SCOPE, list(stored)) == {reference: stored[reference] for reference in list(stored)[2:]}
 
 
+async def test_every_key_of_a_scope_is_listed_in_pieces(keys: Keys) -> None:
+    """Each once, also after some were destroyed; those of another scope are not, and all are counted."""
+    mine, foreign = some(25), some(3)
+    await keys.create(SCOPE, mine)
+    await keys.create(OTHER, foreign)
+    gone = next(iter(mine))
+    await keys.destroy(SCOPE, [gone])
+
+    pieces = [piece async for piece in keys.references(SCOPE, limit=10)]
+
+    assert {reference: key for piece in pieces for reference, key in piece.items()} == {one: mine[one] for one in mine if one != gone}
+    assert sum(len(piece) for piece in pieces) == 24
+    assert max(len(piece) for piece in pieces) <= 10
+    assert await keys.count() == 27
+    assert [piece async for piece in keys.references(Scope(Tenant("acme"), MemoryName("empty")), limit=10)] == []
+
+
 async def test_a_destroyed_key_leaves_no_bytes_in_the_files(tmp_path: Path) -> None:
     """Not while the broker runs, and not after it has stopped; a key that was kept is found by the same search."""
     gone, kept = secrets.token_bytes(60), secrets.token_bytes(60)

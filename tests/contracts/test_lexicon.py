@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from tests.support.waiting import until
 
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
-from kalends.domain.queries import Criteria, Filter, tag
+from kalends.domain.events import EventKey
+from kalends.domain.queries import Criteria, Filter, Held, tag
 from kalends.domain.scope import MemoryName, Scope, Tenant
 
 Reopen = Callable[[], Awaitable[TantivyLexicon]]
@@ -301,3 +303,80 @@ async def test_closing_that_was_cut_off_can_be_finished(lexicon: TantivyLexicon,
 
     assert closing.cancelled()
     assert await (await reopen()).count(SCOPE) == 0
+
+
+async def everything_held(lexicon: TantivyLexicon, *, limit: int, scope=SCOPE) -> list[Held]:
+    """The inventory, piece by piece."""
+    found: list[Held] = []
+    while piece := await lexicon.inventory(scope.key, after=found[-1].key if found else None, limit=limit):
+        found += piece
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 7, 40, 1000])
+async def test_the_inventory_is_by_key_whatever_the_pieces(lexicon: TantivyLexicon, limit: int) -> None:
+    """Tombstones included, in the version of the retraction; another memory is not in it."""
+    await lexicon.put(
+        [entry(f"n{number}", "billing", version=number + 1) for number in range(40)],
+        [tombstone(f"n{number}", version=100 + number) for number in range(4)],
+    )
+    await lexicon.put([entry("a", "billing", scope=OTHER)], [tombstone("never", version=200)])
+
+    expected = [Held(key=key_of(f"n{number}"), version=number + 1, live=True) for number in range(4, 40)]
+    expected += [Held(key=key_of(f"n{number}"), version=100 + number, live=False) for number in range(4)]
+    expected.append(Held(key=key_of("never"), version=200, live=False))
+    assert await everything_held(lexicon, limit=limit) == sorted(expected, key=lambda one: one.key)
+    assert await lexicon.scopes() == sorted([SCOPE.key, OTHER.key])
+    assert await lexicon.inventory("nowhere", after=None, limit=5) == []
+    asked = [key_of(name) for name in ("n0", "n9", "never", "unheard")]
+    held = await lexicon.held(SCOPE.key, asked)
+    assert sorted(held, key=lambda one: one.key) == [one for one in sorted(expected, key=lambda one: one.key) if one.key in asked]
+    assert await lexicon.held(OTHER.key, asked) == []
+
+
+async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+    """Neither events nor tombstones; an older version may then be written, for nothing says any more that it is older."""
+    await lexicon.put([entry("a", "billing", version=5), entry("b", "billing", version=3)], [tombstone("c", version=6)])
+    before = await everything_held(lexicon, limit=10)
+    by_key = {one.key: one for one in before}
+    a, b, c = (by_key[key_of(name)] for name in "abc")
+
+    assert await lexicon.remove(SCOPE.key, [a, replace(b, version=2), replace(c, live=True)]) == 1
+    assert await lexicon.remove(OTHER.key, [b]) == 0
+    assert await lexicon.remove("nowhere", [b]) == 0
+    lexicon = await reopen()
+    assert await everything_held(lexicon, limit=10) == [one for one in before if one != a]
+    assert await lexicon.remove(SCOPE.key, [b, c]) == 2
+    assert await lexicon.scopes() == []
+    await lexicon.put([entry("a", "billing", version=1)])
+    assert await everything_held(lexicon, limit=10) == [Held(key=key_of("a"), version=1, live=True)]
+
+
+async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(lexicon: TantivyLexicon) -> None:
+    """The engine knows only the upper half in order."""
+    half = "7f" * 8
+    keys = [EventKey(f"{half}{number:016x}") for number in range(30)] + [EventKey("0" * 32), EventKey("f" * 32)]
+    await lexicon.put([replace(entry("any", "billing"), key=key) for key in keys])
+
+    for limit in (1, 5, 100):
+        assert [one.key for one in await everything_held(lexicon, limit=limit)] == sorted(keys)
+
+
+async def test_compacting_changes_no_answer(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+    """Writes go on beside it; again does nothing more."""
+    for start in range(0, 300, 10):
+        await lexicon.put([entry(f"n{number}", f"billing number {number}", version=number + 1) for number in range(start, start + 10)])
+    await lexicon.put([], [tombstone(f"n{number}", version=1000 + number) for number in range(0, 300, 2)])
+    await lexicon.put([entry("a", "billing", scope=OTHER)])
+    before = (await lexicon.digest(), await found(lexicon, "billing number 7"), await everything_held(lexicon, limit=1000))
+
+    freed, *_ = await asyncio.gather(lexicon.compact(), *(lexicon.put([entry(f"later{n}", "sunshine")]) for n in range(5)))
+
+    assert freed >= 0
+    assert len(await found(lexicon, "sunshine")) == 5
+    assert await found(lexicon, "billing number 7") == before[1]
+    held = await lexicon.held(SCOPE.key, [key_of(f"later{n}") for n in range(5)])
+    assert await lexicon.remove(SCOPE.key, held) == 5
+    await lexicon.compact()
+    lexicon = await reopen()
+    assert (await lexicon.digest(), await found(lexicon, "billing number 7"), await everything_held(lexicon, limit=1000)) == before

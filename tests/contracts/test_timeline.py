@@ -1,5 +1,6 @@
 """The suite of the port ``timeline``, over every adapter that runs without a server."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,8 +15,8 @@ from tests.contracts.projections import OTHER, SCOPE, START_US, facets, key_of, 
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.domain.errors import Damaged, Misconfigured, Unavailable
 from kalends.domain.positions import Position
-from kalends.domain.queries import Criteria, Filter, tag, tags_of
-from kalends.ports.timeline import Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
+from kalends.domain.queries import Criteria, Filter, Held, tag, tags_of
+from kalends.ports.timeline import Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
 Reopen = Callable[[], Awaitable[SqliteTimeline]]
 ALL = Criteria()
@@ -336,3 +337,86 @@ async def test_the_digest_does_not_depend_on_the_order(tmp_path_factory: pytest.
     finally:
         await first.close()
         await second.close()
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_the_inventory_is_by_key_whatever_the_pieces(timeline: SqliteTimeline, limit: int) -> None:
+    """What was taken back is in it in the version of the retraction; another memory is not."""
+    await timeline.put([moment(f"n{number}", version=number + 1) for number in range(40)], floors={})
+    await timeline.put([retracted("n0", "n1", "never", version=100), moment("a", scope=OTHER, version=101)], floors={})
+    expected = [Held(key=key_of(f"n{number}"), version=number + 1, live=True) for number in range(2, 40)]
+    expected += [Held(key=key_of(name), version=100, live=False) for name in ("n0", "n1", "never")]
+    expected.sort(key=lambda one: one.key)
+
+    found: list[Held] = []
+    while piece := await timeline.inventory(SCOPE.key, after=found[-1].key if found else None, limit=limit):
+        found += piece
+
+    assert found == expected
+    assert await timeline.scopes() == sorted([SCOPE.key, OTHER.key])
+    assert await timeline.inventory("nowhere", after=None, limit=5) == []
+    asked = [key_of(name) for name in ("n0", "n9", "never", "unheard")]
+    assert sorted(await timeline.held(SCOPE.key, asked), key=lambda one: one.key) == [one for one in expected if one.key in asked]
+    assert await timeline.held(OTHER.key, asked) == []
+
+
+async def test_every_session_that_ever_was_is_listed_by_id(timeline: SqliteTimeline) -> None:
+    """Emptied ones and documents too, for their messages are still in the log."""
+    await timeline.put([moment(name, version=at + 1, session=f"s{name}") for at, name in enumerate("cab")], floors={})
+    await timeline.put([moment("d", version=9, session="doc", document=True), retracted("a", version=10)], floors={})
+    await timeline.put([moment("e", version=11, session="elsewhere", scope=OTHER)], floors={})
+
+    assert await timeline.session_ids(SCOPE.key, after=None, limit=2) == ["doc", "sa"]
+    assert await timeline.session_ids(SCOPE.key, after="sa", limit=9) == ["sb", "sc"]
+    assert await timeline.session_ids(OTHER.key, after=None, limit=9) == ["elsewhere"]
+
+
+async def test_what_has_expired_is_listed_over_all_memories_until_it_is_taken_back(timeline: SqliteTimeline) -> None:
+    """In the order in which it expired; what expires later or never is not, and what was recorded anew counts as it is now."""
+    expiring = {"a": 5, "b": 3, "c": 5, "later": 6}
+    await timeline.put(
+        [replace(moment(name, version=at + 1), expires_us=expires) for at, (name, expires) in enumerate(expiring.items())], floors={}
+    )
+    await timeline.put([moment("never", version=9), replace(moment("x", version=10, scope=OTHER, session="t"), expires_us=4)], floors={})
+
+    listed = await timeline.expired(5, after=None, limit=10)
+
+    assert [one.event_id for one in listed[:2]] == ["b", "x"]
+    assert [one.key for one in listed[2:]] == sorted([key_of("a"), key_of("c")])
+    assert listed[1] == Expired(scope_key=OTHER.key, session="t", key=key_of("x", scope=OTHER), event_id="x", expires_us=4)
+    assert await timeline.expired(5, after=(listed[2].expires_us, listed[2].key), limit=10) == listed[3:]
+    assert await timeline.expired(5, after=None, limit=1) == listed[:1]
+    await timeline.put([retracted("b", "c", version=20), moment("a", version=21)], floors={})
+    assert [one.event_id for one in await timeline.expired(5, after=None, limit=10)] == ["x"]
+
+
+async def test_compacting_changes_no_answer_and_folds_the_write_ahead_log(timeline: SqliteTimeline, tmp_path: Path, reopen: Reopen) -> None:
+    """Writes and questions go on beside it."""
+    for start in range(0, 400, 20):
+        await timeline.put([moment(f"n{number}", version=number + 1, at=number) for number in range(start, start + 20)], floors={})
+    beside = tmp_path / "timeline.db-wal"
+    before = (await timeline.digest(), await pages(timeline), await timeline.stats(SCOPE))
+    assert beside.stat().st_size > 0
+
+    freed = await timeline.compact()
+
+    assert freed >= 0
+    assert beside.stat().st_size == 0
+    assert (await timeline.digest(), await pages(timeline), await timeline.stats(SCOPE)) == before
+    await asyncio.gather(timeline.compact(), timeline.put([moment("later", version=900)], floors={}), pages(timeline))
+    timeline = await reopen()
+    assert (await timeline.stats(SCOPE)).events == 401
+
+
+async def test_the_file_is_not_cut_off_under_whoever_reads_it(timeline: SqliteTimeline, tmp_path: Path) -> None:
+    """It is cut off the next time."""
+    await timeline.put([moment("a")], floors={})
+    with contextlib.closing(sqlite3.connect(tmp_path / "timeline.db")) as reader:
+        reader.execute("BEGIN")
+        (before,) = reader.execute("SELECT count(*) FROM events").fetchone()
+        await timeline.put([moment("b", version=2)], floors={})
+        await timeline.compact()
+        assert reader.execute("SELECT count(*) FROM events").fetchone() == (before,)
+        assert (tmp_path / "timeline.db-wal").stat().st_size > 0
+    await timeline.compact()
+    assert (tmp_path / "timeline.db-wal").stat().st_size == 0

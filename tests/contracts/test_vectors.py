@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from tests.support.waiting import until
 
 from kalends.adapters.embedded.vectors import EdgeVectors
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
-from kalends.domain.queries import Criteria, Filter
+from kalends.domain.queries import Criteria, Filter, Held
 
 Reopen = Callable[[], Awaitable[EdgeVectors]]
 ALL = Criteria()
@@ -296,3 +297,80 @@ async def test_closing_that_was_cut_off_can_be_finished(index: EdgeVectors, reop
 
     assert closing.cancelled()
     assert await (await reopen()).count(SCOPE) == 0
+
+
+async def everything_held(index: EdgeVectors, *, limit: int, scope=SCOPE) -> list[Held]:
+    """The inventory, piece by piece."""
+    found: list[Held] = []
+    while piece := await index.inventory(scope.key, after=found[-1].key if found else None, limit=limit):
+        found += piece
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 7, 40, 1000])
+async def test_the_inventory_is_by_key_whatever_the_pieces(index: EdgeVectors, limit: int) -> None:
+    """Tombstones included, in the version of the retraction; another memory is not in it."""
+    await index.put(
+        [vectors(entry(f"n{number}", version=number + 1), *[window("x")] * (1 + number % 3)) for number in range(40)],
+        [tombstone(f"n{number}", version=100 + number) for number in range(4)],
+    )
+    await index.put([vectors(entry("a", scope=OTHER), window("x"))], [tombstone("never", version=200)])
+
+    expected = [Held(key=key_of(f"n{number}"), version=number + 1, live=True) for number in range(4, 40)]
+    expected += [Held(key=key_of(f"n{number}"), version=100 + number, live=False) for number in range(4)]
+    expected.append(Held(key=key_of("never"), version=200, live=False))
+    assert await everything_held(index, limit=limit) == sorted(expected, key=lambda one: one.key)
+    assert await index.scopes() == sorted([SCOPE.key, OTHER.key])
+    assert await index.inventory("nowhere", after=None, limit=5) == []
+    asked = [key_of(name) for name in ("n0", "n9", "never", "unheard")]
+    held = await index.held(SCOPE.key, asked)
+    assert sorted(held, key=lambda one: one.key) == [one for one in sorted(expected, key=lambda one: one.key) if one.key in asked]
+    assert await index.held(OTHER.key, asked) == []
+
+
+async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(index: EdgeVectors, reopen: Reopen) -> None:
+    """Neither events nor tombstones; an older version may then be written, for nothing says any more that it is older."""
+    await index.put(
+        [vectors(entry("a", version=5), window("x"), window("y")), vectors(entry("b", version=3), window("x"))], [tombstone("c", version=6)]
+    )
+    before = await everything_held(index, limit=10)
+    by_key = {one.key: one for one in before}
+    a, b, c = (by_key[key_of(name)] for name in "abc")
+
+    assert await index.remove(SCOPE.key, [a, replace(b, version=2), replace(c, live=True)]) == 1
+    assert await index.remove(OTHER.key, [b]) == 0
+    assert await index.remove("nowhere", [b]) == 0
+    index = await reopen()
+    assert await everything_held(index, limit=10) == [one for one in before if one != a]
+    assert await index.remove(SCOPE.key, [b, c]) == 2
+    assert await index.scopes() == []
+    await index.put([vectors(entry("a", version=1), window("z"))])
+    assert await everything_held(index, limit=10) == [Held(key=key_of("a"), version=1, live=True)]
+    (hit,) = await index.nearest(SCOPE, direction("y"), criteria=ALL, limit=5)
+    assert hit.score == pytest.approx(float(direction("y") @ direction("z")), abs=2e-3)
+
+
+async def test_compacting_changes_no_answer(index: EdgeVectors, reopen: Reopen) -> None:
+    """Writes go on beside it; nothing is left to flush then."""
+    await index.put([vectors(entry(f"n{number}", version=number + 1), window(f"n{number}")) for number in range(300)])
+    await index.put([], [tombstone(f"n{number}", version=1000 + number) for number in range(0, 300, 2)])
+    before = (await index.digest(), await near(index, "n7"))
+
+    freed, *_ = await asyncio.gather(index.compact(), *(index.put([vectors(entry(f"later{n}"), window("sun"))]) for n in range(5)))
+
+    assert freed >= 0
+    assert len([key for key in await near(index, "sun", limit=5) if key in {key_of(f"later{n}") for n in range(5)}]) == 5
+    await index.remove(SCOPE.key, await index.held(SCOPE.key, [key_of(f"later{n}") for n in range(5)]))
+    await index.compact()
+    assert index._unflushed == 0
+    index = await reopen()
+    assert (await index.digest(), await near(index, "n7")) == before
+
+
+async def test_an_index_of_an_older_format_is_refused(tmp_path: Path) -> None:
+    """Its tombstones do not say whose they are; whoever opens it builds it anew."""
+    (tmp_path / "vectors").mkdir()
+    (tmp_path / "vectors" / "identity").write_text("edge1-test\n", encoding="utf-8")
+
+    with pytest.raises(Misconfigured, match="edge1"):
+        await opened_at(tmp_path / "vectors")

@@ -180,6 +180,17 @@ def test_a_rebuild_can_be_waited_for(kalends, harbour):
     assert [hit["id"] for hit in kalends.json("search", "pilot tugs ferry", "--memory", "harbour")["hits"]] == [hit["id"] for hit in before]
 
 
+def test_stores_can_be_compacted(kalends, harbour):
+    """While they serve, and the answers stay the same."""
+    before = kalends.json("search", "pilot tugs ferry", "--memory", "harbour")["hits"]
+
+    ended = kalends.json("admin", "compact", "--wait")
+
+    assert (ended["kind"], ended["state"]) == ("compaction", "succeeded")
+    assert "timeline" in ended["result"]
+    assert kalends.json("search", "pilot tugs ferry", "--memory", "harbour")["hits"] == before
+
+
 def test_status_statistics_and_dead_letters_are_there(kalends, harbour):
     """What an operator looks at first."""
     assert kalends.json("status")["state"] == "up"

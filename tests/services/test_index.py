@@ -11,6 +11,7 @@ from kalends.domain.errors import Conflict, Damaged, Invalid, KalendsError, Unav
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Entry, Tombstone
 from kalends.edge import tracing
+from kalends.edge.long_work import Work
 from kalends.index.consumers import LexicalSink, Projector, VectorSink
 from kalends.index.usecases import Rebuilds
 from kalends.ingest.documents import NewDocument
@@ -414,6 +415,11 @@ async def test_asking_for_floors_opens_nothing(made):
     assert len(made.ledger.bus.log._consumers) == opened
 
 
+async def ended(rebuilds: Rebuilds, one: Work) -> bool:
+    """Whether a rebuild has succeeded."""
+    return (await rebuilds.find(one.operation_id)).state == "succeeded"
+
+
 async def test_rebuilds_that_were_asked_for_are_done_one_after_another(made):
     """A dry run only counts, an unexpected failure is said, and the queue goes on."""
     made.start()
@@ -424,20 +430,20 @@ async def test_rebuilds_that_were_asked_for_are_done_one_after_another(made):
     failing = await rebuilds.ask("lexical", dry_run=False, total=5)
     whole = await rebuilds.ask("all", dry_run=False, total=5)
     cancelled = await rebuilds.ask("vector", dry_run=False, total=5)
-    rebuilds.cancel(cancelled.operation_id)
+    await rebuilds.cancel(cancelled.operation_id)
     failpoints.arm({"rebuild.before-switch": "error"})
     working = asyncio.create_task(rebuilds.run())
 
-    await until(lambda: rebuilds.find(whole.operation_id).state == "succeeded")
+    await until(lambda: ended(rebuilds, whole))
     working.cancel()
     await asyncio.wait([working])
 
-    states = [rebuilds.find(one.operation_id).state for one in (dry, failing, whole, cancelled)]
+    states = [(await rebuilds.find(one.operation_id)).state for one in (dry, failing, whole, cancelled)]
     assert states == ["succeeded", "failed", "succeeded", "cancelled"]
-    assert rebuilds.find(whole.operation_id).done == 2 * len(SAID)
+    assert (await rebuilds.find(whole.operation_id)).done == 2 * len(SAID)
     assert {projection.generation for projection in made.projections.values()} == {f"g{whole.operation_id.lower()}"}
     with pytest.raises(Conflict):
-        rebuilds.cancel(whole.operation_id)
+        await rebuilds.cancel(whole.operation_id)
 
 
 async def test_a_queue_longer_than_the_memory_of_rebuilds_is_worked_through(made):
@@ -445,12 +451,12 @@ async def test_a_queue_longer_than_the_memory_of_rebuilds_is_worked_through(made
     rebuilds = Rebuilds(projections=made.projections, clock=made.ledger.clock)
     asked = [await rebuilds.ask("lexical", dry_run=False, total=0) for _ in range(105)]
     for one in asked[5:-1]:
-        rebuilds.cancel(one.operation_id)
+        await rebuilds.cancel(one.operation_id)
     working = asyncio.create_task(rebuilds.run())
 
-    await until(lambda: rebuilds.find(asked[-1].operation_id).state == "succeeded")
+    await until(lambda: ended(rebuilds, asked[-1]))
     working.cancel()
     await asyncio.wait([working])
 
-    assert rebuilds.find(asked[0].operation_id) is None
-    assert len(rebuilds.all()) == 100
+    assert await rebuilds.find(asked[0].operation_id) is None
+    assert len(await rebuilds.all()) == 100

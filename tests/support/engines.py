@@ -19,10 +19,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.generations import FolderGenerations, ServingLexicon, ServingVectors
 from kalends.adapters.embedded.kek import FileWrapper
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.models import MiniLmEmbedder, open_embedder
+from kalends.adapters.embedded.phrases import DateparserPhrases
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.tokens import MiniLmTokenizer
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -44,6 +46,7 @@ from kalends.settings import IndexSettings, SearchSettings
 from kalends.wire.documents import DocumentStore
 from kalends.wire.follower import TimelineFollower
 from kalends.wire.memories import Memory, MemoryRegistry
+from kalends.wire.node_store import NodeStore
 from kalends.wire.reader import Reader
 from kalends.wire.vault import Vault
 from tests.support.broker import SMALL, fresh_bus
@@ -86,6 +89,10 @@ class Steps:
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time() + self.ahead.total_seconds()
 
+    async def sleep(self, seconds: float) -> None:
+        """Real time, however far ahead."""
+        await asyncio.sleep(max(0.0, seconds))
+
 
 @dataclass(kw_only=True)
 class Ledger:
@@ -104,6 +111,8 @@ class Ledger:
     append: AppendEvents
     keep: KeepDocument
     tokenizer: MiniLmTokenizer
+    calendar: SqliteCalendar
+    nodes: NodeStore
 
     async def memory(self, scope: Scope = SCOPE, **settings: Any) -> None:
         """Create a memory."""
@@ -125,7 +134,7 @@ class Ledger:
         """Append *events*; all are taken, and the timeline knows them."""
         outcomes = await self.append(scope, events)
         assert all(outcome.fault is None for outcome in outcomes)
-        await self.progress.reached(highest(one.position for one in outcomes if one.position), ("timeline",), seconds=20)
+        await self.progress.reached(highest(one.position for one in outcomes if one.position), ("timeline", "toc"), seconds=20)
         return outcomes
 
     def another_append(self, *, follower: Any = None, timeline: Any = None) -> AppendEvents:
@@ -145,13 +154,21 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
     """A ledger on the shared broker, emptied first, with its timeline in *folder*, following."""
     async with fresh_bus(IMPATIENT) as bus:
         sqlite = await SqliteTimeline.open(folder / "timeline.db")
+        calendar = await SqliteCalendar.open(folder / "calendar.db")
         clock, log, timeline = Steps(), Faulty(bus.log, dependency="log"), Faulty(sqlite, dependency="timeline")
         vault = Vault(keys=bus.keys, wrapper=FileWrapper(TEST_KEY))
         reader, memories = Reader(vault), MemoryRegistry(bus.records)
         documents = DocumentStore(records=bus.records, vault=vault)
-        progress = Progress(log=bus.log, clock=clock, floors={"timeline": sqlite.floors})
+        progress = Progress(log=bus.log, clock=clock, floors={"timeline": sqlite.floors, "toc": calendar.floors})
         follower = TimelineFollower(
-            source=bus.log, timeline=sqlite, reader=reader, clock=clock, batch=100, moved=progress.moved, traffic=Traffic()
+            source=bus.log,
+            timeline=sqlite,
+            reader=reader,
+            clock=clock,
+            batch=100,
+            moved=progress.moved,
+            traffic=Traffic(),
+            calendar=calendar,
         )
         append = AppendEvents(log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, traffic=Traffic())
         tokenizer = MiniLmTokenizer()
@@ -182,6 +199,8 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
                 append=append,
                 keep=keep,
                 tokenizer=tokenizer,
+                calendar=calendar,
+                nodes=NodeStore(source=log, reader=reader, vault=vault, clock=clock),
             )
             await made.memory()
             yield made
@@ -189,6 +208,7 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
             following.cancel()
             await asyncio.wait([following])
             await sqlite.close()
+            await calendar.close()
 
 
 @dataclass(kw_only=True)
@@ -201,6 +221,7 @@ class Engines:
     lexicon: Faulty
     vectors: Faulty
     embedder: Faulty
+    phrases: Faulty
     settings: SearchSettings
     running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     observed: list[str] = field(default_factory=list)
@@ -221,6 +242,7 @@ class Engines:
             hydrator=self.hydrator,
             memories=self.ledger.memories,
             progress=self.ledger.progress,
+            phrases=self.phrases,
             clock=self.ledger.clock,
             settings=self.settings,
         )
@@ -301,6 +323,7 @@ async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
     }
     for name, projection in projections.items():
         ledger.progress.add(name, projection.floors)
+    phrases = DateparserPhrases()
     made = Engines(
         ledger=ledger,
         generations={"lexical": lexical, "vector": vector},
@@ -308,6 +331,7 @@ async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
         lexicon=lexicon,
         vectors=vectors,
         embedder=embedder,
+        phrases=Faulty(phrases, dependency="phrases"),
         settings=SearchSettings(arm_deadline_s=10.0),
     )
     try:
@@ -316,6 +340,7 @@ async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
         await made.stop()
         await lexical.close()
         await vector.close()
+        await phrases.close()
 
 
 @cache

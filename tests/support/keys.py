@@ -5,7 +5,7 @@ under a key that everybody can see.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from kalends.adapters.embedded.kek import FileWrapper
 from kalends.domain.scope import Scope
@@ -29,6 +29,14 @@ class MemoryKeys:
     async def create(self, scope: Scope, wrapped: Mapping[str, bytes]) -> Mapping[str, bytes]:
         self.asked["create"] += 1
         return {reference: self.stored.setdefault((scope, reference), key) for reference, key in wrapped.items()}
+
+    async def references(self, scope: Scope, *, limit: int) -> AsyncGenerator[Mapping[str, bytes], None]:
+        mine = [(reference, key) for (owner, reference), key in self.stored.items() if owner == scope]
+        for start in range(0, len(mine), limit):
+            yield dict(mine[start : start + limit])
+
+    async def count(self) -> int:
+        return len(self.stored)
 
     async def destroy(self, scope: Scope, references: Sequence[str]) -> None:
         for reference in references:

@@ -21,7 +21,7 @@ from kalends.edge.auth import Authenticator
 from kalends.edge.nats import Notice, notice
 from kalends.edge.services import Loop
 from kalends.settings import Settings
-from kalends.wire.reader import OpenedEvent, OpenedRetraction
+from kalends.wire.reader import OpenedEvent, OpenedNode, Readable
 
 _USERS_EVERY_S = 0.5
 
@@ -93,17 +93,25 @@ def users_of(authenticator: Authenticator) -> list[BrokerUser]:
     return sorted(users, key=lambda user: user.name)
 
 
-def notices(bus: NatsBus) -> Callable[[Sequence[OpenedEvent | OpenedRetraction]], Awaitable[None]]:
-    """Tells the memory's subscribers which events became findable by words."""
+def notices(bus: NatsBus) -> Callable[[Sequence[Readable]], Awaitable[None]]:
+    """Tells the memory's subscribers which events, and which nodes of the calendar, became findable by words."""
 
-    async def tell(opened: Sequence[OpenedEvent | OpenedRetraction]) -> None:
-        by_scope: dict[Scope, list[OpenedEvent]] = {}
+    async def tell(opened: Sequence[Readable]) -> None:
+        events: dict[Scope, list[OpenedEvent]] = {}
+        nodes: dict[Scope, list[OpenedNode]] = {}
         for one in opened:
             if isinstance(one, OpenedEvent):
-                by_scope.setdefault(one.scope, []).append(one)
-        for scope, events in by_scope.items():
-            last = events[-1].position
-            body = Notice(event_ids=[one.event.id for one in events], stream=last.stream, sequence=last.sequence, projection="lexical")
+                events.setdefault(one.scope, []).append(one)
+            elif isinstance(one, OpenedNode):
+                nodes.setdefault(one.scope, []).append(one)
+        for scope, found in events.items():
+            last = found[-1].position
+            body = Notice(event_ids=[one.event.id for one in found], stream=last.stream, sequence=last.sequence, projection="lexical")
             await notice(bus.connection, scope, "indexed", body)
+        for scope, written in nodes.items():
+            last = written[-1].position
+            ids = [one.node.period.id for one in written]
+            body = Notice(node_ids=ids, stream=last.stream, sequence=last.sequence, projection="lexical")
+            await notice(bus.connection, scope, "summarized", body)
 
     return tell

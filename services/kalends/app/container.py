@@ -4,51 +4,41 @@ Belongs here: construction, in order, each thing closed by the same stack that o
 (``host``). A newcomer would get wrong: this is the only module that knows that the engines are embedded.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 from kalends import __version__
-from kalends.adapters.embedded.clock import SystemClock
 from kalends.adapters.embedded.generations import FolderGenerations, Index
-from kalends.adapters.embedded.kek import FileWrapper
-from kalends.adapters.embedded.timeline import SqliteTimeline
-from kalends.adapters.embedded.tokens import MiniLmTokenizer
-from kalends.adapters.nats.bus import NatsBus, open_nats
+from kalends.adapters.embedded.phrases import open_phrases
+from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.log import NatsLog
-from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.server import LocalServer
-from kalends.app import brokers, health, lineage
+from kalends.app import brokers, health, parts
 from kalends.app.engines import Engines, open_engines
 from kalends.app.folders import Folders
+from kalends.app.parts import Common
 from kalends.app.status import StatusBoard
 from kalends.domain.errors import Misconfigured
 from kalends.domain.queries import Digest
 from kalends.domain.scope import tenant_name
 from kalends.edge.auth import Authenticator
 from kalends.edge.metrics import Metrics, new_metrics
-from kalends.edge.progress import Progress
 from kalends.edge.services import Health, Loop, Service
 from kalends.edge.tokens import token_service
 from kalends.index import consumers
 from kalends.index import service as index_service
+from kalends.index.compacting import Compact
 from kalends.index.usecases import Projection
 from kalends.ingest import service as ingest_service
-from kalends.kit.traffic import Traffic
 from kalends.ports.lexicon import LexicalIndex
+from kalends.ports.phrases import TimePhrases
 from kalends.ports.vectors import VectorIndex
 from kalends.search import service as search_service
 from kalends.settings import Settings
-from kalends.wire.documents import DocumentStore
 from kalends.wire.follower import TimelineFollower
-from kalends.wire.memories import MemoryRegistry
-from kalends.wire.reader import Reader
-from kalends.wire.seal import check_seal
-from kalends.wire.vault import Vault
 
 ROLES = ("ingest", "index", "search")
 
@@ -64,25 +54,6 @@ class Built:
     bus: NatsBus
     broker: LocalServer | None
     follower: TimelineFollower
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Common:
-    """What every role shares."""
-
-    settings: Settings
-    bus: NatsBus
-    clock: SystemClock
-    metrics: Metrics
-    vault: Vault
-    reader: Reader
-    memories: MemoryRegistry
-    documents: DocumentStore
-    timeline: SqliteTimeline
-    follower: TimelineFollower
-    progress: Progress
-    traffic: Traffic
-    tokenizer: MiniLmTokenizer
 
 
 def check_roles(roles: Sequence[str], settings: Settings) -> None:
@@ -114,8 +85,8 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
     async with AsyncExitStack() as stack:
         users = brokers.Users()
         broker, where = await brokers.open_broker(stack, settings, folders, users)
-        bus = await _bus(stack, settings, folders, where, metrics, own=broker is not None)
-        common = await _common(stack, settings, folders, bus, metrics)
+        bus = await parts.open_bus(stack, settings, folders, where, metrics, own=broker is not None)
+        common = await parts.open_common(stack, roles, settings, folders, bus, metrics)
         authenticator = Authenticator(bus.records, clock=common.clock)
         await authenticator.ensure_admin_token(folders.token, tenant=tenant_name(settings.auth.tenant, pointer="/auth/tenant"))
         services = [token_service(authenticator, clock=common.clock)]
@@ -153,7 +124,7 @@ class _Shown:
     models: dict[str, str] = field(default_factory=dict)
 
 
-def _watchers(roles: Sequence[str], common: _Common, authenticator: Authenticator, shown: _Shown) -> list[Service]:
+def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator, shown: _Shown) -> list[Service]:
     """The services that tell how the others are."""
 
     def dependencies() -> list[Health]:
@@ -173,30 +144,7 @@ def _watchers(roles: Sequence[str], common: _Common, authenticator: Authenticato
     return [board.service(), Service(name="dependencies", health=dependencies)]
 
 
-async def _bus(
-    stack: AsyncExitStack, settings: Settings, folders: Folders, where: brokers.Where, metrics: Metrics, *, own: bool
-) -> NatsBus:
-    options = NatsOptions(
-        partitions=settings.log.partitions,
-        replicas=settings.log.replicas,
-        events_bytes=settings.log.max_bytes,
-        batch_max=settings.log.batch_max,
-        request_timeout=settings.log.deadline_s,
-        sole_reader=own,
-        store=folders.nats if own else None,
-    )
-    return await stack.enter_async_context(
-        open_nats(
-            url=where.url,
-            user=where.user,
-            password=where.password,
-            options=options,
-            violated=lambda _: metrics.permission_violations.inc(),
-        )
-    )
-
-
-async def _engine_services(stack: AsyncExitStack, common: _Common, folders: Folders, shown: _Shown, *, own: bool) -> list[Service]:
+async def _engine_services(stack: AsyncExitStack, common: Common, folders: Folders, shown: _Shown, *, own: bool) -> list[Service]:
     """Index and search, on embedded engines."""
     engines = await stack.enter_async_context(open_engines(folders, common.settings.model))
     projections = await _projections(common, engines, own=own)
@@ -205,50 +153,15 @@ async def _engine_services(stack: AsyncExitStack, common: _Common, folders: Fold
         shown.generations[name] = partial(_generation, projection)
     shown.models["embedder"] = engines.embedder.identity
     shown.health.append(health.of_engines(engines, projections))
-    return [_index(common, engines, projections), _search(common, engines)]
+    phrases = await stack.enter_async_context(open_phrases())
+    return [_index(common, engines, projections), _search(common, engines, phrases)]
 
 
 def _generation(projection: Projection) -> str:
     return projection.generation
 
 
-async def _common(stack: AsyncExitStack, settings: Settings, folders: Folders, bus: NatsBus, metrics: Metrics) -> _Common:
-    clock = SystemClock()
-    wrapper = await asyncio.to_thread(FileWrapper.open, folders.key)
-    log_id = await check_seal(bus.records, wrapper)
-    vault = Vault(keys=bus.keys, wrapper=wrapper)
-    reader = Reader(vault)
-    timeline = await lineage.open_timeline(folders, log_id=log_id, heads=await bus.log.heads())
-    stack.push_async_callback(timeline.close)
-    traffic = Traffic()
-    progress = Progress(log=bus.log, clock=clock, floors={"timeline": timeline.floors})
-    follower = TimelineFollower(
-        source=bus.log,
-        timeline=timeline,
-        reader=reader,
-        clock=clock,
-        batch=settings.index.timeline_batch,
-        moved=progress.moved,
-        traffic=traffic,
-    )
-    return _Common(
-        settings=settings,
-        bus=bus,
-        clock=clock,
-        metrics=metrics,
-        vault=vault,
-        reader=reader,
-        memories=MemoryRegistry(bus.records),
-        documents=DocumentStore(records=bus.records, vault=vault),
-        timeline=timeline,
-        follower=follower,
-        progress=progress,
-        traffic=traffic,
-        tokenizer=MiniLmTokenizer(Path(settings.model.folder) if settings.model.folder else None),
-    )
-
-
-def _ingest(common: _Common) -> Service:
+def _ingest(common: Common) -> Service:
     return ingest_service.build(
         common.settings.ingest,
         log=common.bus.log,
@@ -276,7 +189,7 @@ async def _clear_away(log: NatsLog, name: str, generations: FolderGenerations[In
                 await log.drop_consumer(consumer)
 
 
-async def _projections(common: _Common, engines: Engines, *, own: bool) -> Mapping[str, Projection]:
+async def _projections(common: Common, engines: Engines, *, own: bool) -> Mapping[str, Projection]:
     """The two projections."""
     settings = common.settings.index
     await _clear_away(common.bus.log, "lexical", engines.lexical, own=own)
@@ -320,7 +233,7 @@ async def _projections(common: _Common, engines: Engines, *, own: bool) -> Mappi
     return found
 
 
-def _index(common: _Common, engines: Engines, projections: Mapping[str, Projection]) -> Service:
+def _index(common: Common, engines: Engines, projections: Mapping[str, Projection]) -> Service:
     sinks: dict[str, consumers.Sink] = {
         "lexical": consumers.LexicalSink(engines.lexicon),
         "vector": consumers.VectorSink(engines.vectors, engines.embedder),
@@ -333,10 +246,16 @@ def _index(common: _Common, engines: Engines, projections: Mapping[str, Projecti
         sinks=sinks,
         letters=common.bus.dead_letters,
         clock=common.clock,
+        compact=_compact(common, engines),
     )
 
 
-def _search(common: _Common, engines: Engines) -> Service:
+def _compact(common: Common, engines: Engines) -> Compact:
+    stores = {"lexical": engines.lexicon.compact, "vector": engines.vectors.compact, "timeline": common.timeline.compact}
+    return Compact(stores=stores, traffic=common.traffic)
+
+
+def _search(common: Common, engines: Engines, phrases: TimePhrases) -> Service:
     def observe(arm: str, seconds: float) -> None:
         common.metrics.arm_seconds.labels(arm).observe(seconds)
 
@@ -352,6 +271,7 @@ def _search(common: _Common, engines: Engines) -> Service:
         memories=common.memories,
         documents=common.documents,
         progress=common.progress,
+        phrases=phrases,
         clock=common.clock,
         observe=observe,
     )

@@ -51,6 +51,11 @@ class Folders:
         return self.data / "timeline"
 
     @property
+    def calendar(self) -> Path:
+        """The calendar's database."""
+        return self.data / "calendar"
+
+    @property
     def models(self) -> Path:
         """Graphs that were built from the weights."""
         return self.data / "models"

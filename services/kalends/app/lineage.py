@@ -13,11 +13,26 @@ from pathlib import Path
 import structlog
 
 from kalends.adapters.embedded import files
+from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.app.folders import Folders
 from kalends.domain.errors import Damaged, Misconfigured
 
 log = structlog.get_logger(__name__)
+
+
+async def open_calendar(folders: Folders) -> SqliteCalendar:
+    """The calendar beside the timeline, which was opened before and has cleared away one of another log.
+
+    Raises:
+        Unavailable, Occupied: it cannot be opened.
+    """
+    try:
+        return await SqliteCalendar.open(folders.calendar)
+    except (Damaged, Misconfigured) as error:
+        log.warning("calendar is built anew from the log", reason=error.detail)
+        await asyncio.to_thread(_remove, folders.calendar)
+        return await SqliteCalendar.open(folders.calendar)
 
 
 async def open_timeline(folders: Folders, *, log_id: str, heads: Mapping[str, int]) -> SqliteTimeline:
@@ -52,7 +67,7 @@ def _known(mark: Path) -> str:
 
 
 async def _clear(folders: Folders, *, reason: str) -> None:
-    projections = [folder for folder in (folders.timeline, folders.lexical, folders.vector) if folder.exists()]
+    projections = [folder for folder in (folders.timeline, folders.calendar, folders.lexical, folders.vector) if folder.exists()]
     if projections:
         log.warning("projections are built anew from the log", reason=reason)
     for folder in projections:

@@ -50,6 +50,7 @@ from kalends.client.results import (
     SearchAnswer,
     Session,
     Status,
+    TimeFilter,
     Token,
 )
 
@@ -92,6 +93,7 @@ __all__ = [
     "Session",
     "Status",
     "Throttled",
+    "TimeFilter",
     "Token",
     "TooLarge",
     "Unauthenticated",

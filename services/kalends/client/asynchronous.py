@@ -99,6 +99,10 @@ class AsyncKalends:
         """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""
         return await self._driver.send(requests.reindex(projection=projection, dry_run=dry_run))
 
+    async def compact(self) -> results.OperationStarted:
+        """Start to let every store give back what it does not need, while it serves."""
+        return await self._driver.send(requests.compact())
+
     def operations(self) -> AsyncIterator[results.Operation]:
         """Long pieces of work, newest first."""
         return self._driver.pages(lambda cursor: requests.list_operations(cursor=cursor))

@@ -96,6 +96,10 @@ class Kalends:
         """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""
         return self._driver.send(requests.reindex(projection=projection, dry_run=dry_run))
 
+    def compact(self) -> results.OperationStarted:
+        """Start to let every store give back what it does not need, while it serves."""
+        return self._driver.send(requests.compact())
+
     def operations(self) -> Iterator[results.Operation]:
         """Long pieces of work, newest first."""
         return self._driver.pages(lambda cursor: requests.list_operations(cursor=cursor))

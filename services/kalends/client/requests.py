@@ -57,7 +57,8 @@ class SearchOptions(Filters, total=False):
     """How to search; what is left out is the server's default.
 
     ``mode``: hybrid, lexical or vector. ``targets``: events, documents. ``rerank``: auto, on or off. ``min_visibility``: what a write
-    returned, to find it. ``timeout_ms``: the server's time for it.
+    returned, to find it. ``timeout_ms``: the server's time for it. ``time_phrases``: whether words such as "last week" in the question
+    narrow it down, read in ``timezone`` (an IANA name); ``since`` or ``until`` switch that off.
     """
 
     limit: int
@@ -67,14 +68,21 @@ class SearchOptions(Filters, total=False):
     min_visibility: str
     timeout_ms: int
     explain: bool
+    time_phrases: bool
+    timezone: str
 
 
 class ContextOptions(Filters, total=False):
-    """How to fill a context; ``recent`` is how many of the last events to offer besides what the query finds."""
+    """How to fill a context; ``recent`` is how many of the last events to offer besides what the query finds.
+
+    ``time_phrases`` and ``timezone`` are as in ``SearchOptions``.
+    """
 
     recent: int
     min_visibility: str
     timeout_ms: int
+    time_phrases: bool
+    timezone: str
 
 
 class ListOptions(TypedDict, total=False):
@@ -220,6 +228,11 @@ def reindex(*, projection: str = "all", dry_run: bool = False) -> Request[result
     """Start to rebuild a projection (lexical, vector or all) from the log."""
     body = encoded({"projection": projection, "dry_run": dry_run})
     return Request(method="POST", path="/admin/reindexes", body=body, result=results.OperationStarted, repeatable=False)
+
+
+def compact() -> Request[results.OperationStarted]:
+    """Start to let every store give back what it does not need."""
+    return Request(method="POST", path="/admin/compactions", result=results.OperationStarted, repeatable=False)
 
 
 def list_operations(*, cursor: str | None = None, limit: int = 200) -> Request[results.Page[results.Operation]]:

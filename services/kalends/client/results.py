@@ -129,8 +129,25 @@ class Hit(Struct, frozen=True, kw_only=True):
     document_id: str | None = None
 
 
+class TimeFilter(Struct, frozen=True, kw_only=True):
+    """The stretch of time that ``phrase`` of the question names: ``since`` ≤ occurred_at < ``until``, None is an open end.
+
+    ``mode`` filter: only hits within it, or from everywhere if there was none (then ``applied`` is false). ``mode`` boost: hits within it
+    rank higher.
+    """
+
+    phrase: str
+    since: datetime | None = field(name="from", default=None)
+    until: datetime | None = field(name="to", default=None)
+    mode: str = "filter"
+    applied: bool = True
+
+
 class SearchAnswer(Struct, frozen=True, kw_only=True):
-    """Hits, best first, and how they came about: arms that ran, what was missing, how far behind the projections are (``lag``)."""
+    """Hits, best first, and how they came about: arms that ran, what was missing, how far behind the projections are (``lag``).
+
+    ``time_filter`` is what a time phrase in the question did; None if there was none.
+    """
 
     hits: list[Hit]
     arms: list[str] = []
@@ -138,6 +155,7 @@ class SearchAnswer(Struct, frozen=True, kw_only=True):
     stale: bool = False
     lag: dict[str, Lag] = {}
     took_ms: dict[str, float] = {}
+    time_filter: TimeFilter | None = None
     floors: dict[str, dict[str, int]] | None = None
     explain: dict[str, Any] | None = None
 
@@ -152,6 +170,7 @@ class ContextAnswer(Struct, frozen=True, kw_only=True):
     arms: list[str] = []
     degraded: list[str] = []
     stale: bool = False
+    time_filter: TimeFilter | None = None
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -221,6 +240,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     done: int = 0
     total: int = 0
     error: str | None = None
+    result: str | None = None
     dry_run: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None

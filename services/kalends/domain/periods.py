@@ -6,7 +6,7 @@ belongs to the month of its Thursday, so the first days of a year may lie in the
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from kalends.domain.errors import Fault, Invalid
@@ -19,7 +19,8 @@ _NODE = re.compile(
     r"toc:(?:year:(?P<year>\d{4})|month:(?P<month>\d{4}-\d{2})|week:(?P<week>\d{4}-W\d{2})|day:(?P<day>\d{4}-\d{2}-\d{2})"
     r"|segment:(?P<segment>\d{4}-\d{2}-\d{2}):(?P<name>[0-9a-f]{16}))"
 )
-_DAY = timedelta(days=1)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DAY_US = 86_400_000_000
 _TO_THURSDAY = timedelta(days=3)
 
 
@@ -49,6 +50,20 @@ class Period:
                 return f"toc:segment:{self.first.isoformat()}:{self.name}"
 
     @property
+    def label(self) -> str:
+        """What people call it, such as ``30 January 2026``, ``week 5 of 2026``, ``January 2026`` or ``2026``."""
+        match self.level:
+            case "year":
+                return f"{_thursday(self.first).year}"
+            case "month":
+                return f"{_thursday(self.first):%B %Y}"
+            case "week":
+                year, week, _ = self.first.isocalendar()
+                return f"week {week} of {year}"
+            case _:
+                return f"{self.first:%d %B %Y}"
+
+    @property
     def parent(self) -> "Period | None":
         """The period that it lies in; None for a year."""
         match self.level:
@@ -71,23 +86,28 @@ class Period:
         return () if parent is None else (parent, *parent.ancestors)
 
     @property
-    def span(self) -> tuple[datetime, datetime]:
-        """Its first moment and the first moment after it, in UTC; of a segment, those of its day.
+    def days(self) -> tuple[int, int]:
+        """Its first day and the first day after it, as ordinals (``date.toordinal``); of a segment, those of its day.
 
-        Raises:
-            OverflowError: it ends after the last day that there is.
+        Ordinals, because the last year that there is ends after the last day that can be named.
         """
+        start = self.first.toordinal()
         match self.level:
             case "week":
-                end = self.first + 7 * _DAY
+                return start, start + 7
             case "month":
                 thursday = _thursday(self.first)
-                end = _first_monday(thursday.year + thursday.month // 12, thursday.month % 12 + 1)
+                return start, _first_monday_number(thursday.year + thursday.month // 12, thursday.month % 12 + 1)
             case "year":
-                end = _first_monday(_thursday(self.first).year + 1, 1)
+                return start, _first_monday_number(_thursday(self.first).year + 1, 1)
             case _:
-                end = self.first + _DAY
-        return datetime.combine(self.first, time(), UTC), datetime.combine(end, time(), UTC)
+                return start, start + 1
+
+    @property
+    def span_us(self) -> tuple[int, int]:
+        """Its first moment and the first moment after it, in microseconds since 1970, UTC."""
+        start, end = self.days
+        return (start - _EPOCH_DAY) * _DAY_US, (end - _EPOCH_DAY) * _DAY_US
 
 
 def day_of(moment: datetime) -> Period:
@@ -138,5 +158,10 @@ def _thursday(monday: date) -> date:
 
 def _first_monday(year: int, month: int) -> date:
     """The Monday of the first week whose Thursday lies in the month."""
-    first = date(year, month, 1)
-    return first + timedelta(days=(3 - first.weekday()) % 7) - _TO_THURSDAY
+    return date.fromordinal(_first_monday_number(year, month))
+
+
+def _first_monday_number(year: int, month: int) -> int:
+    first = date(year, month, 1).toordinal() if year <= date.max.year else date.max.toordinal() + 1
+    # the first day that there is was a Monday
+    return first + (3 - (first - 1) % 7) % 7 - 3

@@ -29,6 +29,11 @@ class Position(NamedTuple):
         return (self.epoch << _SEQUENCE_BITS) | self.sequence
 
 
+def sequence_of(version: int) -> int:
+    """The sequence within its stream that *version* was made of."""
+    return version & ((1 << _SEQUENCE_BITS) - 1)
+
+
 Floors = Mapping[str, int]
 """Per stream, the highest sequence up to which everything has been dealt with."""
 

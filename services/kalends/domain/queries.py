@@ -20,12 +20,15 @@ from kalends.domain.scope import Scope
 
 MODES = ("hybrid", "lexical", "vector")
 TARGETS = ("events", "documents")
+"""What engines keep with a memory's events; nodes of the calendar (``toc``) are kept apart, and grips are found by their events."""
+
 RERANKS = ("auto", "on", "off")
+FACETS = ("session_id", "kind", "role", "actor", "channel", "thread_id", "priority", "level")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which events may answer; everything given must hold. A tuple of values means any of them."""
+    """Which events may answer; everything given must hold. A tuple of values means any of them. Only nodes have a ``level``."""
 
     session_id: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
@@ -34,18 +37,20 @@ class Filter:
     channel: tuple[str, ...] = ()
     thread_id: tuple[str, ...] = ()
     priority: tuple[str, ...] = ()
+    level: tuple[str, ...] = ()
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
     since: datetime | None = None
     until: datetime | None = None
     targets: tuple[str, ...] = ("events",)
 
+    @property
+    def of_events(self) -> tuple[str, ...]:
+        """The names of what is asked that only events have."""
+        return (*(name for name in FACETS if name != "level" and getattr(self, name)), *(("metadata",) if self.metadata else ()))
+
     def criteria(self) -> "Criteria":
         """This filter as engines take it."""
-        groups = [
-            tuple(tag(name, value) for value in getattr(self, name))
-            for name in ("session_id", "kind", "role", "actor", "channel", "thread_id", "priority")
-            if getattr(self, name)
-        ]
+        groups = [tuple(tag(name, value) for value in getattr(self, name)) for name in FACETS if getattr(self, name)]
         groups += [(_metadata_tag(name, value),) for name, value in self.metadata.items()]
         if set(self.targets) != set(TARGETS):
             groups.append(tuple(tag("target", target) for target in self.targets))
@@ -54,6 +59,24 @@ class Filter:
             since_us=None if self.since is None else microseconds(self.since),
             until_us=None if self.until is None else microseconds(self.until),
         )
+
+
+def check_filter(wanted: Filter) -> None:
+    """Refuse a filter that some of its targets cannot meet.
+
+    Raises:
+        Invalid: nodes of the calendar are asked for by what only events have, or a level where no nodes are searched.
+    """
+    faults = []
+    if "toc" in wanted.targets:
+        faults = [
+            Fault(pointer=f"/filter/{name}", detail="nodes of the calendar have none; leave it out, or the target toc", code="filter")
+            for name in wanted.of_events
+        ]
+    elif wanted.level:
+        faults = [Fault(pointer="/filter/level", detail="is for the target toc only", code="filter")]
+    if faults:
+        raise Invalid(f"{faults[0].pointer}: {faults[0].detail}", faults=faults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +141,15 @@ class Tombstone:
     scope: Scope
     key: EventKey
     version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What is held of one key: the version that guards it, and whether it can be found; if not, it is a tombstone."""
+
+    key: EventKey
+    version: int
+    live: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,10 @@ MemoryName = NewType("MemoryName", str)
 SLOTS = 256
 """Hash slots over tenant and memory; partitions are ranges of slots, so widening renames no subject."""
 
+CALENDAR_SUFFIX = "-c"
+"""What the key of a calendar has more than its memory's."""
+
+_CALENDAR = "~calendar"
 _MEMORY = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _TOKEN = re.compile(r"[a-z0-9-]{1,40}")
 
@@ -36,8 +40,13 @@ class Scope(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A printable identity of the scope for engines: 26 characters, no user text."""
+        """A printable identity of the scope for engines: 26 characters, no user text; of a calendar, its memory's with a suffix."""
         return _key(self.tenant, self.memory)
+
+    @property
+    def calendar(self) -> "Scope":
+        """Where engines keep this memory's calendar, apart from its events: no caller can name it."""
+        return Scope(self.tenant, MemoryName(self.memory + _CALENDAR))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -48,6 +57,8 @@ def _slot(tenant: str, memory: str) -> int:
 @functools.lru_cache(maxsize=4096)
 def _key(tenant: str, memory: str) -> str:
     """Cached, because every event asks for it several times."""
+    if memory.endswith(_CALENDAR):
+        return _key(tenant, memory.removesuffix(_CALENDAR)) + CALENDAR_SUFFIX
     digest = hashlib.blake2b(f"{tenant}\0{memory}".encode(), digest_size=16).digest()
     return base64.b32encode(digest).decode().rstrip("=").lower()
 

@@ -267,7 +267,7 @@ async def _refuse(send: Send, told: problems.Problem, *headers: tuple[bytes, byt
 async def _send(send: Send, *, status: int, headers: list[tuple[bytes, bytes]], body: bytes, head: bool = False) -> None:
     """Send a whole answer; to HEAD, all but its body."""
     shown = [*headers, *_FIXED_HEADERS]
-    if status != 204:
+    if status not in (204, 304):
         shown.append((b"content-length", str(len(body)).encode()))
     for _, value in shown:
         if b"\r" in value or b"\n" in value:

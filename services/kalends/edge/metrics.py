@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-LABELS = frozenset({"service", "transport", "operation", "outcome", "projection", "component", "arm", "dependency", "version"})
+LABELS = frozenset(
+    {"service", "transport", "operation", "outcome", "projection", "component", "arm", "dependency", "version", "job", "result"}
+)
 """The only label names that exist; a test holds it."""
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+LONG_SECONDS = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,9 @@ class Metrics:
     permission_violations: Counter
     arm_seconds: Histogram
     dependency_up: Gauge
+    job_runs: Counter
+    job_seconds: Histogram
+    scheduler_leader: Gauge
     build_info: Gauge
 
     def meter(self, *, service: str, transport: str, operation: str) -> "Meter":
@@ -70,6 +76,9 @@ def new_metrics(*, version: str) -> Metrics:
         permission_violations=counter("permission_violations_total", "Publishes or subscriptions that the broker refused."),
         arm_seconds=histogram("search_arm_duration_seconds", "Time of one arm of a search.", "arm", buckets=FAST_SECONDS),
         dependency_up=gauge("dependency_up", "1 up, 0.5 degraded, 0 down.", "dependency"),
+        job_runs=counter("job_runs_total", "Runs of a scheduled job by result: SUCCESS, FAILED or SKIPPED.", "job", "result"),
+        job_seconds=histogram("job_seconds", "Time of one run of a scheduled job.", "job", buckets=LONG_SECONDS),
+        scheduler_leader=gauge("scheduler_leader", "1 while the scheduler of this process leads."),
         build_info=gauge("build_info", "Always 1; the version is the label.", "version"),
     )
     metrics.build_info.labels(version).set(1)

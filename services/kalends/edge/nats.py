@@ -50,7 +50,8 @@ _PRIVATE_HEADERS = frozenset({"authorization", "cookie"})
 class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What subscribers of ``out`` learn: ids, never content."""
 
-    event_ids: Sequence[str]
+    event_ids: Sequence[str] = ()
+    node_ids: Sequence[str] = ()
     stream: str = ""
     sequence: int = 0
     visibility: str = ""

@@ -57,7 +57,7 @@ def _operation(operation: Operation, schemas: dict[Any, Any], components: dict[s
     content = None if operation.answer is None else {"application/json": {"schema": schemas[operation.answer]}}
     responses: dict[str, Any] = {}
     for status in (operation.status, *operation.statuses):
-        responses[str(status)] = {"description": operation.summary} | ({"content": content} if content and status != 204 else {})
+        responses[str(status)] = {"description": operation.summary} | ({"content": content} if content and status not in (204, 304) else {})
     for status in _ALWAYS + (_WITH_BODY if operation.body is not None else (409, 410)):
         responses[str(status)] = {"$ref": "#/components/responses/problem"}
     described: dict[str, Any] = {

@@ -65,7 +65,7 @@ class Operation:
     ``path`` is below ``/v1``; with ``{memory}`` in it the call has a scope. ``body``, ``query`` and ``answer`` are msgspec structs or
     None. ``subject`` is the operation's name under ``kalends.v1.<tenant>.<memory>.`` on NATS, None where it is HTTP only; over NATS
     query and path parameters are members of the JSON object beside the body's. ``lenient`` handlers read ``Call.raw`` themselves, so
-    that one bad item does not refuse its neighbours. ``statuses`` are other 2xx answers that it may give.
+    that one bad item does not refuse its neighbours. ``statuses`` are other answers, 2xx or 304, that it may give.
     """
 
     name: str

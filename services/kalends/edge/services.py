@@ -7,6 +7,7 @@ loop runs until it is cancelled and must be safe to start again; a probe answers
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from kalends.edge.long_work import LongWork
 from kalends.edge.operations import Operation
 
 
@@ -32,9 +33,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Operations it answers, loops it needs, and how its dependencies are."""
+    """Operations it answers, loops it needs, how its dependencies are, and what it does for long."""
 
     name: str
     operations: Sequence[Operation] = ()
     loops: Sequence[Loop] = ()
     health: Callable[[], Sequence[Health]] = tuple
+    long_work: Sequence[LongWork] = ()

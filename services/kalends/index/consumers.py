@@ -25,7 +25,7 @@ from kalends.ports.log import Consumer, Delivery
 from kalends.ports.models import Embedder
 from kalends.ports.vectors import VectorEntry, VectorIndex
 from kalends.settings import IndexSettings
-from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
+from kalends.wire.reader import Opened, Readable, Reader, Unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ class Projector:
         settings: IndexSettings,
         moved: Callable[[], None],
         traffic: Traffic,
-        indexed: Callable[[Sequence[OpenedEvent | OpenedRetraction]], Awaitable[None]] | None = None,
+        indexed: Callable[[Sequence[Readable]], Awaitable[None]] | None = None,
     ) -> None:
         self._projection = projection
         self._consumer = consumer
@@ -213,7 +213,7 @@ class Projector:
             log.info("deliveries come again after the ack wait", projection=self._projection, reason=type(error).__name__)
 
     async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
-        good: list[tuple[Delivery, OpenedEvent | OpenedRetraction]] = []
+        good: list[tuple[Delivery, Readable]] = []
         links = tracing.linked(delivery.message.headers for delivery in deliveries)
         with tracing.span(f"index.{self._projection}", links=links):
             for delivery, opened in zip(deliveries, await self._opened(deliveries), strict=True):
@@ -225,14 +225,14 @@ class Projector:
                     await delivery.reject(reason=opened.reason)
             await self._write(good)
 
-    async def _opened(self, deliveries: Sequence[Delivery]) -> Sequence[OpenedEvent | OpenedRetraction | Unreadable]:
+    async def _opened(self, deliveries: Sequence[Delivery]) -> Sequence[Opened]:
         try:
             return await self._reader.open([delivery.message for delivery in deliveries])
         except (Unavailable, DeadlineExceeded):
             await self._hand_back(deliveries, after=_AGAIN_S)
             raise
 
-    async def _write(self, good: Sequence[tuple[Delivery, OpenedEvent | OpenedRetraction]]) -> None:
+    async def _write(self, good: Sequence[tuple[Delivery, Readable]]) -> None:
         if not good:
             return
         deliveries = [delivery for delivery, _ in good]
@@ -251,7 +251,7 @@ class Projector:
         if self._indexed is not None:
             await self._indexed([opened for _, opened in good])
 
-    async def _write_singly(self, good: Sequence[tuple[Delivery, OpenedEvent | OpenedRetraction]], error: KalendsError) -> None:
+    async def _write_singly(self, good: Sequence[tuple[Delivery, Readable]], error: KalendsError) -> None:
         """Find the message that the store refuses; its neighbours flow."""
         if len(good) == 1:
             log.error("message refused by the store", projection=self._projection, kind=error.code)
@@ -261,9 +261,9 @@ class Projector:
         await self._write(good[:half])
         await self._write(good[half:])
 
-    async def _put(self, opened: Sequence[OpenedEvent | OpenedRetraction]) -> None:
-        entries = [one.entry() for one in opened if isinstance(one, OpenedEvent)]
-        tombstones = [stone for one in opened if isinstance(one, OpenedRetraction) for stone in one.tombstones()]
+    async def _put(self, opened: Sequence[Readable]) -> None:
+        entries = [entry for one in opened for entry in one.entries()]
+        tombstones = [stone for one in opened for stone in one.tombstones()]
         newest: dict[str, Entry] = {}
         for entry in entries:
             before = newest.get(entry.key)
@@ -271,7 +271,7 @@ class Projector:
                 newest[entry.key] = entry
         await self._sink.put(list(newest.values()), tombstones)
 
-    def _finish(self, opened: Sequence[OpenedEvent | OpenedRetraction]) -> None:
+    def _finish(self, opened: Sequence[Readable]) -> None:
         self.written += len(opened)
         self.failure = None
         self._moved()

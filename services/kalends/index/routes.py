@@ -1,4 +1,4 @@
-"""Index's rows of the operation table: rebuilds and dead letters."""
+"""Index's rows of the operation table: rebuilds, compactions and dead letters."""
 
 from typing import Protocol
 
@@ -7,9 +7,11 @@ import msgspec
 from kalends.domain.errors import NotFound
 from kalends.domain.events import moment
 from kalends.domain.queries import decode_cursor, encode_cursor
+from kalends.edge.long_work import OperationStarted
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.index import schemas
-from kalends.index.usecases import Rebuild, Rebuilds
+from kalends.index.compacting import Compactions
+from kalends.index.usecases import Rebuilds
 from kalends.ports.dead_letters import DeadLetter, DeadLetters
 from kalends.ports.log import Log
 
@@ -23,7 +25,7 @@ class Republish(Protocol):
 
 
 class RebuildRoutes:
-    """``/admin/reindexes`` and ``/operations``."""
+    """``/admin/reindexes``."""
 
     def __init__(self, *, rebuilds: Rebuilds, log: Log) -> None:
         self._rebuilds = rebuilds
@@ -34,32 +36,18 @@ class RebuildRoutes:
         body: schemas.ReindexIn = call.body
         total = sum((await self._log.heads()).values())
         rebuild = await self._rebuilds.ask(body.projection, dry_run=body.dry_run, total=total)
-        return Answer(body=schemas.OperationStarted(operation_id=rebuild.operation_id))
+        return Answer(body=OperationStarted(operation_id=rebuild.operation_id))
 
-    async def show(self, call: Call) -> Answer:
-        """One operation."""
-        return Answer(body=_operation(self._find(call)))
 
-    async def list(self, call: Call) -> Answer:
-        """Operations, newest first."""
-        query: schemas.ListQuery = call.query
-        before = str(decode_cursor(query.cursor, bound_to="operations", shape=(str,))[0]) if query.cursor else "~"
-        found = [rebuild for rebuild in self._rebuilds.all() if rebuild.operation_id < before]
-        page = found[: query.limit]
-        cursor = encode_cursor([page[-1].operation_id], bound_to="operations") if len(found) > len(page) else None
-        return Answer(body=schemas.OperationList(items=[_operation(rebuild) for rebuild in page], next_cursor=cursor))
+class CompactionRoutes:
+    """``/admin/compactions``."""
 
-    async def cancel(self, call: Call) -> Answer:
-        """Cancel an operation that has not ended."""
-        rebuild = self._find(call)
-        self._rebuilds.cancel(rebuild.operation_id)
-        return Answer(body=_operation(self._find(call)))
+    def __init__(self, compactions: Compactions) -> None:
+        self._compactions = compactions
 
-    def _find(self, call: Call) -> Rebuild:
-        rebuild = self._rebuilds.find(call.path["operation_id"])
-        if rebuild is None:
-            raise NotFound("no such operation")
-        return rebuild
+    async def start(self, _call: Call) -> Answer:
+        """Let every store give back what it does not need, while it serves."""
+        return Answer(body=OperationStarted(operation_id=self._compactions.ask().operation_id))
 
 
 class DeadLetterRoutes:
@@ -90,21 +78,6 @@ class DeadLetterRoutes:
         return Answer(body=schemas.Replayed(dead_letter_id=str(letter.id), state="replayed"))
 
 
-def _operation(rebuild: Rebuild) -> schemas.OperationOut:
-    return schemas.OperationOut(
-        operation_id=rebuild.operation_id,
-        kind="reindex",
-        projection=rebuild.projection,
-        state=rebuild.state,
-        done=rebuild.done,
-        total=rebuild.total,
-        error=rebuild.error,
-        dry_run=rebuild.dry_run,
-        created_at=moment(rebuild.created_us),
-        updated_at=moment(rebuild.updated_us),
-    )
-
-
 def _letter(letter: DeadLetter) -> schemas.DeadLetterOut:
     return schemas.DeadLetterOut(
         dead_letter_id=str(letter.id),
@@ -117,19 +90,23 @@ def _letter(letter: DeadLetter) -> schemas.DeadLetterOut:
     )
 
 
-def operations(rebuilds: RebuildRoutes, letters: DeadLetterRoutes) -> list[Operation]:
-    """The rows for rebuilds and dead letters; all need ``admin``."""
+def operations(rebuilds: RebuildRoutes, compactions: CompactionRoutes, letters: DeadLetterRoutes) -> list[Operation]:
+    """The rows for rebuilds, compactions and dead letters; all need ``admin``."""
     rows = [
         ("reindexes.start", "POST", "/admin/reindexes", "Rebuild a projection from the log while it serves", rebuilds.start),
-        ("operations.list", "GET", "/operations", "Long work, newest first", rebuilds.list),
-        ("operations.show", "GET", "/operations/{operation_id}", "How one piece of long work goes", rebuilds.show),
-        ("operations.cancel", "DELETE", "/operations/{operation_id}", "Cancel long work", rebuilds.cancel),
+        (
+            "compactions.start",
+            "POST",
+            "/admin/compactions",
+            "Let stores give back what they do not need, while they serve",
+            compactions.start,
+        ),
         ("dead_letters.list", "GET", "/dead-letters", "Messages that could not be indexed", letters.list),
         ("dead_letters.replay", "POST", "/dead-letters/{dead_letter_id}/replay", "Index such a message again", letters.replay),
     ]
     answers: dict[str, type[msgspec.Struct]] = {
-        "reindexes.start": schemas.OperationStarted,
-        "operations.list": schemas.OperationList,
+        "reindexes.start": OperationStarted,
+        "compactions.start": OperationStarted,
         "dead_letters.list": schemas.DeadLetterList,
         "dead_letters.replay": schemas.Replayed,
     }
@@ -141,8 +118,8 @@ def operations(rebuilds: RebuildRoutes, letters: DeadLetterRoutes) -> list[Opera
             right="admin",
             summary=summary,
             handle=handle,
-            answer=answers.get(name, schemas.OperationOut),
-            status=202 if name == "reindexes.start" else 200,
+            answer=answers[name],
+            status=202 if name.endswith(".start") else 200,
             body=schemas.ReindexIn if name == "reindexes.start" else None,
             query=schemas.ListQuery if name.endswith(".list") else None,
         )

@@ -13,34 +13,6 @@ class ReindexIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
-class OperationStarted(Struct, frozen=True, kw_only=True):
-    """Where to ask how it goes."""
-
-    operation_id: str
-
-
-class OperationOut(Struct, frozen=True, kw_only=True):
-    """A long piece of work: ``state`` is queued, running, succeeded, failed or cancelled; ``done`` of ``total`` messages."""
-
-    operation_id: str
-    kind: str
-    projection: str
-    state: str
-    done: int
-    total: int
-    error: str | None
-    dry_run: bool
-    created_at: datetime
-    updated_at: datetime
-
-
-class OperationList(Struct, frozen=True, kw_only=True):
-    """Operations, newest first."""
-
-    items: list[OperationOut]
-    next_cursor: str | None = None
-
-
 class DeadLetterOut(Struct, frozen=True, kw_only=True):
     """A message that could not be indexed: where it is and why; never what it says."""
 

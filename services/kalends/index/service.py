@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from kalends.domain.errors import NotFound, Unavailable
 from kalends.edge.services import Loop, Service
 from kalends.index import routes
+from kalends.index.compacting import Compact, Compactions
 from kalends.index.consumers import Sink
 from kalends.index.healing import Healer
 from kalends.index.usecases import Projection, Rebuilds
@@ -12,7 +13,7 @@ from kalends.ports.clock import Clock
 from kalends.ports.dead_letters import DeadLetter, DeadLetters
 from kalends.ports.log import Log
 from kalends.settings import IndexSettings
-from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
+from kalends.wire.reader import Reader, Unreadable
 
 
 def build(
@@ -24,6 +25,7 @@ def build(
     sinks: Mapping[str, Sink],
     letters: DeadLetters,
     clock: Clock,
+    compact: Compact,
 ) -> Service:
     """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing.
 
@@ -40,18 +42,19 @@ def build(
         if message is None:
             raise NotFound("the message of this dead letter is gone from the log")
         (opened,) = await reader.open([message])
-        match opened:
-            case OpenedEvent():
-                await sink.put([opened.entry()], [])
-            case OpenedRetraction():
-                await sink.put([], opened.tombstones())
-            case Unreadable(erased=False, reason=reason):
-                raise Unavailable(f"the message still cannot be read: {reason}", dependency="log")
+        if not isinstance(opened, Unreadable):
+            await sink.put(opened.entries(), opened.tombstones())
+        elif not opened.erased:
+            raise Unavailable(f"the message still cannot be read: {opened.reason}", dependency="log")
 
     loops = [Loop(name=f"index.{name}", run=projection.run) for name, projection in projections.items()]
     loops.append(Loop(name="index.rebuilds", run=rebuilds.run))
     healer = Healer(projections=projections, clock=clock, after_s=settings.heal_after_s)
     loops.append(Loop(name="index.healing", run=healer.run))
+    compactions = Compactions(compact=compact, clock=clock)
+    loops.append(Loop(name="index.compactions", run=compactions.run))
     rebuild_routes = routes.RebuildRoutes(rebuilds=rebuilds, log=log)
+    compaction_routes = routes.CompactionRoutes(compactions)
     letter_routes = routes.DeadLetterRoutes(letters=letters, replay=replay)
-    return Service(name="index", operations=routes.operations(rebuild_routes, letter_routes), loops=loops)
+    operations = routes.operations(rebuild_routes, compaction_routes, letter_routes)
+    return Service(name="index", operations=operations, loops=loops, long_work=[rebuilds, compactions])

@@ -6,12 +6,13 @@ get wrong: the new generation's consumer starts at the beginning of the log and 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
 from kalends.domain.errors import Conflict, KalendsError, NotFound
-from kalends.domain.events import EventId, microseconds, new_ulid
+from kalends.domain.events import microseconds, new_ulid
+from kalends.edge.long_work import Work
 from kalends.index.consumers import Projector, Sink
 from kalends.kit import failpoints, tasks
 from kalends.kit.traffic import Traffic
@@ -19,27 +20,12 @@ from kalends.ports.clock import Clock
 from kalends.ports.generations import Generations
 from kalends.ports.log import Consumer, Log
 from kalends.settings import IndexSettings
-from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader
+from kalends.wire.reader import Readable, Reader
 
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 0.1
-Notice = Callable[[Sequence[OpenedEvent | OpenedRetraction]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuild:
-    """One rebuild: ``state`` is queued, running, succeeded, failed or cancelled; ``done`` of ``total`` messages were read."""
-
-    operation_id: EventId
-    projection: str
-    state: str
-    created_us: int
-    updated_us: int
-    done: int = 0
-    total: int = 0
-    error: str | None = None
-    dry_run: bool = False
+Notice = Callable[[Sequence[Readable]], Awaitable[None]]
 
 
 class Projection:
@@ -195,17 +181,24 @@ class Rebuilds:
     def __init__(self, *, projections: Mapping[str, Projection], clock: Clock) -> None:
         self._projections = projections
         self._clock = clock
-        self._known: dict[EventId, Rebuild] = {}
-        self._queue: asyncio.Queue[EventId] = asyncio.Queue()
-        self._running: tuple[EventId, asyncio.Task[None]] | None = None
+        self._known: dict[str, Work] = {}
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._running: tuple[str, asyncio.Task[None]] | None = None
 
-    async def ask(self, projection: str, *, dry_run: bool, total: int) -> Rebuild:
+    async def ask(self, projection: str, *, dry_run: bool, total: int) -> Work:
         """Queue a rebuild of *projection* (or of all); a dry run only counts."""
         now = self._clock.now()
         state = "succeeded" if dry_run else "queued"
         at = microseconds(now)
-        rebuild = Rebuild(
-            operation_id=new_ulid(now), projection=projection, state=state, created_us=at, updated_us=at, total=total, dry_run=dry_run
+        rebuild = Work(
+            operation_id=new_ulid(now),
+            kind="reindex",
+            subject=projection,
+            state=state,
+            created_us=at,
+            updated_us=at,
+            total=total,
+            dry_run=dry_run,
         )
         self._known[rebuild.operation_id] = rebuild
         while len(self._known) > 100:
@@ -214,17 +207,17 @@ class Rebuilds:
             self._queue.put_nowait(rebuild.operation_id)
         return rebuild
 
-    def find(self, operation_id: str) -> Rebuild | None:
+    async def find(self, operation_id: str) -> Work | None:
         """A rebuild by its operation id."""
-        return self._known.get(EventId(operation_id))
+        return self._known.get(operation_id)
 
-    def all(self) -> Sequence[Rebuild]:
-        """Newest first."""
-        return list(reversed(self._known.values()))
+    async def all(self) -> Sequence[Work]:
+        """Every rebuild that is remembered."""
+        return list(self._known.values())
 
-    def cancel(self, operation_id: str) -> None:
+    async def cancel(self, operation_id: str) -> None:
         """Cancel a queued or running rebuild; the serving generation stays."""
-        rebuild = self._known[EventId(operation_id)]
+        rebuild = self._known[operation_id]
         if rebuild.state not in {"queued", "running"}:
             raise Conflict(f"the operation has already {rebuild.state}")
         self._change(rebuild.operation_id, state="cancelled")
@@ -244,9 +237,9 @@ class Rebuilds:
                 await asyncio.wait([work])
                 self._running = None
 
-    async def _rebuild(self, operation_id: EventId) -> None:
+    async def _rebuild(self, operation_id: str) -> None:
         self._change(operation_id, state="running")
-        asked = self._known[operation_id].projection
+        asked = self._known[operation_id].subject
         names = list(self._projections) if asked == "all" else [asked]
         generation = f"g{operation_id.lower()}"
         progress = dict.fromkeys(names, (0, 0))
@@ -276,7 +269,7 @@ class Rebuilds:
         total = self._known[operation_id].total
         self._change(operation_id, state="succeeded", done=total)
 
-    def _change(self, operation_id: EventId, **changes: object) -> None:
+    def _change(self, operation_id: str, **changes: object) -> None:
         known = self._known.get(operation_id)
         if known is not None:
             now_us = microseconds(self._clock.now())

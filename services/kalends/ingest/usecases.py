@@ -13,7 +13,6 @@ from kalends.domain.events import Event, EventId, EventKey, digest_id, event_key
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
 from kalends.edge import tracing
-from kalends.ingest.stamps import Stamps
 from kalends.kit import aead, failpoints
 from kalends.kit.coalescing import Coalescer
 from kalends.kit.traffic import Traffic
@@ -22,6 +21,7 @@ from kalends.ports.timeline import Known, Timeline
 from kalends.wire import envelopes
 from kalends.wire.follower import TimelineFollower
 from kalends.wire.memories import MemoryRegistry
+from kalends.wire.stamps import Stamps
 from kalends.wire.vault import Vault, key_reference
 
 WINDOW_TRUST_S = 100.0

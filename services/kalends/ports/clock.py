@@ -5,8 +5,12 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Now, as an aware UTC moment, and as seconds that only grow."""
+    """Now, as an aware UTC moment, and as seconds that only grow; and waiting."""
 
     def now(self) -> datetime: ...
 
     def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once ``monotonic`` has grown by *seconds*."""
+        ...

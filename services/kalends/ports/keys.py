@@ -3,7 +3,7 @@
 A newcomer would get wrong: a data key is never stored or logged unwrapped, and a wrapped key is never stored beside what it opens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from kalends.domain.scope import Scope
@@ -18,6 +18,14 @@ class Keys(Protocol):
 
     async def create(self, scope: Scope, wrapped: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """Store those that do not exist yet; return what is stored now under each reference (somebody else's, if they were first)."""
+        ...
+
+    def references(self, scope: Scope, *, limit: int) -> AsyncGenerator[Mapping[str, bytes], None]:
+        """Every wrapped key of *scope* that exists when it is asked, by reference, in pieces of up to *limit*; ends after the last."""
+        ...
+
+    async def count(self) -> int:
+        """How many keys there are, of all scopes together."""
         ...
 
     async def destroy(self, scope: Scope, references: Sequence[str]) -> None:

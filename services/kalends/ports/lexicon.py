@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
+from kalends.domain.events import EventKey
+from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
 
 
@@ -28,4 +29,24 @@ class LexicalIndex(Protocol):
 
     async def count(self, scope: Scope) -> int:
         """Live events of one memory."""
+        ...
+
+    async def scopes(self) -> Sequence[str]:
+        """The keys of all scopes of which something is held, tombstones included."""
+        ...
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """What is held of one scope, by key, beginning after the given one; a piece shorter than *limit* is the last."""
+        ...
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What is held of *keys* in one scope, in no order; nothing for a key that was never heard of."""
+        ...
+
+    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        """Take out, without a trace, what is held exactly as *held* says; returns how many were. What is newer stays."""
+        ...
+
+    async def compact(self) -> int:
+        """Make what is stored smaller while it serves; the bytes of disk that were freed, which may be 0. No answer changes."""
         ...

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kalends.domain.events import EventId, EventKey, Facets
 from kalends.domain.positions import Position
-from kalends.domain.queries import Criteria, Digest
+from kalends.domain.queries import Criteria, Digest, Held
 from kalends.domain.scope import Scope
 
 
@@ -31,6 +31,8 @@ class TimelineEntry:
     length: int = 0
     """Characters of the text."""
     document: bool = False
+    expires_us: int | None = None
+    """From when on it is to be found no more (microseconds); None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,17 @@ class Retracted:
     scope: Scope
     keys: tuple[EventKey, ...]
     position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """A live event whose time is over."""
+
+    scope_key: str
+    session: str
+    key: EventKey
+    event_id: EventId
+    expires_us: int
 
 
 class Timeline(Protocol):
@@ -123,3 +136,27 @@ class Timeline(Protocol):
     async def stats(self, scope: Scope) -> MemoryStats: ...
 
     async def digest(self) -> Digest: ...
+
+    async def scopes(self) -> Sequence[str]:
+        """The keys of all scopes of which something is held, tombstones included."""
+        ...
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """What is held of one scope, by key, beginning after the given one; a piece shorter than *limit* is the last."""
+        ...
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What is held of *keys* in one scope, in no order; nothing for a key that was never heard of."""
+        ...
+
+    async def session_ids(self, scope_key: str, *, after: str | None, limit: int) -> Sequence[str]:
+        """Every session that ever had an event in one memory, documents and emptied ones included, by id, after the given one."""
+        ...
+
+    async def expired(self, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Expired]:
+        """Live events of all memories that expired at *now_us* or before, by (expires_us, key), after the given pair."""
+        ...
+
+    async def compact(self) -> int:
+        """Make what is stored smaller while it serves; the bytes of disk that were freed, which may be 0. No answer changes."""
+        ...

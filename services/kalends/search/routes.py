@@ -1,6 +1,7 @@
 """Search's rows of the operation table: JSON in, use cases, JSON out."""
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ from kalends.domain.queries import Filter, decode_cursor, encode_cursor
 from kalends.domain.scope import Scope
 from kalends.edge.operations import Answer, Call, Handler, Operation
 from kalends.ports.timeline import SessionSummary
-from kalends.search import schemas
+from kalends.search import schemas, timing
 from kalends.search.reading import ReadMemories
+from kalends.search.timing import TimeFilter
 from kalends.search.usecases import FindMemories, Found, Hit, Query
 from kalends.wire.documents import DocumentRecord, DocumentStore
 from kalends.wire.memories import MemoryRegistry
@@ -42,6 +44,7 @@ class SearchRoutes:
             rerank=body.rerank,
             wanted=visibility_floors(body.min_visibility) if body.min_visibility is not None else None,
             seconds=body.timeout_ms / 1000,
+            zone=zone_asked(body),
         )
         found = await self._find(call.scoped, query)
         return Answer(body=search_out(found, explain=body.explain))
@@ -50,11 +53,16 @@ class SearchRoutes:
         """A block of remembered events for a prompt."""
         body: schemas.ContextRequest = call.body
         filters = filter_of(body.filter, targets=("events", "documents"))
-        query = None
+        query, zone = None, zone_asked(body)
         if body.query is not None:
             wanted = visibility_floors(body.min_visibility) if body.min_visibility is not None else None
             query = Query(
-                text=checked_query(body.query), limit=_CONTEXT_HITS, filter=filters, wanted=wanted, seconds=body.timeout_ms / 1000
+                text=checked_query(body.query),
+                limit=_CONTEXT_HITS,
+                filter=filters,
+                wanted=wanted,
+                seconds=body.timeout_ms / 1000,
+                zone=zone,
             )
         arranged, found = await self._read.context(call.scoped, query, filters=filters, recent=body.recent, max_tokens=body.max_tokens)
         out = schemas.ContextResponse(
@@ -65,6 +73,7 @@ class SearchRoutes:
             arms=list(found.arms) if found else [],
             degraded=list(found.degraded) if found else [],
             stale=found.stale if found else False,
+            time_filter=time_out(found.time) if found else None,
         )
         return Answer(body=out)
 
@@ -136,6 +145,17 @@ def checked_query(text: str) -> str:
     return text
 
 
+def zone_asked(body: schemas.SearchRequest | schemas.ContextRequest) -> tzinfo | None:
+    """Where time phrases are to be read; None if they are switched off or the filter says already what time is asked about.
+
+    Raises:
+        Invalid: there is no such time zone, whether it is needed or not.
+    """
+    zone = timing.zone_of(body.timezone)
+    given = body.filter.since is not None or body.filter.until is not None
+    return zone if body.time_phrases and not given else None
+
+
 def filter_of(given: schemas.FilterIn, *, targets: tuple[str, ...]) -> Filter:
     """A filter from JSON."""
     return Filter(since=given.since, until=given.until, metadata=given.metadata, targets=targets, **_groups(given))
@@ -201,6 +221,16 @@ def hit_out(hit: Hit) -> schemas.HitOut:
     )
 
 
+def time_out(found: TimeFilter | None) -> schemas.TimeFilterOut | None:
+    """What became of a time phrase as JSON."""
+    if found is None:
+        return None
+    stretch = found.stretch
+    return schemas.TimeFilterOut(
+        phrase=stretch.phrase, since=stretch.since, until=stretch.until, mode="filter" if stretch.firm else "boost", applied=found.applied
+    )
+
+
 def search_out(found: Found, *, explain: bool) -> schemas.SearchResponse:
     """An answer as JSON; with *explain* the stages of each hit."""
     response = schemas.SearchResponse(
@@ -210,6 +240,7 @@ def search_out(found: Found, *, explain: bool) -> schemas.SearchResponse:
         stale=found.stale,
         lag={name: schemas.Lag(events=one.events, seconds=one.seconds) for name, one in found.lag.items()},
         took_ms={name: round(seconds * 1000, 3) for name, seconds in found.seconds.items()},
+        time_filter=time_out(found.time),
     )
     extra: dict[str, object] = {}
     if found.stale:

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Names = Name | Annotated[list[Name], Meta(min_length=1, max_length=32)]
+Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
@@ -26,7 +27,10 @@ class FilterIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 
 
 class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A question. ``targets`` defaults to events."""
+    """A question. ``targets`` defaults to events.
+
+    ``time_phrases``: words such as "last week" narrow down, read in ``timezone`` (an IANA name), unless ``filter`` has ``from`` or ``to``.
+    """
 
     query: Annotated[str, Meta(min_length=1, max_length=4096)]
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
@@ -37,6 +41,8 @@ class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     min_visibility: Annotated[str, Meta(max_length=20000)] | None = None
     timeout_ms: Annotated[int, Meta(ge=1, le=30_000)] = 2000
     explain: bool = False
+    time_phrases: bool = True
+    timezone: Zone = "UTC"
 
 
 class ScoresOut(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,6 +77,20 @@ class Lag(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class TimeFilterOut(Struct, frozen=True, kw_only=True):
+    """The stretch of time that ``phrase`` of the question names: ``from`` ≤ occurred_at < ``to``, null is an open end.
+
+    ``mode`` filter: only what lies in it is found; ``mode`` boost: what lies in it ranks higher. Where nothing lies in it, ``applied`` is
+    false and everything was searched.
+    """
+
+    phrase: str
+    since: datetime | None = field(name="from")
+    until: datetime | None = field(name="to")
+    mode: Literal["filter", "boost"]
+    applied: bool
+
+
 class SearchResponse(Struct, frozen=True, kw_only=True):
     """Hits, best first, and how they came about. ``stale``: ``min_visibility`` was not reached in time; ``floors`` says where it stands."""
 
@@ -80,6 +100,7 @@ class SearchResponse(Struct, frozen=True, kw_only=True):
     stale: bool
     lag: dict[str, Lag]
     took_ms: dict[str, float]
+    time_filter: TimeFilterOut | None = None
     floors: dict[str, dict[str, int]] | UnsetType = UNSET
     explain: dict[str, dict[str, float]] | UnsetType = UNSET
 
@@ -174,6 +195,8 @@ class ContextRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     filter: FilterIn = FilterIn()
     min_visibility: Annotated[str, Meta(max_length=20000)] | None = None
     timeout_ms: Annotated[int, Meta(ge=1, le=30_000)] = 2000
+    time_phrases: bool = True
+    timezone: Zone = "UTC"
 
 
 class ContextResponse(Struct, frozen=True, kw_only=True):
@@ -186,6 +209,7 @@ class ContextResponse(Struct, frozen=True, kw_only=True):
     arms: list[str]
     degraded: list[str]
     stale: bool
+    time_filter: TimeFilterOut | None = None
 
 
 class DocumentOut(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from kalends.ports.clock import Clock
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.log import Log
 from kalends.ports.models import Embedder, Tokenizer
+from kalends.ports.phrases import TimePhrases
 from kalends.ports.timeline import Timeline
 from kalends.ports.vectors import VectorIndex
 from kalends.search import routes
@@ -32,6 +33,7 @@ def build(
     memories: MemoryRegistry,
     documents: DocumentStore,
     progress: Progress,
+    phrases: TimePhrases,
     clock: Clock,
     observe: Observe,
 ) -> Service:
@@ -39,7 +41,14 @@ def build(
     hydrator = Hydrator(source=log, timeline=timeline, reader=reader)
     arms = Arms(lexicon=lexicon, vectors=vectors, embedder=embedder, settings=settings, observe=observe)
     find = FindMemories(
-        arms=arms, timeline=timeline, hydrator=hydrator, memories=memories, progress=progress, clock=clock, settings=settings
+        arms=arms,
+        timeline=timeline,
+        hydrator=hydrator,
+        memories=memories,
+        progress=progress,
+        phrases=phrases,
+        clock=clock,
+        settings=settings,
     )
     read = ReadMemories(timeline=timeline, hydrator=hydrator, memories=memories, find=find, tokenizer=tokenizer, clock=clock)
     return Service(

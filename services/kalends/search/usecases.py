@@ -1,37 +1,65 @@
 """Finding memories: arms, fusion, late interaction, smoothing, hydration.
 
-Belongs here: the order of these steps and their budget of time. Does not belong here: JSON (``routes``), arithmetic (``domain.fusion``). A
-newcomer would get wrong: neighbours come in as candidates only if they meet the filter too.
+Belongs here: the order of these steps and their budget of time. Does not belong here: JSON (``routes``), arithmetic (``domain.fusion``),
+what a time phrase does (``timing``). A newcomer would get wrong: neighbours come in as candidates only if they meet the filter too.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
+from typing import Generic, Protocol, TypeVar
+
+import structlog
 
 from kalends.domain import fusion
-from kalends.domain.errors import DeadlineExceeded, Unavailable
+from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.positions import Floors
 from kalends.domain.queries import Criteria, Filter
 from kalends.domain.scope import Scope
 from kalends.edge.progress import LagNow, Progress
 from kalends.ports.clock import Clock
+from kalends.ports.phrases import TimePhrases, TimeRange
 from kalends.ports.timeline import Timeline
+from kalends.search import timing
 from kalends.search.arms import Arms, Findings
-from kalends.search.hydration import Hydrator
 from kalends.search.surroundings import Surroundings
+from kalends.search.timing import Lift, TimeFilter
 from kalends.settings import SearchSettings
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.reader import OpenedEvent
+
+log = structlog.get_logger(__name__)
+
+Item = TypeVar("Item", bound="Keyed")
+Item_co = TypeVar("Item_co", bound="Keyed", covariant=True)
 
 _ARMS = {"hybrid": ("lexical", "vector"), "lexical": ("lexical",), "vector": ("vector",)}
 _NEIGHBOUR_DEPTH = 100
 """Fused hits whose neighbours are looked at; beyond it smoothing cannot lift anything into the first page."""
 
 
+class Keyed(Protocol):
+    """Something that engines find by its key."""
+
+    @property
+    def key(self) -> EventKey:
+        """Its identity in every engine."""
+        ...
+
+
+class Hydrating(Protocol[Item_co]):
+    """Reads what was found."""
+
+    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime) -> Sequence[Item_co]:
+        """What exists of *keys* in one memory, in their order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A checked question. ``wanted`` are the floors of ``min_visibility``."""
+    """A checked question. ``wanted`` are the floors of ``min_visibility``; ``zone`` is where its time phrases are read, None: nowhere."""
 
     text: str
     limit: int
@@ -40,22 +68,23 @@ class Query:
     rerank: str = "auto"
     wanted: Floors | None = None
     seconds: float = 2.0
+    zone: tzinfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One found event, its final score and the raw scores of the arms that saw it."""
+class Ranked(Generic[Item_co]):
+    """What was found, its final score and the raw scores of the arms that saw it."""
 
-    opened: OpenedEvent
+    opened: Item_co
     score: float
     raw: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """An answer. ``stages`` explains: scaled and fused scores by key, for those who ask."""
+class Answered(Generic[Item_co]):
+    """An answer. ``stages`` explains: scaled and fused scores by key, for those who ask. ``time``: what became of a time phrase."""
 
-    hits: Sequence[Hit]
+    hits: Sequence[Ranked[Item_co]]
     arms: tuple[str, ...]
     degraded: tuple[str, ...]
     stale: bool
@@ -63,32 +92,55 @@ class Found:
     lag: Mapping[str, LagNow]
     seconds: Mapping[str, float]
     stages: Mapping[str, Mapping[EventKey, float]]
+    time: TimeFilter | None = None
 
 
-class FindMemories:
-    """Answers questions about one memory."""
+Hit = Ranked[OpenedEvent]
+Found = Answered[OpenedEvent]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Looked(Generic[Item]):
+    """One way through arms, ranking and hydration."""
+
+    hits: list[Ranked[Item]]
+    findings: Findings
+    stages: dict[str, Mapping[EventKey, float]]
+    seconds: dict[str, float]
+
+
+class Find(Generic[Item]):
+    """Answers questions about one memory, or a part of it that engines keep apart. *follows*: the projection that hydration asks."""
 
     def __init__(
         self,
         *,
         arms: Arms,
         timeline: Timeline,
-        hydrator: Hydrator,
+        hydrator: Hydrating[Item],
         memories: MemoryRegistry,
         progress: Progress,
+        phrases: TimePhrases,
         clock: Clock,
         settings: SearchSettings,
+        follows: str = "timeline",
     ) -> None:
         self._arms = arms
         self._timeline = timeline
         self._hydrator = hydrator
         self._memories = memories
         self._progress = progress
+        self._phrases = phrases
         self._clock = clock
         self._settings = settings
+        self._follows = follows
 
-    async def __call__(self, scope: Scope, query: Query) -> Found:
-        """The best events for *query*.
+    def part(self, scope: Scope) -> Scope:
+        """Where engines keep what is looked for: with the memory's events."""
+        return scope
+
+    async def __call__(self, scope: Scope, query: Query) -> Answered[Item]:
+        """The best for *query*.
 
         Raises:
             NotFound: there is no such memory. Unavailable: every arm that was asked is away; ``dependency`` names them.
@@ -98,36 +150,76 @@ class FindMemories:
         names = _ARMS[query.mode]
         stale, floors = await self._wait(query, names)
         seconds = {"visibility": time.perf_counter() - started}
-        criteria = query.filter.criteria()
-        left = max(query.seconds - seconds["visibility"], 0.05)
-        depth = max(self._settings.depth, query.limit)
-        findings = await self._arms.find(scope, query.text, names=names, criteria=criteria, depth=depth, seconds=left)
-        if not findings.scores:
-            away = ", ".join(sorted(findings.failed))
-            raise Unavailable(f"no arm could answer: {away}", dependency=away, retry_after=1.0)
-        stages: dict[str, Mapping[EventKey, float]] = {}
-        scores = await self._rank(scope, query, criteria, findings, stages, left)
-        seconds |= findings.seconds
-        before = time.perf_counter()
-        hits = await self._hits(scope, query, scores, findings)
-        seconds["hydrate"] = time.perf_counter() - before
+        query = replace(query, seconds=max(query.seconds - seconds["visibility"], 0.05))
+        stretch, unread = await self._stretch(query, seconds)
+        looked, when = await self._within(scope, query, names, stretch)
+        failed = looked.findings.failed | unread
+        seconds |= looked.seconds
         seconds["total"] = time.perf_counter() - started
-        return Found(
-            hits=hits,
-            arms=tuple(name for name in (*names, "rerank") if name in findings.seconds and name not in findings.failed),
-            degraded=tuple(sorted(findings.failed)),
+        return Answered(
+            hits=looked.hits,
+            arms=tuple(name for name in (*names, "rerank") if name in looked.seconds and name not in failed),
+            degraded=tuple(sorted(failed)),
             stale=stale,
             floors=floors,
             lag=await self._progress.lag(),
             seconds=seconds,
-            stages=stages,
+            stages=looked.stages,
+            time=when,
         )
+
+    async def _stretch(self, query: Query, seconds: dict[str, float]) -> tuple[TimeRange | None, dict[str, KalendsError]]:
+        """The stretch of time that the question names; without the reader of phrases the answer is one without a filter, and says so."""
+        if query.zone is None:
+            return None, {}
+        before = time.perf_counter()
+        try:
+            found = await timing.stretch_of(self._phrases, query.text, now=self._clock.now(), zone=query.zone)
+        except (Unavailable, DeadlineExceeded) as error:
+            log.warning("time phrase not read", kind=error.code)
+            return None, {"time": error}
+        if found is not None:
+            seconds["time"] = time.perf_counter() - before
+        return found, {}
+
+    async def _within(
+        self, scope: Scope, query: Query, names: tuple[str, ...], stretch: TimeRange | None
+    ) -> tuple[_Looked[Item], TimeFilter | None]:
+        """Look within a firm *stretch*, and everywhere if nothing is there; for any other look everywhere and lift what lies in it."""
+        if stretch is None:
+            return await self._look(scope, query, names, None), None
+        if stretch.firm:
+            started = time.perf_counter()
+            narrowed = replace(query, filter=timing.narrowed(query.filter, stretch))
+            looked = await self._look(scope, narrowed, names, None)
+            if not looked.hits:
+                left = max(query.seconds - (time.perf_counter() - started), 0.05)
+                looked = await self._look(scope, replace(query, seconds=left), names, None)
+                return looked, TimeFilter(stretch=stretch, applied=False)
+            return looked, TimeFilter(stretch=stretch, applied=True)
+        lift = Lift(timeline=self._timeline, scope=self.part(scope), stretch=stretch, share=self._settings.time_bonus)
+        looked = await self._look(scope, query, names, lift)
+        return looked, TimeFilter(stretch=stretch, applied=lift.lifted)
+
+    async def _look(self, scope: Scope, query: Query, names: tuple[str, ...], lift: Lift | None) -> _Looked[Item]:
+        criteria, part = query.filter.criteria(), self.part(scope)
+        depth = max(self._settings.depth, query.limit)
+        findings = await self._arms.find(part, query.text, names=names, criteria=criteria, depth=depth, seconds=query.seconds)
+        if not findings.scores:
+            away = ", ".join(sorted(findings.failed))
+            raise Unavailable(f"no arm could answer: {away}", dependency=away, retry_after=1.0)
+        stages: dict[str, Mapping[EventKey, float]] = {}
+        scores = await self._rank(part, query, criteria, findings, stages, lift)
+        before = time.perf_counter()
+        hits = await self._hits(scope, query, scores, findings)
+        seconds = findings.seconds | {"hydrate": time.perf_counter() - before}
+        return _Looked(hits=hits, findings=findings, stages=stages, seconds=seconds)
 
     async def _wait(self, query: Query, names: tuple[str, ...]) -> tuple[bool, Mapping[str, Floors]]:
         """Wait for ``min_visibility``; at most three quarters of the time are spent on it."""
         if query.wanted is None:
             return False, {}
-        projections = ("timeline", *names)
+        projections = (self._follows, *names)
         if await self._progress.reached(query.wanted, projections, seconds=query.seconds * 0.75):
             return False, {}
         floors: dict[str, Floors] = {}
@@ -145,21 +237,24 @@ class FindMemories:
         criteria: Criteria,
         findings: Findings,
         stages: dict[str, Mapping[EventKey, float]],
-        left: float,
+        lift: Lift | None,
     ) -> Mapping[EventKey, float]:
         if query.mode != "hybrid" and query.rerank != "on":
-            return next(iter(findings.scores.values()))
+            scores = next(iter(findings.scores.values()))
+            return scores if lift is None else await lift(scores)
         lexical = fusion.scaled_to_best(findings.scores.get("lexical", {}))
         vector = fusion.scaled_to_range(findings.scores.get("vector", {}))
         share = self._settings.lexical_weight
         stages["fused"] = fusion.weighted([(lexical, share), (vector, 1 - share)])
+        if lift is not None:
+            stages["fused"] = await lift(stages["fused"])
         head = fusion.ranked(stages["fused"])[:_NEIGHBOUR_DEPTH]
         around = Surroundings(timeline=self._timeline, scope=scope, criteria=criteria, settings=self._settings)
         await around.look(head, scored=stages["fused"])
         stages["smoothed"] = around.smoothed(stages["fused"], head)
         if query.rerank == "off" or not stages["smoothed"]:
             return stages["smoothed"]
-        return await self._reranked(scope, around, findings, stages, (lexical, vector), left)
+        return await self._reranked(scope, around, findings, stages, (lexical, vector), lift, query.seconds)
 
     async def _reranked(
         self,
@@ -168,6 +263,7 @@ class FindMemories:
         findings: Findings,
         stages: dict[str, Mapping[EventKey, float]],
         arms: tuple[Mapping[EventKey, float], Mapping[EventKey, float]],
+        lift: Lift | None,
         left: float,
     ) -> Mapping[EventKey, float]:
         head = fusion.ranked(stages["smoothed"])[: self._settings.rerank_depth]
@@ -185,20 +281,26 @@ class FindMemories:
         blend = fusion.weighted([*weighed, (dict.fromkeys(candidates, 0.0), 1.0)])
         await around.look(candidates, scored=blend)
         final = around.smoothed(blend, candidates, among=True)
+        if lift is not None:
+            final = await lift(final)
         return _above(final, stages["smoothed"])
 
-    async def _hits(self, scope: Scope, query: Query, scores: Mapping[EventKey, float], findings: Findings) -> list[Hit]:
-        """The best events that can be read, refilled where one is gone."""
+    async def _hits(self, scope: Scope, query: Query, scores: Mapping[EventKey, float], findings: Findings) -> list[Ranked[Item]]:
+        """The best that can be read, refilled where one is gone."""
         order = fusion.ranked(scores)
-        hits: list[Hit] = []
+        hits: list[Ranked[Item]] = []
         at = 0
         while at < len(order) and len(hits) < query.limit:
             keys = order[at : at + query.limit - len(hits)]
             at += len(keys)
             for opened in await self._hydrator.by_keys(scope, keys, now=self._clock.now()):
                 raw = {name: found[opened.key] for name, found in findings.scores.items() if opened.key in found}
-                hits.append(Hit(opened=opened, score=scores[opened.key], raw=raw))
+                hits.append(Ranked(opened=opened, score=scores[opened.key], raw=raw))
         return hits
+
+
+class FindMemories(Find[OpenedEvent]):
+    """Answers questions with events and chunks of documents."""
 
 
 def _above(final: Mapping[EventKey, float], fused: Mapping[EventKey, float]) -> dict[EventKey, float]:

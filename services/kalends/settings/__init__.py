@@ -14,6 +14,7 @@ from kalends.settings.tree import (
     ModelSettings,
     SearchSettings,
     Settings,
+    SummarizeSettings,
     TelemetrySettings,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "ModelSettings",
     "SearchSettings",
     "Settings",
+    "SummarizeSettings",
     "TelemetrySettings",
     "load",
     "table",

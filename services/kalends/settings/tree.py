@@ -64,9 +64,18 @@ class SearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rerank_vector_weight: Annotated[float, Meta(ge=0, le=1, description="Share of the vector arm; late interaction has the rest.")] = 0.1
     smoothing: Annotated[float, Meta(ge=0, le=1, description="Share of the better neighbour's score that a short event takes.")] = 0.3
     smoothing_chars: Annotated[int, Meta(ge=1, description="Characters up to which an event counts as short.")] = 500
+    time_bonus: Annotated[float, Meta(ge=0, le=1, description="Share of the best score that a date in a question adds within it.")] = 0.15
     arm_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one arm, in seconds.")] = 2.0
     limit_max: Annotated[int, Meta(ge=1, le=1000, description="Most hits of one answer.")] = 100
     query_chars: Annotated[int, Meta(ge=1, description="Longest question, in characters.")] = 4096
+
+
+class SummarizeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The calendar."""
+
+    silence_s: Annotated[float, Meta(gt=0, description="Silence after which a session's segment ends, in seconds.")] = 1800.0
+    segment_tokens: Annotated[int, Meta(ge=100, description="Tokens of one segment at most, as the embedded model counts.")] = 4000
+    settle_s: Annotated[float, Meta(ge=0, description="How long nothing may arrive for a day of a session before it is cut.")] = 2.0
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +110,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ingest: IngestSettings = IngestSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
+    summarize: SummarizeSettings = SummarizeSettings()
     model: ModelSettings = ModelSettings()
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import msgspec
 from google.protobuf.message import DecodeError
 
+from kalends.domain.calendar import Node
 from kalends.domain.errors import Damaged
 from kalends.domain.events import Event, EventId, Facets, Scalar, microseconds, moment
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
+from kalends.wire import nodes
 from kalends.wire.gen.kalends.v1 import envelope_pb2 as pb
 
 SCHEMA = 1
@@ -102,6 +104,20 @@ def seal_retraction(retraction: Retraction, *, scope: Scope, recorded_us: int, k
     return _finish(envelope, content.SerializeToString(), scope, key_reference, box, stamp)
 
 
+def seal_node(node: Node, *, scope: Scope, recorded_us: int, key_reference: str, box: aead.Box, stamp: Stamp) -> bytes:
+    """The bytes that the log stores for *node*."""
+    envelope = pb.Envelope(
+        schema=SCHEMA,
+        kind=pb.Envelope.KIND_NODE,
+        tenant=scope.tenant,
+        memory=scope.memory,
+        recorded_us=recorded_us,
+        occurred_us=node.first_us,
+        content_mac=box.digest(nodes.substance(node)),
+    )
+    return _finish(envelope, nodes.encode(node), scope, key_reference, box, stamp)
+
+
 def _finish(envelope: pb.Envelope, plain: bytes, scope: Scope, key_reference: str, box: aead.Box, stamp: Stamp) -> bytes:
     envelope.key_ref = bytes.fromhex(key_reference)
     envelope.writer = stamp.writer
@@ -135,7 +151,7 @@ def parse(body: bytes) -> Sealed:
     )
 
 
-def unseal(sealed: Sealed, box: aead.Box) -> Event | Retraction:
+def unseal(sealed: Sealed, box: aead.Box) -> Event | Retraction | Node:
     """Open what :func:`parse` read.
 
     Raises:
@@ -147,6 +163,8 @@ def unseal(sealed: Sealed, box: aead.Box) -> Event | Retraction:
         if envelope.kind == pb.Envelope.KIND_RETRACTION:
             retraction = pb.Retraction.FromString(plain)
             return Retraction(event_ids=tuple(EventId(i) for i in retraction.event_ids), reason=retraction.reason)
+        if envelope.kind == pb.Envelope.KIND_NODE:
+            return nodes.decode(plain)
         return _event(envelope, pb.Content.FromString(plain))
     except aead.TamperedError as error:
         raise Damaged("the seal does not open") from error

@@ -1,7 +1,8 @@
-"""The timeline's follower: reads the log from the timeline's own floor and applies it, batch by batch.
+"""The timeline's follower: reads the log from the timeline's own floor and applies it, batch by batch; to the calendar, too.
 
 Belongs here: that one loop, which every process with a timeline runs. Does not belong here: durable consumers (``index``). A newcomer would
-get wrong: the floor is stored in the same transaction as the rows, so there is nothing to acknowledge and nothing to repeat.
+get wrong: a floor is stored in the same transaction as the rows, so there is nothing to acknowledge and nothing to repeat; the calendar has
+a floor of its own and is written second, so it never knows of an event that the timeline does not.
 """
 
 import asyncio
@@ -11,14 +12,17 @@ from contextlib import aclosing
 import structlog
 
 from kalends.domain.errors import KalendsError
+from kalends.domain.events import microseconds, moment
+from kalends.domain.periods import day_of
 from kalends.domain.positions import Position, covers, highest
 from kalends.kit import failpoints
 from kalends.kit.backoff import pauses
 from kalends.kit.traffic import Traffic, patience
+from kalends.ports.calendar import Calendar, NodeStored, Touched, Unit
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log, Message
 from kalends.ports.timeline import Retracted, Timeline, TimelineEntry
-from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
+from kalends.wire.reader import Opened, OpenedEvent, OpenedNode, OpenedRetraction, Reader, Unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +47,7 @@ class TimelineFollower:
         batch: int,
         moved: Callable[[], None],
         traffic: Traffic,
+        calendar: Calendar | None = None,
     ) -> None:
         self._source = source
         self._timeline = timeline
@@ -51,6 +56,7 @@ class TimelineFollower:
         self._batch = batch
         self._moved = moved
         self._traffic = traffic
+        self._calendar = calendar
         self._caught_up_at: float | None = None
         self.failure: str | None = None
 
@@ -71,7 +77,7 @@ class TimelineFollower:
                 await asyncio.sleep(next(waits))
 
     async def _follow(self) -> None:
-        floors = dict(await self._timeline.floors())
+        floors = await self._floors()
         asked_at = self._clock.monotonic()
         heads = await self._source.heads()
         if covers(floors, heads):
@@ -92,16 +98,55 @@ class TimelineFollower:
                 if 0 < len(messages) < self._batch:
                     await asyncio.sleep(_BREATH_S)
 
+    async def _floors(self) -> dict[str, int]:
+        """Where to go on: what either of the two does not have yet is read again, and changes nothing in the other."""
+        floors = dict(await self._timeline.floors())
+        if self._calendar is not None:
+            others = await self._calendar.floors()
+            floors = {stream: min(floor, others.get(stream, 0)) for stream, floor in floors.items()}
+        return floors
+
     async def _apply(self, messages: Sequence[Message], floors: dict[str, int]) -> None:
         changes: list[TimelineEntry | Retracted] = []
-        for opened in await self._reader.open(messages):
-            match opened:
+        opened = await self._reader.open(messages)
+        for one in opened:
+            match one:
                 case OpenedEvent():
-                    changes.append(opened.timeline_entry())
+                    changes.append(one.timeline_entry())
                 case OpenedRetraction():
-                    changes.append(opened.retracted())
+                    changes.append(one.retracted())
                 case Unreadable(position=Position(stream=stream, sequence=sequence), reason=reason, erased=False):
                     log.error("message cannot be read", stream=stream, sequence=sequence, reason=reason)
         await failpoints.reach("timeline.before-put")
         await self._timeline.put(changes, floors=floors)
         await failpoints.reach("timeline.after-put")
+        if self._calendar is not None:
+            await self._calendar.put(await self._calendar_changes(opened), floors=floors)
+
+    async def _calendar_changes(self, opened: Sequence[Opened]) -> list[Touched | NodeStored]:
+        changes: list[Touched | NodeStored] = []
+        for one in opened:
+            match one:
+                case OpenedEvent() if one.event.document_id is None:
+                    occurred_us = microseconds(one.event.occurred_at)
+                    recorded_us = microseconds(one.event.recorded_at)
+                    unit = Unit(scope=one.scope, session_id=one.event.facets.session_id, day=one.event.occurred_at.date())
+                    changes.append(Touched(unit=unit, version=one.position.version, occurred_us=occurred_us, recorded_us=recorded_us))
+                case OpenedRetraction():
+                    changes += await self._untouched(one)
+                case OpenedNode():
+                    changes.append(one.stored())
+        return changes
+
+    async def _untouched(self, retraction: OpenedRetraction) -> list[Touched]:
+        """The units that lose an event; one that came after its retraction never was in any."""
+        known = await self._timeline.lookup(retraction.scope, retraction.keys)
+        return [
+            Touched(
+                unit=Unit(scope=retraction.scope, session_id=one.session, day=day_of(moment(one.occurred_us)).first),
+                version=retraction.position.version,
+                occurred_us=one.occurred_us,
+                recorded_us=retraction.recorded_us,
+            )
+            for one in known.values()
+        ]

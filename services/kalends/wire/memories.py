@@ -93,6 +93,10 @@ class MemoryRegistry:
         self._known[scope] = changed
         return changed
 
+    async def scopes(self) -> Sequence[Scope]:
+        """The scopes of all memories of all tenants; also of one whose record cannot be read, for its name can."""
+        return [Scope(tenant=Tenant(record.owner), memory=MemoryName(record.name)) for record in await self._records.list(KIND)]
+
     async def of_tenant(self, tenant: Tenant) -> Sequence[Memory]:
         """All memories of *tenant*, by name."""
         return [_decode(record) for record in await self._records.list(KIND, tenant)]

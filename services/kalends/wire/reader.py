@@ -4,19 +4,22 @@ Belongs here: parse, fetch keys, open, and say what could not be. Does not belon
 message whose key is gone is ``Unreadable`` with ``erased`` set; that is lawful. One that is damaged is not.
 """
 
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kalends.domain.calendar import Node
 from kalends.domain.errors import Damaged
 from kalends.domain.events import Event, EventKey, event_key, indexed_text, lead, microseconds, speaker
 from kalends.domain.positions import Position
-from kalends.domain.queries import Entry, Tombstone, tags_of
+from kalends.domain.queries import Entry, Tombstone, tag, tags_of
 from kalends.domain.scope import Scope
 from kalends.kit import aead
+from kalends.ports.calendar import NodeStored
 from kalends.ports.log import Message
 from kalends.ports.timeline import Retracted, TimelineEntry
-from kalends.wire import envelopes
+from kalends.wire import envelopes, nodes
 from kalends.wire.vault import Vault
 
 
@@ -49,6 +52,14 @@ class OpenedEvent:
             occurred_us=microseconds(self.event.occurred_at),
         )
 
+    def entries(self) -> list[Entry]:
+        """What it adds to the search projections."""
+        return [self.entry()]
+
+    def tombstones(self) -> list[Tombstone]:
+        """What it takes back: nothing."""
+        return []
+
     def timeline_entry(self) -> TimelineEntry:
         """The event as the timeline holds it."""
         return TimelineEntry(
@@ -63,6 +74,7 @@ class OpenedEvent:
             size=self.size,
             length=len(self.event.text),
             document=self.event.document_id is not None,
+            expires_us=None if self.event.expires_at is None else microseconds(self.event.expires_at),
         )
 
 
@@ -73,6 +85,11 @@ class OpenedRetraction:
     scope: Scope
     keys: tuple[EventKey, ...]
     position: Position
+    recorded_us: int = 0
+
+    def entries(self) -> list[Entry]:
+        """What it adds to the search projections: nothing."""
+        return []
 
     def tombstones(self) -> list[Tombstone]:
         """The retraction as the search projections take it."""
@@ -84,6 +101,60 @@ class OpenedRetraction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedNode:
+    """One version of a node of the calendar and where it is stored."""
+
+    scope: Scope
+    key: EventKey
+    position: Position
+    node: Node
+    content_mac: bytes
+    recorded_us: int
+
+    def entries(self) -> list[Entry]:
+        """The node as the search projections hold it, in the part of the memory that is its calendar; nothing for one that is gone."""
+        node = self.node
+        if node.gone:
+            return []
+        lines = [node.title, *(bullet.text for bullet in node.bullets), " ".join(node.keywords)]
+        return [
+            Entry(
+                scope=self.scope.calendar,
+                key=self.key,
+                version=self.position.version,
+                text=unicodedata.normalize("NFC", "\n".join(lines)),
+                tags=(tag("target", "toc"), tag("level", node.period.level)),
+                occurred_us=node.first_us,
+                lead=node.period.label,
+            )
+        ]
+
+    def tombstones(self) -> list[Tombstone]:
+        """What a node that is gone takes back."""
+        return [Tombstone(scope=self.scope.calendar, key=self.key, version=self.position.version)] if self.node.gone else []
+
+    def stored(self) -> NodeStored:
+        """The node as the calendar takes it."""
+        node = self.node
+        return NodeStored(
+            scope=self.scope,
+            key=self.key,
+            period=node.period,
+            position=self.position,
+            content_mac=self.content_mac,
+            inputs=node.inputs,
+            session_id=node.session_id,
+            first_us=node.first_us,
+            last_us=node.last_us,
+            event_count=node.event_count,
+            degraded=node.degraded,
+            gone=node.gone,
+            recorded_us=self.recorded_us,
+            grips=tuple(dict.fromkeys((grip.id, grip.first) for bullet in node.bullets for grip in bullet.grips)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
     """A message that does not open; ``erased`` if because its key was destroyed."""
 
@@ -92,7 +163,8 @@ class Unreadable:
     erased: bool = False
 
 
-Opened = OpenedEvent | OpenedRetraction | Unreadable
+Readable = OpenedEvent | OpenedRetraction | OpenedNode
+Opened = Readable | Unreadable
 
 _RECENT_BYTES = 4 << 20
 """Bytes of messages that are remembered opened: about ten thousand turns of a chat."""
@@ -171,7 +243,16 @@ def _open(message: Message, sealed: envelopes.Sealed, box: aead.Box | Damaged | 
         return Unreadable(position=message.position, reason=error.detail)
     if isinstance(content, envelopes.Retraction):
         keys = tuple(event_key(sealed.scope, event_id) for event_id in content.event_ids)
-        return OpenedRetraction(scope=sealed.scope, keys=keys, position=message.position)
+        return OpenedRetraction(scope=sealed.scope, keys=keys, position=message.position, recorded_us=sealed.recorded_us)
+    if isinstance(content, Node):
+        return OpenedNode(
+            scope=sealed.scope,
+            key=nodes.node_key(sealed.scope, content.period),
+            position=message.position,
+            node=content,
+            content_mac=sealed.content_mac,
+            recorded_us=sealed.recorded_us,
+        )
     return OpenedEvent(
         scope=sealed.scope,
         key=event_key(sealed.scope, content.id),

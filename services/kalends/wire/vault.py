@@ -27,6 +27,11 @@ def key_reference(scope: Scope, session_id: str) -> str:
     return hashlib.blake2b(f"{scope.key}session\0{session_id}".encode(), digest_size=16).hexdigest()
 
 
+def node_key_reference(scope: Scope, node_id: str) -> str:
+    """Which key seals a node of the calendar that stands above several sessions."""
+    return hashlib.blake2b(f"{scope.key}node\0{node_id}".encode(), digest_size=16).hexdigest()
+
+
 class Vault:
     """Boxes (keys ready for use) by scope and reference."""
 
@@ -102,6 +107,16 @@ class Vault:
     async def probe(self) -> None:
         """Ask for a key that nobody has; raises what finding a key would raise while the key store is away."""
         await self._keys.get(_NOWHERE, ["0" * 32])
+
+    def unusable(self, scope: Scope, wrapped: Mapping[str, bytes]) -> list[str]:
+        """Which of these *wrapped* keys do not unwrap; nothing of them is remembered."""
+        found = []
+        for reference, key in wrapped.items():
+            try:
+                self._wrapper.unwrap(key, context=_context(scope, reference))
+            except Damaged:
+                found.append(reference)
+        return found
 
     def forget(self, scope: Scope, references: Collection[str]) -> None:
         """Drop cached boxes, because their keys were destroyed."""

@@ -217,6 +217,22 @@ def test_waiting_for_a_rebuild_fails_if_the_rebuild_fails(served):
     assert cli.run(["admin", "reindex", "--wait"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ({"state": "succeeded", "result": "vector: 1.5 MB freed"}, 0, "1.5 MB freed"),
+        ({"state": "failed", "error": "disk full"}, 1, "disk full"),
+    ],
+)
+def test_a_compaction_that_was_waited_for_says_what_came_of_it(served, capsys, end, code, said):
+    """Scripts go on only after a success."""
+    ended = {"operation_id": "o1", "kind": "compaction", **end}
+    served(httpx.Response(202, json={"operation_id": "o1"}), httpx.Response(200, json=ended))
+
+    assert cli.run(["admin", "compact", "--wait"]) == code
+    assert said in capsys.readouterr().out
+
+
 def test_every_command_of_the_contract_exists_and_explains_itself():
     """Each place in the table leads to a command with a help text."""
     context = click.Context(cli.cli, obj=Invocation())

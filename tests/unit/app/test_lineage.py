@@ -1,5 +1,7 @@
 """Lineage: projections of another log are never served."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,16 @@ async def test_a_damaged_timeline_is_built_anew_alone(folders, content):
     """It is as disposable as the others, and they are whole."""
     await followed(folders, LOG, 7)
     folders.timeline.write_bytes(content)
+
+    assert await floors(folders, LOG, 7) == {}
+    assert folders.lexical.exists()
+
+
+async def test_a_timeline_of_another_version_is_built_anew_alone(folders):
+    """Its tables mean something else; nobody has to delete it."""
+    await followed(folders, LOG, 7)
+    with contextlib.closing(sqlite3.connect(folders.timeline)) as database:
+        database.execute("PRAGMA user_version = 2")
 
     assert await floors(folders, LOG, 7) == {}
     assert folders.lexical.exists()

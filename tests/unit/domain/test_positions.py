@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support import strategies
 
 from kalends.domain.errors import Invalid
-from kalends.domain.positions import Position, covers, highest, visibility_floors, visibility_token
+from kalends.domain.positions import Position, covers, highest, sequence_of, visibility_floors, visibility_token
 
 STREAMS = st.sampled_from(["EVENTS_0", "EVENTS_1", "EVENTS_2"])
 FLOORS = st.dictionaries(STREAMS, st.integers(min_value=0, max_value=(1 << 63) - 1))
@@ -32,6 +32,12 @@ def test_a_later_message_has_a_larger_version(epoch, one, other):
 def test_moving_to_another_stream_never_makes_an_older_version(epoch, before, after):
     """The new stream counts from 1 again; the epoch makes up for it."""
     assert Position("EVENTS_1", after, epoch + 1).version > Position("EVENTS_0", before, epoch).version
+
+
+@given(EPOCHS, strategies.SEQUENCES)
+def test_a_version_says_its_sequence(epoch, sequence):
+    """Whatever the epoch."""
+    assert sequence_of(Position("EVENTS_0", sequence, epoch).version) == sequence
 
 
 @given(st.lists(st.builds(Position, STREAMS, strategies.SEQUENCES)))

@@ -19,6 +19,9 @@ NAMES = {
     "kalends_permission_violations",
     "kalends_search_arm_duration_seconds",
     "kalends_dependency_up",
+    "kalends_job_runs",
+    "kalends_job_seconds",
+    "kalends_scheduler_leader",
     "kalends_build_info",
 }
 

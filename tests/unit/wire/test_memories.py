@@ -83,6 +83,15 @@ async def test_a_tenants_memories_are_listed_by_name():
     assert [memory.scope.memory for memory in await MemoryRegistry(records).of_tenant(SCOPE.tenant)] == ["a", "b", "c"]
 
 
+async def test_all_scopes_are_known_also_of_a_record_that_cannot_be_read():
+    """Maintenance must not take its memory for one that nobody has."""
+    records = MemoryRecords()
+    await MemoryRegistry(records).create(MEMORY)
+    await records.put(KIND, OTHERS.tenant, OTHERS.memory, b"\xff")
+
+    assert set(await MemoryRegistry(records).scopes()) == {SCOPE, OTHERS}
+
+
 async def test_a_follower_learns_of_changes_and_deletions_and_survives_an_outage():
     """Another process made them."""
     records = MemoryRecords()

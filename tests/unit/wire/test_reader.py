@@ -1,6 +1,7 @@
 """Reading messages of the log: what opens, what does not, and why."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.support.keys import MemoryKeys, vault_over
@@ -106,6 +107,16 @@ async def test_an_event_becomes_what_the_projections_hold():
     assert entry.tags == row.tags == tags_of(EVENT.facets, target="events")
     assert (row.event_id, row.content_mac, row.document) == (EVENT.id, found.content_mac, False)
     assert row.size == found.size > 0
+
+
+async def test_an_event_says_when_its_time_is_over():
+    """To the timeline, for retention; most events never say so."""
+    keys = MemoryKeys()
+    expiring = replace(EVENT, expires_at=EVENT.occurred_at + timedelta(days=1))
+    reader = Reader(vault_over(keys))
+    found = await reader.open([message(await body_of(keys, expiring), 1), message(await body_of(keys, replace(EVENT, expires_at=None)), 2)])
+
+    assert [one.timeline_entry().expires_us for one in found] == [microseconds(expiring.expires_at), None]
 
 
 async def test_a_chunk_of_a_document_is_found_among_documents():

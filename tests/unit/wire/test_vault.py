@@ -128,3 +128,17 @@ async def test_concurrent_requests_share_a_batch_of_keys():
     assert len(keys.stored) == 6
     sealed = found[0][wanted[0][0]].seal(b"x", context=b"")
     assert found[6][wanted[6][0]].open(*sealed, context=b"") == b"x"
+
+
+async def test_keys_that_do_not_unwrap_are_named_and_nothing_is_remembered():
+    """A key is bound to its scope and its reference, so one that was moved does not unwrap either."""
+    keys = MemoryKeys()
+    vault = vault_over(keys)
+    await vault.boxes_for_writing(SCOPE, [REFERENCE])
+    good = keys.stored[SCOPE, REFERENCE]
+    fresh = vault_over(keys)
+
+    assert fresh.unusable(SCOPE, {REFERENCE: good, "0" * 32: good, "1" * 32: b"garbage"}) == ["0" * 32, "1" * 32]
+    assert fresh.unusable(OTHER, {REFERENCE: good}) == [REFERENCE]
+    keys.stored.clear()
+    assert await fresh.boxes(SCOPE, [REFERENCE]) == {}

@@ -1,5 +1,6 @@
 """The system's clock."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -14,3 +15,7 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that only grow."""
         return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; not at all for nothing or less."""
+        await asyncio.sleep(max(0.0, seconds))

@@ -41,6 +41,13 @@ _DISK = [*_from_disk(OSError), Rule(foreign=OSError, becomes=Unavailable)]
 _EDGE = [*_DISK, *_from_disk(Exception, exactly=True)]
 _TANTIVY = [*_DISK, *_from_disk(ValueError)]
 
+_SQLITE = [
+    *_DISK,
+    Rule(foreign=sqlite3.Error, says="malformed", becomes=Damaged),
+    Rule(foreign=sqlite3.Error, says="not a database", becomes=Damaged),
+    Rule(foreign=sqlite3.Error, becomes=Unavailable),
+]
+
 ENGINE_ERRORS: Mapping[str, Sequence[Rule]] = {
     "vector": [*_EDGE, Rule(foreign=Exception, exactly=True, becomes=Unavailable)],
     "vector, opening": [
@@ -54,12 +61,8 @@ ENGINE_ERRORS: Mapping[str, Sequence[Rule]] = {
         Rule(foreign=ValueError, says="LockBusy", becomes=Occupied),
         Rule(foreign=ValueError, becomes=Damaged),
     ],
-    "timeline": [
-        *_DISK,
-        Rule(foreign=sqlite3.Error, says="malformed", becomes=Damaged),
-        Rule(foreign=sqlite3.Error, says="not a database", becomes=Damaged),
-        Rule(foreign=sqlite3.Error, becomes=Unavailable),
-    ],
+    "timeline": _SQLITE,
+    "calendar": _SQLITE,
     # onnxruntime has sixteen exceptions of its own without a common parent; the blocks hold one call of it and nothing else
     "model": [*_DISK, Rule(foreign=Exception, becomes=Unavailable)],
     "model, opening": [*_DISK, Rule(foreign=Exception, becomes=Damaged)],

@@ -4,6 +4,7 @@ Belongs here: writing a whole file so that it is either the old or the new one. 
 wrong: a rename is only durable once the *folder* has been synced too.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from kalends.domain.errors import Misconfigured, Occupied, Unavailable
+
+_BLOCK = 512
+"""Bytes of what the system calls a block of a file, whatever the disk's own blocks are."""
 
 ROOM_BYTES = 64 << 20
 """Free space below which the engines write nothing more."""
@@ -60,6 +64,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def bytes_on_disk(*paths: Path) -> int:
+    """What files take up on the disk, those in folders included; Edge's files have holes, which take up nothing."""
+    found = 0
+    for path in paths:
+        for one in path.rglob("*") if path.is_dir() else (path,):
+            # an engine may let a file go at any time
+            with contextlib.suppress(FileNotFoundError):
+                found += one.stat().st_blocks * _BLOCK
+    return found
 
 
 def hold(folder: Path) -> IO[bytes]:

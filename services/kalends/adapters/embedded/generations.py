@@ -17,7 +17,7 @@ from kalends.adapters.embedded import files
 from kalends.adapters.embedded.failures import translated
 from kalends.domain.errors import Conflict, Damaged, Invalid
 from kalends.domain.events import EventKey
-from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
+from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.vectors import Array, VectorEntry, VectorIndex
@@ -209,6 +209,31 @@ class ServingLexicon(Generic[Lexicon]):
         async with self._generations.serving() as index:
             return await index.count(scope)
 
+    async def scopes(self) -> Sequence[str]:
+        """Hand on; see ``ports.lexicon``."""
+        async with self._generations.serving() as index:
+            return await index.scopes()
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """Hand on; see ``ports.lexicon``."""
+        async with self._generations.serving() as index:
+            return await index.inventory(scope_key, after=after, limit=limit)
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """Hand on; see ``ports.lexicon``."""
+        async with self._generations.serving() as index:
+            return await index.held(scope_key, keys)
+
+    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        """Hand on; see ``ports.lexicon``."""
+        async with self._generations.serving() as index:
+            return await index.remove(scope_key, held)
+
+    async def compact(self) -> int:
+        """Hand on; see ``ports.lexicon``."""
+        async with self._generations.serving() as index:
+            return await index.compact()
+
 
 class ServingVectors(Generic[Vectors]):
     """The vector index of whichever generation is current."""
@@ -240,6 +265,31 @@ class ServingVectors(Generic[Vectors]):
         """Hand on; see ``ports.vectors``."""
         async with self._generations.serving() as index:
             return await index.count(scope)
+
+    async def scopes(self) -> Sequence[str]:
+        """Hand on; see ``ports.vectors``."""
+        async with self._generations.serving() as index:
+            return await index.scopes()
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """Hand on; see ``ports.vectors``."""
+        async with self._generations.serving() as index:
+            return await index.inventory(scope_key, after=after, limit=limit)
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """Hand on; see ``ports.vectors``."""
+        async with self._generations.serving() as index:
+            return await index.held(scope_key, keys)
+
+    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        """Hand on; see ``ports.vectors``."""
+        async with self._generations.serving() as index:
+            return await index.remove(scope_key, held)
+
+    async def compact(self) -> int:
+        """Hand on; see ``ports.vectors``."""
+        async with self._generations.serving() as index:
+            return await index.compact()
 
 
 def _current_name(base: Path, first: str) -> str | None:

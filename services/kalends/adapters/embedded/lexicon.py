@@ -15,7 +15,8 @@ from typing import IO
 from kalends.adapters.embedded import files, words, writes
 from kalends.adapters.embedded.memory_lexicon import MemoryLexicon
 from kalends.adapters.embedded.threads import Lane
-from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
+from kalends.domain.events import EventKey
+from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
 
 FORMAT = "tantivy3"
@@ -88,6 +89,27 @@ class TantivyLexicon:
         """Live events of one memory."""
         return await self._read_lane.run(self._count, scope)
 
+    async def scopes(self) -> Sequence[str]:
+        """The scopes whose index is not empty, by key."""
+        return await self._read_lane.run(self._scopes)
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """What is held of one scope, from the number columns of its index."""
+        return await self._read_lane.run(self._inventory, scope_key, after, limit)
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What is held of *keys* in one scope."""
+        return await self._read_lane.run(self._held, scope_key, keys)
+
+    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        """Take out what is held exactly so; synced on return."""
+        return await self._write_lane.run(self._remove, scope_key, held)
+
+    async def compact(self) -> int:
+        """Compact one index after the other; writes go between them. The bytes that were freed."""
+        names = await self._read_lane.run(self._names)
+        return sum([await self._write_lane.run(self._compact, name) for name in names])
+
     async def close(self) -> None:
         """Finish merges and give the folder free; once is enough, and again goes on where a cancellation cut it off."""
         try:
@@ -127,16 +149,34 @@ class TantivyLexicon:
             return memory
 
     def _put(self, scope: Scope, changes: Sequence[Entry | Tombstone]) -> None:
-        memory = self._writers.get(scope.key) or self._memory(scope.key)
+        memory = self._to_write(scope.key)
+        if memory is not None:
+            memory.put(changes)
+            self._release(OPEN_WRITERS)
+
+    def _to_write(self, name: str, *, make: bool = True) -> MemoryLexicon | None:
+        """The index *name* among those that may have a writer."""
+        memory = self._writers.get(name) or self._memory(name, make=make)
         if memory is None:
-            return
-        self._writers[scope.key] = memory
-        self._writers.move_to_end(scope.key)
+            return None
+        self._writers[name] = memory
+        self._writers.move_to_end(name)
         with self._opening:
             # the index that has the writer is the one that must be read, even if it was put away meanwhile
-            self._open[scope.key] = memory
-        memory.put(changes)
+            self._open[name] = memory
+        return memory
+
+    def _remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        memory = self._to_write(scope_key, make=False)
+        removed = memory.remove(held) if memory else 0
         self._release(OPEN_WRITERS)
+        return removed
+
+    def _compact(self, name: str) -> int:
+        memory = self._to_write(name, make=False)
+        freed = memory.compact() if memory else 0
+        self._release(OPEN_WRITERS)
+        return freed
 
     def _release(self, keep: int) -> None:
         while len(self._writers) > keep:
@@ -154,8 +194,8 @@ class TantivyLexicon:
     def _digest(self) -> Digest:
         live: list[tuple[str, int]] = []
         gone: list[tuple[str, int]] = []
-        for path in self._folder.iterdir():
-            memory = self._memory(path.name, make=False) if path.is_dir() else None
+        for name in self._names():
+            memory = self._memory(name, make=False)
             for key, version, dead in memory.pairs() if memory else ():
                 (gone if dead else live).append((key, version))
         return writes.fold(live, gone)
@@ -163,3 +203,18 @@ class TantivyLexicon:
     def _count(self, scope: Scope) -> int:
         memory = self._memory(scope.key, make=False)
         return memory.count() if memory else 0
+
+    def _names(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir() if path.is_dir())
+
+    def _scopes(self) -> list[str]:
+        found = ((name, self._memory(name, make=False)) for name in self._names())
+        return [name for name, memory in found if memory and not memory.is_empty()]
+
+    def _inventory(self, scope_key: str, after: EventKey | None, limit: int) -> list[Held]:
+        memory = self._memory(scope_key, make=False)
+        return memory.inventory(after, limit) if memory else []
+
+    def _held(self, scope_key: str, keys: Sequence[EventKey]) -> list[Held]:
+        memory = self._memory(scope_key, make=False)
+        return memory.held(keys) if memory else []

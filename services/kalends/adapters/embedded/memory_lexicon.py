@@ -15,7 +15,7 @@ import numpy as np
 from kalends.adapters.embedded import files, words, writes
 from kalends.adapters.embedded.failures import translated
 from kalends.domain.events import EventKey
-from kalends.domain.queries import Criteria, Entry, Scored, Tombstone
+from kalends.domain.queries import Criteria, Entry, Held, Scored, Tombstone
 from kalends.domain.terms import content_words, rarity
 
 BOOSTS: Mapping[str, float] = {"stemmed": 1.0, "lead": 3.0, "exact": 0.05, "cjk": 1.0}
@@ -68,6 +68,45 @@ class MemoryLexicon:
                 raise
             files.sync_folder(self._folder)
             self._index.reload()
+
+    def remove(self, held: Sequence[Held]) -> int:
+        """Take out what is held exactly so, in one commit; how many that was."""
+        with translated("lexical"):
+            there = set(self.held([one.key for one in held]))
+            doomed = [one for one in held if one in there]
+            if not doomed:
+                return 0
+            writer = self._writing()
+            try:
+                for one in doomed:
+                    writer.delete_documents_by_term("key", str(one.key))
+                writer.commit()
+            except BaseException:
+                self._writer = None
+                raise
+            files.sync_folder(self._folder)
+            self._index.reload()
+            return len(doomed)
+
+    def compact(self) -> int:
+        """Let the engine merge what it thinks worth it and delete the files that nothing needs any more; the bytes that this freed.
+
+        A writer that was open goes on merging behind it, for waiting would hold up the next write.
+        """
+        before, was_open = files.bytes_on_disk(self._folder), self._writer is not None
+        with translated("lexical"):
+            writer = self._writing()
+            try:
+                writer.commit()
+                writer.garbage_collect_files()
+            except BaseException:
+                self._writer = None
+                raise
+            files.sync_folder(self._folder)
+            if not was_open:
+                self.release()
+            self._index.reload()
+        return max(0, before - files.bytes_on_disk(self._folder))
 
     def release(self) -> None:
         """Finish merges and give the writer's memory and lock free; the index stays readable."""
@@ -173,6 +212,44 @@ class MemoryLexicon:
             versions, dead = (searcher.fast_field_values(name, addresses) for name in ("version", "dead"))
             return list(zip(_keys(searcher, addresses), versions, dead, strict=True))
 
+    def inventory(self, after: EventKey | None, limit: int) -> list[Held]:
+        """What is held, by key, after the given one.
+
+        The engine orders by the upper half of the key; keys that share theirs are put in order here, and none is cut off from another.
+        """
+        from tantivy import FieldType, Order, Query
+
+        start = int(after, 16) >> 64 if after else 0
+        query = Query.range_query(self._schema, "high", FieldType.Unsigned, start, None)
+        fetched = limit + 2
+        with translated("lexical"):
+            searcher = self._index.searcher()
+            while True:
+                hits = searcher.search(query, limit=fetched, count=False, order_by_field="high", order=Order.Asc).hits
+                found = sorted(_held(searcher, [address for _, address in hits]), key=_by_key)
+                complete = len(hits) < fetched
+                if not complete:
+                    found = [one for one in found if one.key[:16] != found[-1].key[:16]]
+                found = [one for one in found if after is None or one.key > after]
+                if complete or len(found) >= limit:
+                    return found[:limit]
+                fetched *= 2
+
+    def held(self, keys: Sequence[EventKey]) -> list[Held]:
+        """What is held of *keys*."""
+        from tantivy import Query
+
+        with translated("lexical"):
+            searcher = self._index.searcher()
+            wanted = Query.term_set_query(self._schema, "key", [str(key) for key in keys])
+            hits = searcher.search(wanted, limit=2 * len(keys) + 1, count=False).hits
+            return _held(searcher, [address for _, address in hits])
+
+    def is_empty(self) -> bool:
+        """Whether nothing is held, no tombstone either."""
+        with translated("lexical"):
+            return int(self._index.searcher().num_docs) == 0
+
     def count(self) -> int:
         """Live events."""
         from tantivy import Query
@@ -198,6 +275,17 @@ def _best(searcher: Any, hits: Sequence[tuple[float, Any]], limit: int) -> list[
 def _keys(searcher: Any, addresses: Sequence[Any]) -> list[EventKey]:
     high, low = (searcher.fast_field_values(name, addresses) for name in ("high", "low"))
     return [_key(first, second) for first, second in zip(high, low, strict=True)]
+
+
+def _held(searcher: Any, addresses: Sequence[Any]) -> list[Held]:
+    versions, dead = (searcher.fast_field_values(name, addresses) for name in ("version", "dead"))
+    return [
+        Held(key=key, version=version, live=not gone) for key, version, gone in zip(_keys(searcher, addresses), versions, dead, strict=True)
+    ]
+
+
+def _by_key(one: Held) -> str:
+    return one.key
 
 
 def _key(high: int, low: int) -> EventKey:

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kalends.adapters.embedded import files, timeline_inventory, writes
 from kalends.adapters.embedded import timeline_tables as tables
-from kalends.adapters.embedded import writes
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Misconfigured
 from kalends.domain.events import EventId, EventKey
 from kalends.domain.positions import Position
-from kalends.domain.queries import Criteria, Digest
+from kalends.domain.queries import Criteria, Digest, Held
 from kalends.domain.scope import Scope
-from kalends.ports.timeline import Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
+from kalends.ports.timeline import Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
 READERS = 2
 WRITER_CACHE_KIB = 16_000
@@ -48,7 +48,8 @@ _AT, _VERSION, _SESSION = 6, 9, 10
 class SqliteTimeline:
     """The timeline of one process; see ``ports.timeline.Timeline``."""
 
-    def __init__(self, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+    def __init__(self, path: Path, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+        self._path = path
         self._connection = writer
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._readers = readers
@@ -70,7 +71,7 @@ class SqliteTimeline:
             readers = [await opener.run(_connect, path, READER_CACHE_KIB) for _ in range(READERS)]
         finally:
             await opener.close()
-        return cls(writer, readers)
+        return cls(path, writer, readers)
 
     async def floors(self) -> Mapping[str, int]:
         """Per stream, how far the log has been followed."""
@@ -122,6 +123,30 @@ class SqliteTimeline:
         """What is held, over all memories."""
         return await self._ask(_digest)
 
+    async def scopes(self) -> Sequence[str]:
+        """The scopes of which something is held, by key."""
+        return await self._ask(timeline_inventory.scopes)
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """What is known of one memory, by key, after the given one."""
+        return await self._ask(timeline_inventory.inventory, scope_key, after=after, limit=limit)
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What is known of *keys* in one memory."""
+        return await self._ask(timeline_inventory.held, scope_key, keys)
+
+    async def session_ids(self, scope_key: str, *, after: str | None, limit: int) -> Sequence[str]:
+        """Every session of one memory, by id, after the given one."""
+        return await self._ask(timeline_inventory.session_ids, scope_key, after=after, limit=limit)
+
+    async def expired(self, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Expired]:
+        """Live events of all memories whose time is over, the longest first."""
+        return await self._ask(timeline_inventory.expired, now_us, after=after, limit=limit)
+
+    async def compact(self) -> int:
+        """Fold the write-ahead log into the file and cut it off; the bytes that this freed."""
+        return await self._writer.run(self._compact)
+
     async def close(self) -> None:
         """Fold the write-ahead log into the file and close it; once is enough, twice is no error."""
         if self._writer.closed:
@@ -143,6 +168,13 @@ class SqliteTimeline:
                 return question(database, *values, **named)
         finally:
             self._idle.put(database)
+
+    def _compact(self) -> int:
+        beside = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        before = files.bytes_on_disk(*beside)
+        with translated("timeline"):
+            timeline_inventory.fold(self._connection)
+        return max(0, before - files.bytes_on_disk(*beside))
 
     def _put(self, changes: Sequence[TimelineEntry | Retracted], floors: Mapping[str, int]) -> None:
         with translated("timeline"), _transaction(self._connection, "BEGIN IMMEDIATE"):

@@ -15,7 +15,7 @@ from kalends.domain.queries import tag
 from kalends.domain.scope import Scope
 from kalends.ports.timeline import Retracted, TimelineEntry
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor INTEGER NOT NULL DEFAULT 0);
@@ -32,29 +32,32 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_tag ON sessions (memory, tag);
 CREATE INDEX sessions_by_end ON sessions (memory, last_us DESC, session_id) WHERE events > 0 AND chunks = 0;
 CREATE TABLE events (
-    id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, memory INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY, key BLOB NOT NULL, memory INTEGER NOT NULL,
     version INTEGER NOT NULL, gone INTEGER NOT NULL, live INTEGER NOT NULL,
     event_id TEXT, stream INTEGER, sequence INTEGER, epoch INTEGER, mac BLOB,
-    at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER, length INTEGER
+    at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER, length INTEGER, expires INTEGER,
+    UNIQUE (memory, key)
 );
 CREATE INDEX events_by_time ON events (memory, at, version) WHERE live = 1;
 CREATE INDEX events_by_session ON events (session, at, version) WHERE live = 1;
+CREATE INDEX events_by_expiry ON events (expires, key) WHERE live = 1 AND expires IS NOT NULL;
 """
 
 _KEYS_PER_QUERY = 500
 _UPSERT = """
 INSERT INTO events (key, memory, version, gone, live, event_id, stream, sequence, epoch, mac, at, session, tags, size, document,
-    length)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live, event_id = excluded.event_id,
+    length, expires)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live, event_id = excluded.event_id,
     stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch, mac = excluded.mac, at = excluded.at,
     session = excluded.session, tags = excluded.tags, size = excluded.size, document = excluded.document,
-    length = excluded.length
+    length = excluded.length, expires = excluded.expires
 """
 _RETRACT = """
 INSERT INTO events (key, memory, version, gone, live) VALUES (?, ?, 0, ?, 0)
-ON CONFLICT (key) DO UPDATE SET gone = excluded.gone, live = version > excluded.gone
+ON CONFLICT (memory, key) DO UPDATE SET gone = excluded.gone, live = version > excluded.gone
 """
+_HELD = "SELECT key, version, gone, session, at, size, document FROM events"
 
 
 class _Held(NamedTuple):
@@ -85,8 +88,8 @@ _NOTHING = _Held(0, 0, None, None, None, None)
 def apply(database: sqlite3.Connection, changes: Iterable[TimelineEntry | Retracted], floors: Mapping[str, int]) -> None:
     """Apply *changes* within the caller's transaction; an older one than what is held changes nothing."""
     entries, gone, scopes = _gathered(changes)
-    held = _held(database, [*entries, *gone])
     memories = _memory_ids(database, set(scopes.values()))
+    held = _held(database, memories, scopes)
     fresh = {key: entry for key, entry in entries.items() if entry.position.version > held.get(key, _NOTHING).version}
     newly_gone = {key: version for key, version in gone.items() if version > held.get(key, _NOTHING).gone}
     sessions = _session_ids(database, memories, fresh.values())
@@ -141,11 +144,16 @@ def chunks_of(values: Sequence[bytes]) -> Iterator[tuple[str, Sequence[bytes]]]:
         yield ",".join("?" * len(piece)), piece
 
 
-def _held(database: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, _Held]:
+def _held(database: sqlite3.Connection, memories: Mapping[Scope, int], scopes: Mapping[bytes, Scope]) -> dict[bytes, _Held]:
+    """What is held of the keys of *scopes*, which says whose each of them is."""
+    keys: defaultdict[int, list[bytes]] = defaultdict(list)
+    for key, scope in scopes.items():
+        keys[memories[scope]].append(key)
     found = {}
-    for marks, piece in chunks_of(keys):
-        query = f"SELECT key, version, gone, session, at, size, document FROM events WHERE key IN ({marks})"  # noqa: S608 - only "?"
-        found.update({row[0]: _Held(*row[1:]) for row in database.execute(query, piece)})
+    for memory, wanted in keys.items():
+        for marks, piece in chunks_of(wanted):
+            query = f"{_HELD} WHERE memory = ? AND key IN ({marks})"
+            found.update({row[0]: _Held(*row[1:]) for row in database.execute(query, (memory, *piece))})
     return found
 
 
@@ -201,6 +209,7 @@ def _row(key: bytes, entry: TimelineEntry, memory: int, session: int, stream: in
         entry.size,
         int(entry.document),
         entry.length,
+        entry.expires_us,
     )
 
 

@@ -22,7 +22,7 @@ from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Misconfigured
 from kalends.domain.events import EventKey
-from kalends.domain.queries import Criteria, Digest, Entry, Scored, Tombstone
+from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
 from kalends.ports.vectors import Array, VectorEntry
 
@@ -41,16 +41,18 @@ READS_PER_RELEASE = 16
 
 _TOKEN_FILES = "vector_storage-tokens"  # noqa: S105 - vectors of words, no secret
 
-_FORMAT = "edge1"
+_FORMAT = "edge2"
 _DENSE, _TOKENS = "dense", "tokens"
-_KEYWORDS = ("key", "lead", "tags")
+_KEYWORDS = ("key", "lead", "grave", "tags")
+_MOST_SCOPES = 1 << 20
 
 
 class EdgeVectors:
     """One generation of the vector projection; see ``ports.vectors.VectorIndex``.
 
     One point per window. Window 0 has the event's key as its id and carries ``lead``, the scope again, so that counting points by
-    ``lead`` counts events. A tombstone is a window 0 without vectors, scope or lead: no search can reach it.
+    ``lead`` counts events. A tombstone is a window 0 without vectors, scope or lead, so that no search can reach it; its ``grave`` is the
+    scope, for whoever takes inventory.
     """
 
     def __init__(self, shard: Any, *, folder: Path, dimension: int) -> None:
@@ -123,6 +125,43 @@ class EdgeVectors:
         """Live events of one memory."""
         return await self._reader.run(self._count, scope)
 
+    async def scopes(self) -> Sequence[str]:
+        """The scopes of which a window 0 is held, by key."""
+        return await self._reader.run(self._scopes)
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """What is held of one scope, from the payloads of every window 0; their ids are the keys, and Edge goes through points by id."""
+        found: list[Held] = []
+        while len(found) < limit:
+            wanted = min(limit - len(found), SCROLL_PAGE)
+            piece = await self._reader.run(self._inventory, scope_key, after, wanted)
+            found += piece
+            if len(piece) < wanted:
+                break
+            after = piece[-1].key
+        return found
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What is held of *keys* in one scope."""
+        found: list[Held] = []
+        for start in range(0, len(keys), SCROLL_PAGE):
+            payloads = await self._reader.run(self._payloads, scope_key, keys[start : start + SCROLL_PAGE])
+            found += [_held(payload) for payload in payloads.values()]
+        return found
+
+    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        """Take out every window of what is held exactly so; in the synced write-ahead log on return."""
+        removed = 0
+        for start in range(0, len(held), POINTS_PER_CALL):
+            removed += await self._writer.run(self._remove, scope_key, held[start : start + POINTS_PER_CALL])
+        if removed:
+            await self._writer.run(self._sync)
+        return removed
+
+    async def compact(self) -> int:
+        """Flush, which lets the write-ahead log go (30 MB at most); what deleted points take up, only a rebuild gives back."""
+        return await self._writer.run(self._compact)
+
     async def close(self) -> None:
         """Flush and give the folder free; once is enough, and again goes on where a cancellation cut it off."""
         try:
@@ -162,16 +201,19 @@ class EdgeVectors:
 
     def _sync(self) -> None:
         if self._unflushed >= POINTS_PER_FLUSH:
-            with translated("vector"):
-                self._shard.flush()
-            self._unflushed = 0
-            self._give_back()
+            self._flush()
             return
         for path in self._log.iterdir():
             # the shard may drop a full log file at any time; what it held is then flushed
             with contextlib.suppress(FileNotFoundError):
                 files.sync_file(path)
         files.sync_folder(self._log)
+
+    def _flush(self) -> None:
+        with translated("vector"):
+            self._shard.flush()
+        self._unflushed = 0
+        self._give_back()
 
     def _give_back(self) -> None:
         """Token vectors are read for the few candidates of a question; what was only written or read once need not stay in memory."""
@@ -232,6 +274,52 @@ class EdgeVectors:
         with translated("vector"):
             return int(self._shard.count(CountRequest(exact=True, filter=Filter(must=[lead]))))
 
+    def _scopes(self) -> list[str]:
+        from qdrant_edge import FacetRequest
+
+        found: set[str] = set()
+        with translated("vector"):
+            for field in ("lead", "grave"):
+                answer = self._shard.facet(FacetRequest(field, limit=_MOST_SCOPES))
+                found.update(str(hit.value) for hit in answer.hits if hit.count)
+        return sorted(found)
+
+    def _inventory(self, scope_key: str, after: EventKey | None, limit: int) -> list[Held]:
+        from qdrant_edge import FieldCondition, Filter, MatchValue, PayloadSelector, ScrollRequest
+
+        either = Filter(should=[FieldCondition(field, match=MatchValue(scope_key)) for field in ("lead", "grave")])
+        fields = PayloadSelector.Include(["key", "dead", "version"])
+        offset = None if after is None else _point_id(after, 0)
+        with translated("vector"):
+            request = ScrollRequest(offset=offset, limit=limit + 1, filter=either, with_payload=fields, with_vector=False)
+            records, _ = self._shard.scroll(request)
+        found = [_held(record.payload) for record in records]
+        return [one for one in found if one.key != after][:limit]
+
+    def _payloads(self, scope_key: str, keys: Sequence[EventKey]) -> dict[EventKey, dict[str, Any]]:
+        """The payload of each window 0 that belongs to the scope."""
+        with translated("vector"):
+            records = self._shard.retrieve([_point_id(key, 0) for key in keys], True, False)
+        payloads = (record.payload for record in records)
+        return {EventKey(one["key"]): one for one in payloads if scope_key in (one.get("lead"), one.get("grave"))}
+
+    def _remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        from qdrant_edge import UpdateOperation
+
+        there = self._payloads(scope_key, [one.key for one in held])
+        doomed = [there[one.key] for one in held if one.key in there and _held(there[one.key]) == one]
+        points: list[Any] = [_point_id(EventKey(one["key"]), window) for one in doomed for window in range(one["windows"])]
+        if points:
+            with translated("vector"):
+                self._shard.update(UpdateOperation.delete_points(points))
+        self._unflushed += len(points)
+        return len(doomed)
+
+    def _compact(self) -> int:
+        before = files.bytes_on_disk(self._log.parent)
+        self._flush()
+        return max(0, before - files.bytes_on_disk(self._log.parent))
+
     def _close(self) -> None:
         with translated("vector"):
             self._shard.flush()
@@ -254,7 +342,7 @@ class _Change:
 
         payload: dict[str, Any] = {"key": str(self.key), "version": self.version, "windows": self.windows}
         if isinstance(self._source, Tombstone):
-            return [Point(_point_id(self.key, 0), {}, {**payload, "dead": True})]
+            return [Point(_point_id(self.key, 0), {}, {**payload, "dead": True, "grave": self._source.scope.key})]
         entry = self._source.entry
         payload |= {"scope": entry.scope.key, "at": entry.occurred_us, "tags": [_scoped(entry.scope, tag) for tag in entry.tags]}
         found = []
@@ -267,6 +355,10 @@ class _Change:
                 vectors[_TOKENS] = window.tokens.tolist()
             found.append(Point(_point_id(self.key, number), vectors, payload if number else {**payload, "lead": entry.scope.key}))
         return found
+
+
+def _held(payload: Mapping[str, Any]) -> Held:
+    return Held(key=EventKey(payload["key"]), version=payload["version"], live=not payload.get("dead", False))
 
 
 def _first_points(changes: Sequence[_Change]) -> tuple[list[_Change], list[_Change]]:

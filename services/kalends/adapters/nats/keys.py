@@ -8,10 +8,11 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from kalends.adapters.nats import reading, streams
 from kalends.adapters.nats.failures import BATCH_LOST, NO_MESSAGE, STALE, accepted, decoded, refusal_code
+from kalends.adapters.nats.following import Follower
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests, frame, release
 from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, KalendsError, Unavailable
@@ -51,6 +52,33 @@ class NatsKeys:
             part = dict(items[start : start + self._options.batch_max])
             stored.update(await self._create(scope, part))
         return stored
+
+    async def references(self, scope: Scope, *, limit: int) -> AsyncGenerator[Mapping[str, bytes], None]:
+        """Every wrapped key of *scope* that exists when it is asked, in the order in which they were made.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        async with Follower(
+            requests=self._requests, options=self._options, after={streams.KEYS: 0}, limit=limit, filter_subject=_subjects_of(scope)
+        ) as follower:
+            await follower.ready()
+            while not follower.caught_up:
+                taken = await follower.take(wait=self._options.request_timeout)
+                if not taken and not self._requests.link.connected.is_set():
+                    raise self._requests.link.down()
+                if not taken and not follower.caught_up:
+                    raise DeadlineExceeded("nats: a list of keys did not come in time", dependency="nats")
+                yield {one.message.subject.rpartition(".")[2]: one.message.data for one in taken}
+
+    async def count(self) -> int:
+        """How many keys there are, of all scopes together.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        state = (await self._requests.api(f"STREAM.INFO.{streams.KEYS}", repeat=True)).get("state")
+        return int(state["messages"]) if isinstance(state, dict) else 0
 
     async def destroy(self, scope: Scope, references: Sequence[str]) -> None:
         """Delete keys so that their bytes are gone from the store's files; those that do not exist are no error.
@@ -147,4 +175,9 @@ def subject_of(scope: Scope, reference: str) -> str:
     """
     if not _REFERENCE.fullmatch(reference):
         raise Invalid("a key reference must be 32 hex digits")
-    return f"key.v1.{scope.slot}.{token(scope.tenant)}.{token(scope.memory)}.{reference}"
+    return _subjects_of(scope).removesuffix("*") + reference
+
+
+def _subjects_of(scope: Scope) -> str:
+    """The subjects of all keys of *scope*."""
+    return f"key.v1.{scope.slot}.{token(scope.tenant)}.{token(scope.memory)}.*"

@@ -1,4 +1,4 @@
-"""Commands for operators: stats, reindex.
+"""Commands for operators: stats, reindex, compact.
 
 Belongs here: the ``admin`` group. Does not belong here: one memory's own counts (``memories``). A newcomer would get wrong: a rebuild goes
 on in the server when the command is interrupted; ``--wait`` only watches it.
@@ -64,6 +64,32 @@ def reindex(invocation: Invocation, *, projection: str, dry_run: bool, wait: boo
             )
     output.give(ended, lambda console: _show(console, ended))
     return 0 if ended.state == "succeeded" else 1
+
+
+@admin.command(cls=Command)
+@click.option("--wait", is_flag=True, help="Watch it until it has ended.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True, help="Longest time to watch, in seconds.")
+@click.pass_obj
+def compact(invocation: Invocation, *, wait: bool, timeout: float) -> int:
+    """Let every store give back disk space while the instance serves."""
+    output = invocation.output
+    with invocation.client() as kalends:
+        started = kalends.compact()
+        if not wait:
+            output.give(started, lambda console: console.print(f"started operation {started.operation_id}"))
+            return 0
+        with output.progress("compacting", total=None) as advance:
+            ended = kalends.wait_for(
+                started.operation_id, timeout_s=timeout, on_progress=lambda seen: advance(seen.done, seen.total or None)
+            )
+    output.give(ended, lambda console: _show_compaction(console, ended))
+    return 0 if ended.state == "succeeded" else 1
+
+
+def _show_compaction(console: "Console", ended: "Operation") -> None:
+    from kalends.app.output import harmless, state
+
+    console.print(state(ended.state), ended.kind, harmless(ended.result or ended.error or ""), sep="  ", markup=False)
 
 
 def _show(console: "Console", ended: "Operation") -> None:

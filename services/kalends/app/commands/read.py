@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kalends.client import Event, Hit, Page, SearchAnswer
     from kalends.client.requests import ContextOptions, ListOptions, SearchOptions
+    from kalends.client.results import TimeFilter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +38,18 @@ def filtered(function: F) -> F:
     return function
 
 
+def timed(function: F) -> F:
+    """Options about words of time in a question."""
+    literal = click.option("--no-time-phrases", "literal", is_flag=True, help="Do not let words such as 'last week' narrow down.")
+    zone = click.option("--timezone", help="Where such words are read, as in Europe/Berlin; UTC by default.")
+    return literal(zone(function))
+
+
+def _asked(*, literal: bool, **options: Any) -> dict[str, Any]:
+    """What is given, and that time phrases are to be left alone if *literal*."""
+    return _given(**options) | ({"time_phrases": False} if literal else {})
+
+
 def _given(**options: Any) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items() if value not in (None, (), False)}
 
@@ -48,6 +61,7 @@ def _given(**options: Any) -> dict[str, Any]:
 @click.option("--rerank", type=click.Choice(["auto", "on", "off"]), help="Whether to rerank; auto by default.")
 @click.option("--documents", is_flag=True, help="Search chunks of documents too.")
 @click.option("--explain", is_flag=True, help="Say how the ranking came about.")
+@timed
 @filtered
 @click.pass_obj
 def search(invocation: Invocation, /, query: str, *, documents: bool, **options: Any) -> None:
@@ -55,7 +69,7 @@ def search(invocation: Invocation, /, query: str, *, documents: bool, **options:
     if documents:
         options["targets"] = ("events", "documents")
     with invocation.client() as kalends:
-        answer = kalends.memory(invocation.memory).search(query, **cast("SearchOptions", _given(**options)))
+        answer = kalends.memory(invocation.memory).search(query, **cast("SearchOptions", _asked(**options)))
     invocation.output.give(answer, lambda console: show_answer(console, answer))
 
 
@@ -63,11 +77,12 @@ def search(invocation: Invocation, /, query: str, *, documents: bool, **options:
 @click.argument("query", required=False)
 @click.option("--max-tokens", type=click.IntRange(64, 131_072), default=2000, show_default=True, help="Never more than this.")
 @click.option("--recent", type=click.IntRange(0, 200), help="How many of the last events to offer too.")
+@timed
 @filtered
 @click.pass_obj
 def context(invocation: Invocation, /, query: str | None, *, max_tokens: int, recent: int | None, **options: Any) -> None:
     """Print a block to put before a model: what QUERY finds and the last events."""
-    chosen = _given(**options) | ({} if recent is None else {"recent": recent})
+    chosen = _asked(**options) | ({} if recent is None else {"recent": recent})
     with invocation.client() as kalends:
         answer = kalends.memory(invocation.memory).context(query, max_tokens=max_tokens, **cast("ContextOptions", chosen))
 
@@ -76,6 +91,7 @@ def context(invocation: Invocation, /, query: str | None, *, max_tokens: int, re
 
         console.print(harmless(answer.text), markup=False)
         console.print(f"[dim]{answer.tokens} tokens{', truncated' if answer.truncated else ''}[/dim]")
+        show_time_filter(console, answer.time_filter)
 
     invocation.output.give(answer, show)
 
@@ -149,10 +165,24 @@ def show_answer(console: "Console", answer: "SearchAnswer") -> None:
     behind = {name: lag.events for name, lag in answer.lag.items() if lag.events}
     remarks += [f"{name} is {count} events behind" for name, count in behind.items()]
     console.print(f"{len(answer.hits)} {'hit' if len(answer.hits) == 1 else 'hits'}; {'; '.join(remarks)}", style="dim", markup=False)
+    show_time_filter(console, answer.time_filter)
     if answer.degraded:
         console.print(f"degraded: without {', '.join(answer.degraded)}", style="yellow", markup=False)
     if answer.explain:
         console.print_json(data=answer.explain)
+
+
+def show_time_filter(console: "Console", found: "TimeFilter | None") -> None:
+    """What a time phrase did, in one line; nothing if there was none."""
+    if found is None:
+        return
+    from kalends.app.output import harmless
+
+    did = {"filter": "nothing else was searched", "boost": "ranked higher"}.get(found.mode, found.mode)
+    did = did if found.applied else "nothing was found there"
+    bounds = [f"{word} {shown(moment)}" for word, moment in (("from", found.since), ("to", found.until)) if moment is not None]
+    line = f"time: '{harmless(found.phrase)}' is {' '.join(bounds)} (UTC): {did}"
+    console.print(line, style="dim", markup=False, soft_wrap=True)
 
 
 def show_hits(console: "Console", hits: Iterable["Hit"]) -> None:

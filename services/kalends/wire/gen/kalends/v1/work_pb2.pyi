@@ -20,10 +20,10 @@ class DeadLetter(_message.Message):
     at_us: int
     def __init__(self, stream: _Optional[str] = ..., sequence: _Optional[int] = ..., consumer: _Optional[str] = ..., reason: _Optional[str] = ..., deliveries: _Optional[int] = ..., at_us: _Optional[int] = ...) -> None: ...
 
-class Reindex(_message.Message):
-    __slots__ = ("operation_id", "projection", "state", "created_us", "updated_us", "done", "total", "error", "tenant", "dry_run")
+class Operation(_message.Message):
+    __slots__ = ("operation_id", "subject", "state", "created_us", "updated_us", "done", "total", "error", "tenant", "dry_run", "kind", "memory", "since", "result")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
-    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CREATED_US_FIELD_NUMBER: _ClassVar[int]
     UPDATED_US_FIELD_NUMBER: _ClassVar[int]
@@ -32,8 +32,12 @@ class Reindex(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
     operation_id: str
-    projection: str
+    subject: str
     state: str
     created_us: int
     updated_us: int
@@ -42,4 +46,64 @@ class Reindex(_message.Message):
     error: str
     tenant: str
     dry_run: bool
-    def __init__(self, operation_id: _Optional[str] = ..., projection: _Optional[str] = ..., state: _Optional[str] = ..., created_us: _Optional[int] = ..., updated_us: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., error: _Optional[str] = ..., tenant: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    kind: str
+    memory: str
+    since: str
+    result: str
+    def __init__(self, operation_id: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[str] = ..., created_us: _Optional[int] = ..., updated_us: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., error: _Optional[str] = ..., tenant: _Optional[str] = ..., dry_run: _Optional[bool] = ..., kind: _Optional[str] = ..., memory: _Optional[str] = ..., since: _Optional[str] = ..., result: _Optional[str] = ...) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("name", "cron", "is_paused", "is_running", "last_run_us", "last_started_us", "next_run_us", "run_count", "error_count", "last_result", "last_error", "last_duration_s", "checkpoint", "term", "run_id", "tries", "wanted", "granted", "resets", "resets_done")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CRON_FIELD_NUMBER: _ClassVar[int]
+    IS_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    IS_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    LAST_RUN_US_FIELD_NUMBER: _ClassVar[int]
+    LAST_STARTED_US_FIELD_NUMBER: _ClassVar[int]
+    NEXT_RUN_US_FIELD_NUMBER: _ClassVar[int]
+    RUN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_RESULT_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LAST_DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    TRIES_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
+    RESETS_FIELD_NUMBER: _ClassVar[int]
+    RESETS_DONE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cron: str
+    is_paused: bool
+    is_running: bool
+    last_run_us: int
+    last_started_us: int
+    next_run_us: int
+    run_count: int
+    error_count: int
+    last_result: str
+    last_error: str
+    last_duration_s: float
+    checkpoint: str
+    term: int
+    run_id: str
+    tries: int
+    wanted: int
+    granted: int
+    resets: int
+    resets_done: int
+    def __init__(self, name: _Optional[str] = ..., cron: _Optional[str] = ..., is_paused: _Optional[bool] = ..., is_running: _Optional[bool] = ..., last_run_us: _Optional[int] = ..., last_started_us: _Optional[int] = ..., next_run_us: _Optional[int] = ..., run_count: _Optional[int] = ..., error_count: _Optional[int] = ..., last_result: _Optional[str] = ..., last_error: _Optional[str] = ..., last_duration_s: _Optional[float] = ..., checkpoint: _Optional[str] = ..., term: _Optional[int] = ..., run_id: _Optional[str] = ..., tries: _Optional[int] = ..., wanted: _Optional[int] = ..., granted: _Optional[int] = ..., resets: _Optional[int] = ..., resets_done: _Optional[int] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("holder", "term", "beat", "ttl_s")
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    holder: str
+    term: int
+    beat: int
+    ttl_s: float
+    def __init__(self, holder: _Optional[str] = ..., term: _Optional[int] = ..., beat: _Optional[int] = ..., ttl_s: _Optional[float] = ...) -> None: ...

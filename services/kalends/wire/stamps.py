@@ -13,9 +13,10 @@ from kalends.wire.envelopes import Stamp
 
 
 class Stamps:
-    """The stamps of one process."""
+    """The stamps of one *service* in one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: str = "ingest") -> None:
+        self._service = service
         self._begin()
 
     def issue(self, count: int) -> list[Stamp]:
@@ -35,6 +36,6 @@ class Stamps:
             self._begin()
 
     def _begin(self) -> None:
-        self._writer = f"ingest-{secrets.token_hex(6)}"
+        self._writer = f"{self._service}-{secrets.token_hex(6)}"
         self._numbers = itertools.count(1)
         self._unacked: set[int] = set()

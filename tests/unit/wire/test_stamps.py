@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalends.ingest.stamps import Stamps
+from kalends.wire.stamps import Stamps
 from kalends.wire.envelopes import Stamp
 
 

@@ -1,0 +1,144 @@
+"""A SQLite file with one writer and a few readers, each in threads of their own.
+
+Belongs here: opening, the version of the schema, transactions. Does not belong here: any table. A newcomer would get wrong: a power cut may
+take the last transactions (``synchronous=NORMAL``), but never a part of one; so what belongs together, such as rows and the floor up to
+which the log was followed, is written in one.
+"""
+
+import contextlib
+import queue
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from kalends.adapters.embedded.failures import translated
+from kalends.adapters.embedded.threads import Lane
+from kalends.domain.errors import Misconfigured
+
+READERS = 2
+WRITER_CACHE_KIB = 8_000
+READER_CACHE_KIB = 4_000
+BUSY_SECONDS = 5.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    """The file of one projection that is rows; *name* is what the status calls it."""
+
+    def __init__(self, name: str, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+        self._name = name
+        self._connection = writer
+        self._readers = readers
+        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for reader in readers:
+            self._idle.put(reader)
+        self._writer = Lane(f"{name}-write")
+        self._reader = Lane(f"{name}-read", threads=len(readers))
+
+    @classmethod
+    async def open(cls, path: Path, *, name: str, schema: str, version: int) -> "Database":
+        """Open the file at *path*, or make it with the tables of *schema*.
+
+        Raises:
+            Misconfigured: it has another version of the schema. Damaged: it cannot be read; delete it and it is rebuilt from the log.
+        """
+        opener = Lane(f"{name}-open")
+        try:
+            writer = await opener.run(_open, path, name, schema, version)
+            readers = [await opener.run(_connect, path, name, READER_CACHE_KIB) for _ in range(READERS)]
+        finally:
+            await opener.close()
+        return cls(name, writer, readers)
+
+    async def ask(self, question: Callable[Concatenate[sqlite3.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run *question* on a reader, in one transaction, so that all its queries see one state."""
+        return await self._reader.run(self._answer, lambda database: question(database, *args, **kwargs))
+
+    async def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run *change* on the writer, in one transaction that is committed on return and undone by an exception."""
+        return await self._writer.run(self._change, lambda database: change(database, *args, **kwargs))
+
+    async def close(self) -> None:
+        """Fold the write-ahead log into the file and close it; once is enough, twice is no error."""
+        if self._writer.closed:
+            return
+        await self._reader.close()
+        for reader in self._readers:
+            reader.close()
+        await self._writer.run(self._connection.close)
+        await self._writer.close()
+
+    def _answer(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        database = self._idle.get()
+        try:
+            with translated(self._name), _transaction(database, "BEGIN"):
+                return question(database)
+        finally:
+            self._idle.put(database)
+
+    def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        with translated(self._name), _transaction(self._connection, "BEGIN IMMEDIATE"):
+            return change(self._connection)
+
+
+def placeholders(values: Sequence[object]) -> str:
+    """As many question marks as there are *values*."""
+    return ",".join("?" * len(values))
+
+
+def in_pieces(values: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
+    """*values* in pieces that fit one query."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def floors(database: sqlite3.Connection) -> Mapping[str, int]:
+    """Per stream, how far the log has been followed; for a schema with a table ``streams (name, floor)``."""
+    return dict(database.execute("SELECT name, floor FROM streams WHERE floor > 0"))
+
+
+def _open(path: Path, name: str, schema: str, version: int) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = _connect(path, name, WRITER_CACHE_KIB)
+    try:
+        with translated(name):
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.execute("PRAGMA wal_autocheckpoint=4000")
+            _prepare(path, database, schema, version)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prepare(path: Path, database: sqlite3.Connection, schema: str, version: int) -> None:
+    with _transaction(database, "BEGIN IMMEDIATE"):
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found not in (0, version):
+            raise Misconfigured(f"{path} is of version {found}, not {version}; delete it and it is rebuilt")
+        if found == 0:
+            for statement in schema.split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {version}")
+
+
+def _connect(path: Path, name: str, cache_kib: int) -> sqlite3.Connection:
+    with translated(name):
+        database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        database.execute(f"PRAGMA cache_size=-{cache_kib}")
+    return database
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
+    database.execute(begin)
+    try:
+        yield
+    except BaseException:
+        database.rollback()
+        raise
+    database.commit()

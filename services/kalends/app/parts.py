@@ -1,0 +1,132 @@
+"""What every role of a process shares: the log, the timeline that follows it, and what both need.
+
+Belongs here: opening these, in order. Does not belong here: services (``container``, ``upkeep``). A newcomer would get wrong: the calendar
+is only opened where somebody reads or writes it; ingest alone follows the log without one.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from kalends.adapters.embedded.calendar import SqliteCalendar
+from kalends.adapters.embedded.clock import SystemClock
+from kalends.adapters.embedded.kek import FileWrapper
+from kalends.adapters.embedded.timeline import SqliteTimeline
+from kalends.adapters.embedded.tokens import MiniLmTokenizer
+from kalends.adapters.nats.bus import NatsBus, open_nats
+from kalends.adapters.nats.options import NatsOptions
+from kalends.app import brokers, lineage
+from kalends.app.folders import Folders
+from kalends.edge.metrics import Metrics
+from kalends.edge.progress import Progress
+from kalends.kit.traffic import Traffic
+from kalends.settings import Settings
+from kalends.wire.documents import DocumentStore
+from kalends.wire.follower import TimelineFollower
+from kalends.wire.memories import MemoryRegistry
+from kalends.wire.node_store import NodeStore
+from kalends.wire.reader import Reader
+from kalends.wire.seal import check_seal
+from kalends.wire.vault import Vault
+
+CALENDAR_ROLES = frozenset({"search", "summarize"})
+"""The roles that need the calendar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What every role shares."""
+
+    settings: Settings
+    bus: NatsBus
+    clock: SystemClock
+    metrics: Metrics
+    vault: Vault
+    reader: Reader
+    memories: MemoryRegistry
+    documents: DocumentStore
+    timeline: SqliteTimeline
+    follower: TimelineFollower
+    progress: Progress
+    traffic: Traffic
+    tokenizer: MiniLmTokenizer
+    nodes: NodeStore
+    calendar: SqliteCalendar | None
+
+
+async def open_bus(
+    stack: AsyncExitStack, settings: Settings, folders: Folders, where: brokers.Where, metrics: Metrics, *, own: bool
+) -> NatsBus:
+    """The connection to the log, closed with *stack*; *own*: to a broker that is a child of this process."""
+    options = NatsOptions(
+        partitions=settings.log.partitions,
+        replicas=settings.log.replicas,
+        events_bytes=settings.log.max_bytes,
+        batch_max=settings.log.batch_max,
+        request_timeout=settings.log.deadline_s,
+        sole_reader=own,
+        store=folders.nats if own else None,
+    )
+    return await stack.enter_async_context(
+        open_nats(
+            url=where.url,
+            user=where.user,
+            password=where.password,
+            options=options,
+            violated=lambda _: metrics.permission_violations.inc(),
+        )
+    )
+
+
+async def open_common(
+    stack: AsyncExitStack, roles: Sequence[str], settings: Settings, folders: Folders, bus: NatsBus, metrics: Metrics
+) -> Common:
+    """Everything that *roles* share, closed with *stack*.
+
+    Raises:
+        Misconfigured: the key file is not the log's. Damaged, Unavailable, Occupied: as the detail says.
+    """
+    clock = SystemClock()
+    wrapper = await asyncio.to_thread(FileWrapper.open, folders.key)
+    log_id = await check_seal(bus.records, wrapper)
+    vault = Vault(keys=bus.keys, wrapper=wrapper)
+    reader = Reader(vault)
+    timeline = await lineage.open_timeline(folders, log_id=log_id, heads=await bus.log.heads())
+    stack.push_async_callback(timeline.close)
+    calendar = None
+    if CALENDAR_ROLES & set(roles):
+        calendar = await lineage.open_calendar(folders)
+        stack.push_async_callback(calendar.close)
+    traffic = Traffic()
+    progress = Progress(log=bus.log, clock=clock, floors={"timeline": timeline.floors})
+    if calendar is not None:
+        progress.add("toc", calendar.floors)
+    follower = TimelineFollower(
+        source=bus.log,
+        timeline=timeline,
+        reader=reader,
+        clock=clock,
+        batch=settings.index.timeline_batch,
+        moved=progress.moved,
+        traffic=traffic,
+        calendar=calendar,
+    )
+    return Common(
+        settings=settings,
+        bus=bus,
+        clock=clock,
+        metrics=metrics,
+        vault=vault,
+        reader=reader,
+        memories=MemoryRegistry(bus.records),
+        documents=DocumentStore(records=bus.records, vault=vault),
+        timeline=timeline,
+        follower=follower,
+        progress=progress,
+        traffic=traffic,
+        tokenizer=MiniLmTokenizer(Path(settings.model.folder) if settings.model.folder else None),
+        nodes=NodeStore(source=bus.log, reader=reader, vault=vault, clock=clock),
+        calendar=calendar,
+    )

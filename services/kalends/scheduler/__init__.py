@@ -1,0 +1,1 @@
+"""Scheduler: decides what is due and has it done, once, by whoever serves the task."""

@@ -1,0 +1,220 @@
+"""Writing the calendar anew: all of it, or from a date on.
+
+Belongs here: the operation, its progress, and counting what it would do. Does not belong here: the work itself (``usecases``). A newcomer
+would get wrong: what is left to do is marked in the calendar, so a rebuild that a kill interrupted goes on where it was, with or without
+its operation; and where the same words come out again, nothing is written.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+
+import structlog
+
+from kalends.domain.errors import Conflict, KalendsError
+from kalends.domain.periods import LEVELS, Period
+from kalends.domain.queries import Criteria, Filter
+from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.edge.long_work import Work
+from kalends.kit import tasks
+from kalends.kit.backoff import pauses
+from kalends.ports.calendar import Calendar, Unit
+from kalends.ports.timeline import Timeline
+from kalends.summarize.usecases import KeepCalendar
+from kalends.wire.memories import MemoryRegistry
+from kalends.wire.operations import ENDED, OperationStore, StoredOperation
+
+log = structlog.get_logger(__name__)
+
+KIND = "toc-rebuild"
+_LOOK_S = 1.0
+_PAGE = 1000
+_STUCK_LOOKS = 3
+"""Sweeps in a row that leave as much to do as there was; what is left then fails again and again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What a rebuild is about: events, the days they are on, and the nodes there are now."""
+
+    events: int
+    days: int
+    nodes: int
+
+    def __add__(self, other: "Extent") -> "Extent":
+        return Extent(events=self.events + other.events, days=self.days + other.days, nodes=self.nodes + other.nodes)
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return f"{self.events} events on {self.days} days, {self.nodes} nodes"
+
+
+class RebuildCalendar:
+    """Rebuilds that were asked for, one after another; see ``edge.long_work.LongWork``."""
+
+    def __init__(
+        self, *, keep: KeepCalendar, calendar: Calendar, timeline: Timeline, memories: MemoryRegistry, store: OperationStore
+    ) -> None:
+        self._keep = keep
+        self._calendar = calendar
+        self._timeline = timeline
+        self._memories = memories
+        self._store = store
+        self._wanted = asyncio.Event()
+        self._running: tuple[str, asyncio.Task[None]] | None = None
+        self._progress: dict[str, tuple[int, int]] = {}
+
+    async def ask(self, *, tenant: Tenant, memory: MemoryName | None, since: date | None, dry_run: bool) -> StoredOperation:
+        """Begin to write the calendar of *memory* (None: of every memory of *tenant*) anew from *since* on; a dry run only counts.
+
+        Raises:
+            NotFound: there is no such memory.
+        """
+        scopes = await self._scopes(tenant, memory)
+        said = since.isoformat() if since is not None else ""
+        begun = await self._store.begin(KIND, "toc", tenant=tenant, memory=memory or "", since=said)
+        if not dry_run:
+            self._wanted.set()
+            return begun
+        extent = Extent(events=0, days=0, nodes=0)
+        for scope in scopes:
+            extent += await self._extent(scope, since)
+        return await self._store.put(begun, state="succeeded", dry_run=True, total=extent.events, done=extent.events, result=extent.text)
+
+    async def find(self, operation_id: str) -> Work | None:
+        """A rebuild by its operation id."""
+        found = await self._store.find(operation_id)
+        return None if found is None or found.kind != KIND else self._work(found)
+
+    async def all(self) -> Sequence[Work]:
+        """Every rebuild that is remembered."""
+        return [self._work(one) for one in await self._store.all(KIND)]
+
+    async def cancel(self, operation_id: str) -> None:
+        """Stop a rebuild; what was written stays, what is left is as due as any change.
+
+        Raises:
+            Conflict: it has ended.
+        """
+        found = await self._store.find(operation_id)
+        if found is None or found.state in ENDED:
+            raise Conflict(f"the operation has already {found.state if found else 'ended'}")
+        await self._store.put(found, state="cancelled")
+        if self._running is not None and self._running[0] == operation_id:
+            self._running[1].cancel()
+
+    async def run(self) -> None:
+        """Work through what was asked for until cancelled; first what an earlier process left."""
+        waits = pauses(first=0.5, longest=30.0)
+        while True:
+            self._wanted.clear()
+            try:
+                left = [one for one in await self._store.all(KIND) if one.state not in ENDED]
+            except KalendsError as error:
+                log.warning("operations cannot be read", kind=error.code)
+                await asyncio.sleep(next(waits))
+                continue
+            for operation in left:
+                async with tasks.group() as group:
+                    work = group.create_task(self._rebuild(operation), name="summarize.rebuild")
+                    self._running = (operation.operation_id, work)
+                    await asyncio.wait([work])
+                    self._running = None
+            if not left:
+                await self._wanted.wait()
+
+    async def _rebuild(self, operation: StoredOperation) -> None:
+        try:
+            if operation.state == "queued":
+                since = date.fromisoformat(operation.since) if operation.since else None
+                memory = MemoryName(operation.memory) if operation.memory else None
+                scopes = await self._scopes(Tenant(operation.tenant), memory)
+                total = sum([await self._calendar.force(scope=scope, since=since) for scope in scopes])
+                operation = await self._store.put(operation, state="running", total=total)
+            await self._until_done(operation)
+            result = f"{operation.total} pieces written anew"
+            await self._store.put(operation, state="succeeded", done=operation.total, result=result)
+        except KalendsError as error:
+            log.warning("the calendar could not be rebuilt", kind=error.code)
+            with suppress(KalendsError):  # a store that is away is why it failed; the operation is then found running, and goes on
+                await self._store.put(operation, state="failed", error=error.detail)
+        finally:
+            self._progress.pop(operation.operation_id, None)
+
+    async def _until_done(self, operation: StoredOperation) -> None:
+        """Sweep until nothing is due by force; a model or a store that is away is waited for."""
+        waits = pauses(first=0.5, longest=30.0)
+        stuck, before = 0, -1
+        async with tasks.group() as group:
+            looking = group.create_task(self._look(operation), name="summarize.rebuild.look")
+            while left := await self._calendar.forced():
+                stuck = stuck + 1 if left == before else 0
+                if stuck >= _STUCK_LOOKS:
+                    raise KalendsError(f"{left} pieces could not be written; the log says why")
+                before = left
+                try:
+                    await self._keep.sweep()
+                except KalendsError as error:
+                    log.warning("the rebuild waits", kind=error.code, dependency=error.dependency)
+                    stuck = 0
+                    await asyncio.sleep(next(waits))
+            looking.cancel()
+
+    async def _look(self, operation: StoredOperation) -> None:
+        while True:
+            left = await self._calendar.forced()
+            self._progress[operation.operation_id] = (max(operation.total - left, 0), operation.total)
+            await asyncio.sleep(_LOOK_S)
+
+    def _work(self, stored: StoredOperation) -> Work:
+        done, total = self._progress.get(stored.operation_id, (stored.done, stored.total))
+        return Work(
+            operation_id=stored.operation_id,
+            kind=stored.kind,
+            subject=stored.subject,
+            state=stored.state,
+            created_us=stored.created_us,
+            updated_us=stored.updated_us,
+            done=done,
+            total=total,
+            error=stored.error or None,
+            result=stored.result or None,
+            dry_run=stored.dry_run,
+        )
+
+    async def _scopes(self, tenant: Tenant, memory: MemoryName | None) -> list[Scope]:
+        if memory is not None:
+            return [(await self._memories.find(Scope(tenant, memory))).scope]
+        return [one.scope for one in await self._memories.of_tenant(tenant)]
+
+    async def _extent(self, scope: Scope, since: date | None) -> Extent:
+        events, nodes, days = 0, 0, set[date]()
+        after: Unit | None = None
+        while page := await self._calendar.units(scope=scope, since=since, after=after, limit=_PAGE):
+            for unit in page:
+                found = await self._events(unit)
+                events += found
+                nodes += len(await self._calendar.segments(unit))
+                if found:
+                    days.add(unit.day)
+            after = page[-1]
+        above = {period for day in days for period in Period("segment", day).ancestors}
+        known = await self._calendar.newest(scope, sorted(above, key=_order))
+        return Extent(events=events, days=len(days), nodes=nodes + sum(not node.gone for node in known.values()))
+
+    async def _events(self, unit: Unit) -> int:
+        start, end = Period("day", unit.day).span_us
+        asked = Filter(session_id=(unit.session_id,), targets=("events",)).criteria()
+        criteria = Criteria(any_of=asked.any_of, since_us=start, until_us=end)
+        count, after = 0, None
+        while page := await self._timeline.page(unit.scope, criteria=criteria, after=after, descending=False, limit=_PAGE):
+            count += len(page)
+            after = (page[-1].occurred_us, page[-1].position.version)
+        return count
+
+
+def _order(period: Period) -> tuple[int, date]:
+    return LEVELS.index(period.level), period.first

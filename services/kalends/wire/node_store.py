@@ -1,0 +1,109 @@
+"""Nodes in the log: reading versions back, and appending new ones.
+
+Belongs here: positions to nodes, nodes to sealed messages. Does not belong here: which nodes there should be (``summarize``), or which
+version is the newest (``ports.calendar``). A newcomer would get wrong: nothing is appended that says what the newest version says already;
+and the same node after the same predecessor has the same message id, so a repetition within the log's window is a duplicate.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from kalends.domain.calendar import Node
+from kalends.domain.events import microseconds
+from kalends.domain.positions import Position, highest
+from kalends.domain.scope import Scope
+from kalends.kit import failpoints
+from kalends.ports.calendar import KnownNode
+from kalends.ports.clock import Clock
+from kalends.ports.log import Draft, Log
+from kalends.wire import envelopes, nodes
+from kalends.wire.reader import OpenedNode, Reader
+from kalends.wire.stamps import Stamps
+from kalends.wire.vault import Vault
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A node to be stored, and the newest version of it that is known; None if there is none."""
+
+    node: Node
+    newest: KnownNode | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How many nodes were appended, and up to where the calendar must be followed to know them."""
+
+    nodes: int
+    floors: dict[str, int]
+
+
+class NodeStore:
+    """Nodes of every memory, in the log."""
+
+    def __init__(self, *, source: Log, reader: Reader, vault: Vault, clock: Clock) -> None:
+        self._source = source
+        self._reader = reader
+        self._vault = vault
+        self._clock = clock
+        self._stamps = Stamps("summarize")
+
+    async def read(self, scope: Scope, positions: Sequence[Position]) -> list[OpenedNode | None]:
+        """The node at each of *positions*; None where it is gone from the log or its key was destroyed.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the log or the key store does not answer.
+        """
+        messages = await self._source.read(positions)
+        opened = await self._reader.open([message for message in messages if message is not None])
+        found: dict[Position, OpenedNode] = {}
+        for one in opened:
+            if isinstance(one, OpenedNode) and one.scope == scope:
+                found[one.position] = one
+            elif isinstance(one, OpenedNode):
+                log.error("position belongs to another scope", stream=one.position.stream, sequence=one.position.sequence)
+        return [found.get(position) for position in positions]
+
+    async def append(self, scope: Scope, proposed: Sequence[Proposed]) -> Written:
+        """Append those of *proposed* that say something new; durable on return.
+
+        Raises:
+            Throttled: the log is full. Unavailable, DeadlineExceeded: nothing is known of the outcome; propose them again.
+        """
+        references = [nodes.reference_of(scope, one.node) for one in proposed]
+        boxes = await self._vault.boxes_for_writing(scope, references)
+        fresh = []
+        for one, reference in zip(proposed, references, strict=True):
+            mac = boxes[reference].digest(nodes.substance(one.node))
+            if one.newest is None or (one.newest.content_mac, one.newest.gone) != (mac, one.node.gone):
+                fresh.append((one, reference, mac))
+        if not fresh:
+            return Written(nodes=0, floors={})
+        recorded_us = microseconds(self._clock.now())
+        stamps = self._stamps.issue(len(fresh))
+        stored = False
+        try:
+            drafts = []
+            for stamp, (one, reference, mac) in zip(stamps, fresh, strict=True):
+                body = envelopes.seal_node(
+                    one.node, scope=scope, recorded_us=recorded_us, key_reference=reference, box=boxes[reference], stamp=stamp
+                )
+                drafts.append(Draft(scope=scope, message_id=_message_id(scope, one, mac), body=body))
+            await failpoints.reach("calendar.before-append")
+            appended = await self._source.append(drafts)
+            stored = not any(one.duplicate for one in appended)
+        finally:
+            self._stamps.settle(stamps, stored=stored)
+        await failpoints.reach("calendar.after-append")
+        return Written(nodes=len(fresh), floors=highest(one.position for one in appended))
+
+
+def _message_id(scope: Scope, proposed: Proposed, mac: bytes) -> str:
+    before = proposed.newest.position if proposed.newest else None
+    named = f"{scope.key}\0{proposed.node.period.id}\0{before}\0{mac.hex()}"
+    return f"node-{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"

@@ -1,0 +1,435 @@
+"""Reconcile over real engines: each defect is planted in an engine, found, named and mended; nothing else is touched.
+
+A newcomer would get wrong: a defect is planted behind the projection's back, in the engine itself, so its consumer knows nothing of it.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, event_id, ledger
+from tests.support.faulty import Faulty
+from tests.support.waiting import until
+
+from kalends.domain.errors import Invalid, Unavailable
+from kalends.domain.events import EventKey, event_key
+from kalends.domain.queries import Criteria, Entry, Held, Tombstone
+from kalends.domain.scope import CALENDAR_SUFFIX, MemoryName, Scope, Tenant
+from kalends.index import reconciling
+from kalends.index.consumers import LexicalSink, VectorSink
+from kalends.index.reconciling import EVENTS, Reconcile, Reconciled, ReconcileReport
+from kalends.index.truths import TimelineTruth
+from kalends.ingest.documents import NewDocument
+from kalends.kit import failpoints
+from kalends.kit.traffic import Traffic
+from kalends.ports.vectors import VectorEntry
+from kalends.wire.vault import key_reference
+
+SAID = ["the red fox sleeps", "a heron eats fish", "rain over the harbour", "the train to Oslo was late", "cardamom buns with butter"]
+BOTH = ("lexical", "vector")
+ALL = Criteria()
+STRANGE = Scope(Tenant("globex"), MemoryName("gone"))
+
+
+@pytest.fixture
+async def made(tmp_path):
+    """Both projections, up to date and running, with two events that were taken back."""
+    async with ledger(tmp_path, chunk_tokens=24) as books, engines(books, tmp_path) as opened:
+        opened.start()
+        await opened.index(*(event(number, text, minute=number) for number, text in enumerate(SAID)))
+        for name in ("d1", "d2"):
+            text = f"zebra crossing {name}"
+            await books.keep.keep(
+                SCOPE, NewDocument(document_id=name, text=text, title="", source="", markdown=True, occurred_at=NOON, metadata={})
+            )
+            await books.keep.remove(SCOPE, name)
+        await opened.caught_up()
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _disarmed():
+    """No test leaves a failpoint behind."""
+    yield
+    failpoints.arm({})
+
+
+def task(made: Engines, **changes) -> Reconcile:
+    """The task as it is wired in a process; what it observes is kept in ``made.observed``."""
+    parts = {
+        "targets": {
+            "lexical": Reconciled(index=made.lexicon, sink=LexicalSink(made.lexicon)),
+            "vector": Reconciled(index=made.vectors, sink=VectorSink(made.vectors, made.embedder)),
+        },
+        "truths": {EVENTS: TimelineTruth(made.ledger.timeline)},
+        "log": made.ledger.log,
+        "reader": made.ledger.reader,
+        "memories": made.ledger.memories,
+        "progress": made.ledger.progress,
+        "traffic": Traffic(),
+        "settle_s": 20.0,
+        "observe": lambda projection, finding, count: made.observed.extend([f"{projection} {finding}"] * count),
+    }
+    return Reconcile(**{**parts, **changes})
+
+
+def index_of(made: Engines, name: str):
+    """The projection's engine."""
+    return {"lexical": made.lexicon, "vector": made.vectors}[name]
+
+
+async def write(made: Engines, name: str, *changes: Entry | Tombstone) -> None:
+    """Write behind the projection's back."""
+    entries = [change for change in changes if isinstance(change, Entry)]
+    stones = [change for change in changes if isinstance(change, Tombstone)]
+    if name == "lexical":
+        await made.lexicon.put(entries, stones)
+        return
+    windows = await made.embedder.embed([entry.embedded for entry in entries]) if entries else []
+    await made.vectors.put([VectorEntry(entry=entry, windows=found) for entry, found in zip(entries, windows, strict=True)], stones)
+
+
+async def held(made: Engines, name: str, key: EventKey, *, scope: Scope = SCOPE) -> Held | None:
+    """What the engine holds of one key."""
+    return next(iter(await index_of(made, name).held(scope.key, [key])), None)
+
+
+async def entry_of(made: Engines, key: EventKey) -> Entry:
+    """The event as the projections ought to hold it."""
+    known = (await made.ledger.timeline.lookup(SCOPE, [key]))[key]
+    (opened,) = await made.ledger.reader.open(await made.ledger.bus.log.read([known.position]))
+    return opened.entry()
+
+
+def key_of(number: object) -> EventKey:
+    """The key of the event called *number*."""
+    return event_key(SCOPE, event_id(number))
+
+
+async def as_rebuilt(made: Engines) -> bool:
+    """Whether both engines hold what the timeline says, by digest."""
+    digests = await made.digests()
+    truth = await made.ledger.timeline.digest()
+    return set(digests.values()) == {(truth.events, truth.digest)}
+
+
+async def nearest(made: Engines, text: str) -> list[str]:
+    """What the vectors answer."""
+    question = await made.embedder.embed_query(text)
+    return [hit.key for hit in await made.vectors.nearest(SCOPE, question.dense, criteria=ALL, limit=3)]
+
+
+async def test_nothing_is_found_where_nothing_is_wrong(made):
+    """What was taken back is compared too."""
+    report = await task(made)()
+
+    assert report == ReconcileReport(compared=2 * (len(SAID) + 2))
+    assert report.text == "14 compared: 0 orphans, 0 missing, 0 stale; 0 mended"
+    assert made.observed == []
+
+
+async def plant_orphan(made: Engines, name: str) -> None:
+    """An event that the log never held, at the version of another's message."""
+    await write(made, name, replace(await entry_of(made, key_of(1)), key=EventKey("ab" * 16), text="an orphan"))
+
+
+async def plant_foreign(made: Engines, name: str) -> None:
+    """An index of a memory that there never was."""
+    await write(made, name, replace(await entry_of(made, key_of(1)), scope=STRANGE, key=EventKey("cd" * 16)))
+
+
+async def plant_missing(made: Engines, name: str) -> None:
+    """An event that was lost."""
+    one = await held(made, name, key_of(1))
+    assert await index_of(made, name).remove(SCOPE.key, [one]) == 1
+
+
+async def plant_lost_tombstone(made: Engines, name: str) -> None:
+    """Without it, a redelivery would bring the event back."""
+    inventory = await index_of(made, name).inventory(SCOPE.key, after=None, limit=100)
+    stone = next(one for one in inventory if not one.live)
+    assert await index_of(made, name).remove(SCOPE.key, [stone]) == 1
+
+
+async def plant_stale(made: Engines, name: str) -> None:
+    """An event that is held as if it had been written earlier, with another text."""
+    entry = await entry_of(made, key_of(3))
+    await index_of(made, name).remove(SCOPE.key, [await held(made, name, key_of(3))])
+    await write(made, name, replace(entry, version=entry.version - 1, text="stale words"))
+
+
+async def plant_too_new(made: Engines, name: str) -> None:
+    """An event that is held as if it had been written later; the engine would refuse to go back."""
+    entry = await entry_of(made, key_of(1))
+    await write(made, name, replace(entry, version=entry.version + 1, text="stale words"))
+
+
+async def plant_undead(made: Engines, name: str) -> None:
+    """An event that was taken back and is found all the same."""
+    inventory = await index_of(made, name).inventory(SCOPE.key, after=None, limit=100)
+    stone = next(one for one in inventory if not one.live)
+    await index_of(made, name).remove(SCOPE.key, [stone])
+    await write(made, name, replace(await entry_of(made, key_of(1)), key=stone.key, version=stone.version, text="zebra"))
+
+
+async def plant_wrong_tombstone(made: Engines, name: str) -> None:
+    """An event that was never taken back and is not found."""
+    one = await held(made, name, key_of(1))
+    await index_of(made, name).remove(SCOPE.key, [one])
+    await write(made, name, Tombstone(scope=SCOPE, key=one.key, version=one.version))
+
+
+PLANTS = {
+    plant_orphan: "orphans",
+    plant_foreign: "orphans",
+    plant_missing: "missing",
+    plant_lost_tombstone: "missing",
+    plant_stale: "stale",
+    plant_too_new: "stale",
+    plant_undead: "orphans",
+    plant_wrong_tombstone: "missing",
+}
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+async def test_a_planted_defect_is_found_named_and_mended(made, name, plant):
+    """A dry run only counts; the second run finds nothing more; the engines are as if they had been rebuilt."""
+    await plant(made, name)
+    assert not await as_rebuilt(made)
+
+    dry = await task(made)(dry_run=True)
+    assert not await as_rebuilt(made)
+    report = await task(made)()
+    again = await task(made)()
+
+    assert (dry.defects, dry.mended, dry.dry_run) == (1, 0, True)
+    assert (report.defects, getattr(report, PLANTS[plant]), report.mended) == (1, 1, 1)
+    assert made.observed == [f"{name} {PLANTS[plant]}"] * 2
+    assert (again.defects, again.undecided, again.unmendable, again.doubts) == (0, 0, 0, 0)
+    assert await as_rebuilt(made)
+    assert [hit.key for hit in await made.lexicon.search(SCOPE, "heron", criteria=ALL, limit=5)] == [key_of(1)]
+    assert await made.lexicon.search(SCOPE, "orphan stale zebra", criteria=ALL, limit=5) == []
+    assert (await nearest(made, "a bird and its dinner"))[0] == key_of(1)
+
+
+async def test_many_defects_of_every_kind_are_mended_at_once(made, monkeypatch):
+    """In pieces smaller than what there is, and in both engines."""
+    monkeypatch.setattr(reconciling, "PIECE", 3)
+    monkeypatch.setattr(reconciling, "_MENDED_AT_ONCE", 2)
+    await made.index(*(event(f"n{number}", f"note {number} about the harbour") for number in range(20)))
+    for name in BOTH:
+        index = index_of(made, name)
+        gone = await index.held(SCOPE.key, [key_of(f"n{number}") for number in range(0, 20, 2)])
+        assert await index.remove(SCOPE.key, gone) == 10
+        whole = await entry_of(made, key_of("n1"))
+        await write(made, name, *(replace(whole, key=EventKey(f"{number:032x}"), version=2) for number in range(7)))
+        await plant_stale(made, name)
+
+    report = await task(made)()
+
+    assert (report.missing, report.orphans, report.stale, report.mended) == (20, 14, 2, 36)
+    assert await as_rebuilt(made)
+
+
+async def test_nothing_is_mended_wrongly_while_others_write(made, monkeypatch):
+    """Events come, documents change and are removed; the planted defect among them is the only one that is found."""
+    monkeypatch.setattr(reconciling, "PIECE", 2)  # a walk of many pieces, between which others write
+    await plant_orphan(made, "lexical")
+    over = asyncio.Event()
+
+    async def busy() -> None:
+        for number in range(400):
+            await made.ledger.append(SCOPE, [event(f"busy {number} {place}", f"busy bees {number}") for place in range(3)])
+            document = NewDocument(
+                document_id=f"d{number % 3}", text=f"zebra {number}", title="", source="", markdown=True, occurred_at=NOON, metadata={}
+            )
+            await made.ledger.keep.keep(SCOPE, document)
+            if number % 2:
+                await made.ledger.keep.remove(SCOPE, document.document_id)
+            if over.is_set():
+                return
+
+    writing = asyncio.create_task(busy())
+    reports = [await task(made)() for _ in range(4)]
+    over.set()
+    await writing
+    await made.caught_up()
+
+    assert sum(report.defects for report in reports) == 1
+    assert sum(report.doubts + report.unmendable for report in reports) == 0
+    assert await as_rebuilt(made)
+    assert (await task(made)()).undecided == 0
+
+
+@pytest.mark.parametrize(("settles", "told"), [(True, (0, 0)), (False, (0, 4))])
+async def test_a_difference_that_does_not_stay_as_it_was_is_no_defect(made, settles, told):
+    """Either it was a write under way, or it still is one and the next run looks again."""
+    moving = {key_of(1), key_of(2)}
+
+    class Moving(TimelineTruth):
+        async def inventory(self, scope_key, *, after, limit):
+            piece = await super().inventory(scope_key, after=after, limit=limit)
+            return [replace(one, version=one.version - 1) if one.key in moving else one for one in piece]
+
+        async def held(self, scope_key, keys):
+            found = await super().held(scope_key, keys)
+            return found if settles else [replace(one, live=False) if one.key in moving else one for one in found]
+
+    report = await task(made, truths={EVENTS: Moving(made.ledger.timeline)})()
+
+    assert (report.defects, report.undecided) == told
+    assert await as_rebuilt(made)
+
+
+async def test_a_difference_that_nobody_can_look_at_again_is_left(made):
+    """The projection does not pass the log's head in time."""
+    await plant_missing(made, "vector")
+    progress, asked = made.ledger.progress, []
+
+    class Stuck:
+        async def reached(self, wanted, projections, *, seconds):
+            asked.append(projections)
+            return len(asked) == 1 and await progress.reached(wanted, projections, seconds=seconds)
+
+    vector = Reconciled(index=made.vectors, sink=VectorSink(made.vectors, made.embedder))
+    report = await task(made, targets={"vector": vector}, progress=Stuck())()
+
+    assert asked == [("vector", "timeline")] * 2
+    assert (report.defects, report.undecided) == (0, 1)
+
+
+async def test_a_projection_that_is_far_behind_is_left_alone(made):
+    """It is being written anyway; the other one is compared."""
+    await plant_missing(made, "lexical")
+    await made.stop("vector")
+    await made.ledger.record(event("later", "a crane over the marsh"))
+    await made.caught_up("lexical")
+
+    report = await task(made, settle_s=0.2)()
+
+    assert report.behind == ("vector",)
+    assert (report.missing, report.mended) == (1, 1)
+    assert "too far behind: vector" in report.text
+
+
+async def test_what_the_log_holds_is_never_taken_out(made):
+    """Even if the truth does not know it: then it is the truth that is doubted."""
+    timeline = made.ledger.timeline
+    blind = key_of(1)
+
+    class Blind(TimelineTruth):
+        async def inventory(self, scope_key, *, after, limit):
+            return [one for one in await super().inventory(scope_key, after=after, limit=limit) if one.key != blind]
+
+        async def held(self, scope_key, keys):
+            return [one for one in await super().held(scope_key, keys) if one.key != blind]
+
+    report = await task(made, truths={EVENTS: Blind(timeline)})()
+
+    assert (report.defects, report.mended) == (0, 0)
+    assert report.doubts == 2 + 1  # once in each engine, and its count is not that of its rows
+    assert await as_rebuilt(made)
+
+
+async def test_a_calendar_is_not_touched_without_a_truth_of_its_own(made):
+    """With one, it is compared as well."""
+    for name in BOTH:
+        entry = replace(await entry_of(made, key_of(1)), scope=SCOPE.calendar, key=EventKey("ef" * 16), text="the day in one line")
+        await write(made, name, entry)
+
+    report = await task(made)()
+    assert (report.skipped, report.defects) == (2, 0)
+    assert await held(made, "vector", EventKey("ef" * 16), scope=SCOPE.calendar)
+
+    report = await task(made, truths={EVENTS: TimelineTruth(made.ledger.timeline), CALENDAR_SUFFIX: TimelineTruth(made.ledger.timeline)})()
+    assert (report.skipped, report.orphans, report.mended) == (0, 2, 2)
+    assert await as_rebuilt(made)
+
+
+async def test_an_event_whose_key_was_destroyed_is_not_missed(made):
+    """Nobody can write it again; what an engine still holds of it goes."""
+    await made.ledger.record(event("secret", "the combination of the safe", session_id="private"))
+    await made.caught_up()
+    position = (await made.ledger.timeline.lookup(SCOPE, [key_of("secret")]))[key_of("secret")].position
+    reference = (await destroyed_key(made, "private"))[0]
+    made.ledger.vault.forget(SCOPE, [reference])
+    made.ledger.reader.forget()
+    await made.lexicon.remove(SCOPE.key, [await held(made, "lexical", key_of("secret"))])
+    one = await held(made, "vector", key_of("secret"))
+    await made.vectors.remove(SCOPE.key, [one])
+    await made.vectors.put([], [])
+    stale = replace(await entry_of(made, key_of(1)), key=key_of("secret"), version=position.version - 1)
+    await write(made, "vector", stale)
+
+    report = await task(made)()
+
+    assert (report.missing, report.unmendable) == (0, 0)
+    assert await held(made, "lexical", key_of("secret")) is await held(made, "vector", key_of("secret")) is None
+
+
+async def destroyed_key(made: Engines, session: str) -> list[str]:
+    """Destroy the key of a session."""
+    reference = key_reference(SCOPE, session)
+    await made.ledger.bus.keys.destroy(SCOPE, [reference])
+    return [reference]
+
+
+async def test_what_the_store_refuses_is_counted_and_its_neighbours_are_mended(made):
+    """One by one."""
+    keys = [key_of(number) for number in range(3)]
+    await made.lexicon.remove(SCOPE.key, await made.lexicon.held(SCOPE.key, keys))
+    real = LexicalSink(made.lexicon)
+
+    class Picky:
+        async def put(self, entries, tombstones):
+            if any("heron" in entry.text for entry in entries):
+                raise Invalid("no")
+            await real.put(entries, tombstones)
+
+        async def probe(self):
+            await real.probe()
+
+    report = await task(made, targets={"lexical": Reconciled(index=made.lexicon, sink=Picky())})()
+
+    assert (report.missing, report.mended, report.unmendable) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("store", ["lexicon", "log"])
+async def test_an_outage_ends_the_run_and_the_next_one_goes_on(made, store):
+    """Nothing is half mended for good."""
+    await plant_too_new(made, "lexical")
+    away: Faulty = {"lexicon": made.lexicon, "log": made.ledger.log}[store]
+    away.leave({"lexicon": "put", "log": "read"}[store])
+    with pytest.raises(Unavailable):
+        await task(made)()
+    away.come_back()
+    await until(lambda: made.projections["lexical"].failure is None)
+
+    await task(made)()
+
+    assert await as_rebuilt(made)
+
+
+async def test_a_crash_before_mending_is_harmless(made):
+    """Everything is found again."""
+    await plant_stale(made, "vector")
+    failpoints.arm({"reconcile.before-mend": "error"})
+    with pytest.raises(failpoints.FailpointError):
+        await task(made)()
+
+    assert (await task(made)()).stale == 1
+    assert await as_rebuilt(made)
+
+
+async def test_a_timeline_whose_counters_are_wrong_is_doubted(made):
+    """It is built anew by deleting it; its rows are the truth until then."""
+    await made.ledger.memory(OTHER)
+    await made.ledger.record(event("elsewhere", "a crane over the marsh"), scope=OTHER)
+    await made.caught_up()
+    connection = made.ledger.timeline._real._connection
+    await made.ledger.timeline._real._writer.run(connection.execute, "UPDATE memories SET events = events + 1 WHERE id = 1")
+
+    report = await task(made)()
+
+    assert (report.doubts, report.defects) == (1, 0)
