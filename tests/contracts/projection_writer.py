@@ -8,8 +8,10 @@ import sys
 from itertools import count
 from pathlib import Path
 
+from tests.contracts.calendars import touched
 from tests.contracts.projections import DIMENSION, entry, moment, vectors, window
 
+from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -19,7 +21,7 @@ BATCH = 10
 
 async def write(kind: str, folder: Path) -> None:
     """Batches of ten events, for ever."""
-    index = await {"lexicon": lexicon, "vectors": edge, "timeline": timeline}[kind](folder)
+    index = await {"lexicon": lexicon, "vectors": edge, "timeline": timeline, "calendar": calendar}[kind](folder)
     for number in count():
         names = [f"event-{number * BATCH + offset}" for offset in range(BATCH)]
         await index(names, number + 1)
@@ -43,6 +45,12 @@ async def timeline(folder):
     """Writes to SQLite."""
     index = await SqliteTimeline.open(folder / "timeline.db")
     return lambda names, version: index.put([moment(name, version=version) for name in names], floors={"EVENTS_0": version})
+
+
+async def calendar(folder):
+    """Writes to SQLite, a unit for each name."""
+    index = await SqliteCalendar.open(folder / "calendar.db")
+    return lambda names, version: index.put([touched(name, version=version) for name in names], floors={"EVENTS_0": version})
 
 
 if __name__ == "__main__":

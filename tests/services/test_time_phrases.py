@@ -56,13 +56,13 @@ async def test_a_firm_phrase_narrows_down_and_is_reported(made):
 
 
 async def test_the_asker_says_where_a_day_begins(made):
-    """Yesterday's noon in London is still today in no zone, but a midnight moves."""
-    await made.index(event("late", "The crane was greased.", minute=-13 * 60, session_id="late"))
+    """Two in the morning is still the evening of the day before in California."""
+    await made.index(event("late", "The crane was greased.", minute=-10 * 60, session_id="late"))
     utc = await ask(made, "crane greased yesterday")
-    tokyo = await ask(made, "crane greased yesterday", zone=timing.zone_of("Asia/Tokyo"))
+    california = await ask(made, "crane greased yesterday", zone=timing.zone_of("America/Los_Angeles"))
 
-    assert utc.hits[0].opened.event.id == event_id("late")
-    assert event_id("late") not in [hit.opened.event.id for hit in tokyo.hits]
+    assert event_id("late") not in [hit.opened.event.id for hit in utc.hits]
+    assert california.hits[0].opened.event.id == event_id("late")
 
 
 async def test_a_phrase_can_be_switched_off_and_yields_to_a_filter(made):

@@ -15,6 +15,7 @@ from kalends.domain.scope import Scope
 from kalends.domain.segments import Cutting
 from kalends.kit.traffic import Traffic
 from kalends.ports.calendar import Calendar, KnownNode, Unit
+from kalends.ports.clock import Clock
 from kalends.ports.summarizer import Summarizer
 from kalends.summarize.extractive import ExtractiveSummarizer
 from kalends.summarize.rolling import RollPeriods
@@ -27,7 +28,12 @@ QUIET = Timing(silence_s=1800.0, settle_s=0.0)
 
 
 def keeping(
-    books: Ledger, summarizer: Summarizer | None = None, *, cutting: Cutting | None = None, timing: Timing = QUIET
+    books: Ledger,
+    summarizer: Summarizer | None = None,
+    *,
+    cutting: Cutting | None = None,
+    timing: Timing = QUIET,
+    clock: Clock | None = None,
 ) -> KeepCalendar:
     """Summarize as it is wired in a process, over *books*; by default extractive, with the embedded model."""
     writer = summarizer or ExtractiveSummarizer(shared_embedder())
@@ -38,7 +44,7 @@ def keeping(
         reader=books.reader,
         summarizer=writer,
         tokenizer=books.tokenizer,
-        clock=books.clock,
+        clock=clock or books.clock,
         cutting=cutting or Cutting(),
     )
     return KeepCalendar(
@@ -47,7 +53,7 @@ def keeping(
         roll=RollPeriods(calendar=books.calendar, store=books.nodes, summarizer=writer),
         store=books.nodes,
         progress=books.progress,
-        clock=books.clock,
+        clock=clock or books.clock,
         traffic=Traffic(),
         timing=timing,
     )

@@ -62,8 +62,8 @@ class ChatServer:
 def _message(asked: dict[str, Any], reply: Reply) -> bytes:
     body = _body(asked, reply) if reply.body is None else reply.body
     location = f"Location: {reply.location}\r\n" if reply.location else ""
-    head = f"HTTP/1.1 {reply.status} Said\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{location}Connection: close\r\n\r\n"
-    return head.encode() + body
+    head = f"HTTP/1.1 {reply.status} Said\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{location}"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
 def _body(asked: dict[str, Any], reply: Reply) -> bytes:

@@ -13,34 +13,43 @@ from itertools import count
 from kalends.ports.clock import Clock
 
 _TURNS = 10_000
+_FEW = 64
 
 
 class SimulatedClock:
-    """A clock that stands still until it is advanced; ``now`` and ``monotonic`` go together unless ``set_wall`` parts them."""
+    """A clock that stands still until it is advanced; ``now`` and ``monotonic`` go together unless ``set_wall`` parts them.
 
-    def __init__(self, start: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)) -> None:
+    It counts whole microseconds, so that years of short sleeps end at the very moments that were slept for.
+    """
+
+    def __init__(self, start: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC), *, seconds: float = 1000.0) -> None:
         self._wall = start
-        self._seconds = 1000.0
+        self._offset = seconds
+        self._passed_us = 0
         self._numbers = count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._most = _FEW
 
     def now(self) -> datetime:
         return self._wall
 
     def monotonic(self) -> float:
-        return self._seconds
+        return self._offset + self._passed_us / 1e6
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._seconds + seconds, next(self._numbers), woken))
+        due_us = self._passed_us + max(1, round(seconds * 1e6))
+        heapq.heappush(self._sleepers, (due_us, next(self._numbers), woken))
+        if len(self._sleepers) > self._most:
+            self._forget_who_left()
         await woken
 
     async def advance(self, seconds: float) -> None:
         """Let so many seconds pass."""
-        await self._pass_until(self._seconds + seconds)
+        await self._pass_until(self._passed_us + round(seconds * 1e6))
 
     async def advance_to(self, moment: datetime) -> None:
         """Let time pass until *moment*."""
@@ -50,21 +59,32 @@ class SimulatedClock:
         """Set what ``now`` says, as somebody may set a machine's clock; nobody who sleeps notices."""
         self._wall = moment
 
-    async def _pass_until(self, end: float) -> None:
+    @property
+    def sleepers(self) -> int:
+        """How many sleep now."""
+        return sum(not woken.done() for _, _, woken in self._sleepers)
+
+    def _forget_who_left(self) -> None:
+        """Or years of sleeps that were cut short would pile up."""
+        self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
+        heapq.heapify(self._sleepers)
+        self._most = 2 * len(self._sleepers) + _FEW
+
+    async def _pass_until(self, end_us: int) -> None:
         await settled()
-        while self._sleepers and self._sleepers[0][0] <= end:
-            due, _, woken = heapq.heappop(self._sleepers)
+        while self._sleepers and self._sleepers[0][0] <= end_us:
+            due_us, _, woken = heapq.heappop(self._sleepers)
             if woken.done():
                 continue
-            self._move(due)
+            self._move(due_us)
             woken.set_result(None)
             await settled()
-        self._move(end)
+        self._move(end_us)
         await settled()
 
-    def _move(self, to: float) -> None:
-        self._wall += timedelta(seconds=to - self._seconds)
-        self._seconds = to
+    def _move(self, to_us: int) -> None:
+        self._wall += timedelta(microseconds=to_us - self._passed_us)
+        self._passed_us = to_us
 
 
 async def settled() -> None:

@@ -6,8 +6,9 @@ its own opinion, writes nothing any more, and writes late once it is mended.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -26,6 +27,8 @@ from kalends.scheduler import service
 from kalends.scheduler.leading import Pace
 from kalends.wire.jobs import JobStore
 from kalends.wire.leases import Lease
+from tests.support.clocks import SimulatedClock, settled
+from tests.support.waiting import until
 
 YEARS_S = 1e9
 """A lease that needs no renewal while simulated years pass."""
@@ -75,34 +78,47 @@ class Workshop:
 
 
 class Cuttable:
-    """Records that can be cut off, and mended."""
+    """Records that can be cut off, and mended; they count what is under way, and the writes of each kind."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self.is_cut = False
+        self.under_way = 0
+        self.writes: Counter[str] = Counter()
 
-    def _through(self) -> Records:
+    @contextmanager
+    def _through(self) -> Iterator[Records]:
         if self.is_cut:
             raise Unavailable("cut off", dependency="nats")
-        return self._records
+        self.under_way += 1
+        try:
+            yield self._records
+        finally:
+            self.under_way -= 1
 
     async def get(self, kind: str, owner: str, name: str) -> Record | None:
-        return await self._through().get(kind, owner, name)
+        with self._through() as records:
+            return await records.get(kind, owner, name)
 
     async def put(self, kind: str, owner: str, name: str, value: bytes, *, revision: int | None = None) -> int:
-        return await self._through().put(kind, owner, name, value, revision=revision)
+        with self._through() as records:
+            self.writes[kind] += 1
+            return await records.put(kind, owner, name, value, revision=revision)
 
     async def delete(self, kind: str, owner: str, name: str) -> None:
-        await self._through().delete(kind, owner, name)
+        with self._through() as records:
+            await records.delete(kind, owner, name)
 
     async def list(self, kind: str, owner: str | None = None) -> Sequence[Record]:
-        return await self._through().list(kind, owner)
+        with self._through() as records:
+            return await records.list(kind, owner)
 
-    async def watch(self, kind: str) -> AsyncIterator[Record | None]:
-        async for record in self._through().watch(kind):
-            if self.is_cut:
-                raise Unavailable("cut off", dependency="nats")
-            yield record
+    async def watch(self, kind: str) -> AsyncGenerator[Record | None, None]:
+        async with aclosing(self._records.watch(kind)) as records:
+            async for record in records:
+                if self.is_cut:
+                    raise Unavailable("cut off", dependency="nats")
+                yield record
 
 
 @dataclass(kw_only=True)
@@ -110,6 +126,7 @@ class Running:
     """A scheduler at work."""
 
     service: Service
+    clock: Clock
     records: Cuttable
     store: JobStore
     lease: Lease
@@ -118,8 +135,8 @@ class Running:
     loop: "asyncio.Task[None]"
 
     async def call(self, operation: str, name: str = "") -> Any:
-        """What the operation ``jobs.<operation>`` answers."""
-        row = next(row for row in self.service.operations if row.name == f"jobs.{operation}")
+        """What the operation ``scheduler.<operation>`` answers."""
+        row = next(row for row in self.service.operations if row.name == f"scheduler.{operation}")
         answer: Answer = await row.handle(_call(name))
         return answer.body
 
@@ -166,11 +183,30 @@ async def scheduler(
     built = service.build(jobs, store=store, lease=lease, work=done, clock=clock, metrics=metrics, pace=pace)
     async with asyncio.TaskGroup() as group:
         loop = group.create_task(_run(built))
-        running = Running(service=built, records=own, store=store, lease=lease, work=done, metrics=metrics, loop=loop)
+        running = Running(service=built, clock=clock, records=own, store=store, lease=lease, work=done, metrics=metrics, loop=loop)
         try:
             yield running
         finally:
             await running.stop()
+
+
+async def pass_time(seconds: float, *schedulers: Running, step_s: float = 0.25) -> None:
+    """Let time pass on the simulated clocks of all *schedulers* alike; after each step whatever they ask of the store is answered."""
+    clocks = {id(one.clock): one.clock for one in schedulers}.values()
+    for _ in range(max(1, round(seconds / step_s))):
+        for clock in clocks:
+            assert isinstance(clock, SimulatedClock)
+            await clock.advance(min(step_s, seconds))
+        await quiet(*schedulers)
+
+
+async def quiet(*schedulers: Running) -> None:
+    """Return once none of *schedulers* waits for the store or can go on by itself."""
+    while True:
+        await until(lambda: all(one.records.under_way == 0 for one in schedulers))
+        await settled()
+        if all(one.records.under_way == 0 for one in schedulers):
+            return
 
 
 async def _run(built: Service) -> None:

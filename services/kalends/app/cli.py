@@ -45,6 +45,8 @@ PLACES: Mapping[str, str] = {
     "context": _COMMANDS + "read:context",
     "events": _COMMANDS + "read:events",
     "event": _COMMANDS + "read:event",
+    "toc": _COMMANDS + "calendar:toc",
+    "expand": _COMMANDS + "calendar:expand",
     "sessions": _COMMANDS + "read:sessions",
     "memory": _COMMANDS + "memories:memory",
     "token": _COMMANDS + "tokens:token",

@@ -16,7 +16,8 @@ from kalends.adapters.embedded.phrases import open_phrases
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.log import NatsLog
 from kalends.adapters.nats.server import LocalServer
-from kalends.app import brokers, health, parts
+from kalends.adapters.nats.work import NatsWork
+from kalends.app import brokers, health, parts, upkeep
 from kalends.app.engines import Engines, open_engines
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
@@ -24,6 +25,7 @@ from kalends.app.status import StatusBoard
 from kalends.domain.errors import Misconfigured
 from kalends.domain.queries import Digest
 from kalends.domain.scope import tenant_name
+from kalends.edge import long_work
 from kalends.edge.auth import Authenticator
 from kalends.edge.metrics import Metrics, new_metrics
 from kalends.edge.services import Health, Loop, Service
@@ -31,16 +33,18 @@ from kalends.edge.tokens import token_service
 from kalends.index import consumers
 from kalends.index import service as index_service
 from kalends.index.compacting import Compact
+from kalends.index.reconciling import Reconciled
 from kalends.index.usecases import Projection
 from kalends.ingest import service as ingest_service
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.phrases import TimePhrases
 from kalends.ports.vectors import VectorIndex
+from kalends.ports.work import TaskHandler
 from kalends.search import service as search_service
 from kalends.settings import Settings
 from kalends.wire.follower import TimelineFollower
 
-ROLES = ("ingest", "index", "search")
+ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +95,32 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         await authenticator.ensure_admin_token(folders.token, tenant=tenant_name(settings.auth.tenant, pointer="/auth/tenant"))
         services = [token_service(authenticator, clock=common.clock)]
         shown = _Shown(digests={"timeline": common.timeline.digest}, health=[health.of_log(bus, common.follower)])
+        if common.calendar is not None:
+            shown.digests["toc"] = common.calendar.digest
+        tasks: dict[str, TaskHandler] = {}
+        engines: Engines | None = None
         if "ingest" in roles:
             services.append(_ingest(common))
+            tasks |= upkeep.ingest_tasks(common)
         if "index" in roles:
-            services += await _engine_services(stack, common, folders, shown, own=broker is not None)
+            engines = await stack.enter_async_context(open_engines(folders, settings.model))
+            services += await _engine_services(stack, common, engines, shown, tasks, own=broker is not None)
+        if "summarize" in roles:
+            summarize = await upkeep.summarize(stack, common, folders, engines)
+            services.append(summarize.service)
+            tasks |= summarize.tasks
+        work = NatsWork(bus.link)
+        if "scheduler" in roles:
+            services.append(upkeep.scheduler(common, work, alone=broker is not None))
         services += _watchers(roles, common, authenticator, shown)
+        services.append(Service(name="operations", operations=long_work.operations([one for each in services for one in each.long_work])))
         loops = [
             Loop(name="timeline", run=common.follower.run),
             Loop(name="memories", run=common.memories.follow),
             *(loop for service in services for loop in service.loops),
         ]
+        if tasks:
+            loops.append(upkeep.work_loop(work, tasks))
         if broker is not None:
             loops.append(brokers.user_loop(broker, users, authenticator))
         yield Built(
@@ -140,13 +160,15 @@ def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator
         digests=shown.digests,
         generations=shown.generations,
         models=shown.models,
+        calendar=common.calendar,
     )
     return [board.service(), Service(name="dependencies", health=dependencies)]
 
 
-async def _engine_services(stack: AsyncExitStack, common: Common, folders: Folders, shown: _Shown, *, own: bool) -> list[Service]:
-    """Index and search, on embedded engines."""
-    engines = await stack.enter_async_context(open_engines(folders, common.settings.model))
+async def _engine_services(
+    stack: AsyncExitStack, common: Common, engines: Engines, shown: _Shown, tasks: dict[str, TaskHandler], *, own: bool
+) -> list[Service]:
+    """Index and search, on embedded engines; what index does on schedule goes into *tasks*."""
     projections = await _projections(common, engines, own=own)
     shown.digests.update(lexical=engines.lexicon.digest, vector=engines.vectors.digest)
     for name, projection in projections.items():
@@ -154,7 +176,13 @@ async def _engine_services(stack: AsyncExitStack, common: Common, folders: Folde
     shown.models["embedder"] = engines.embedder.identity
     shown.health.append(health.of_engines(engines, projections))
     phrases = await stack.enter_async_context(open_phrases())
-    return [_index(common, engines, projections), _search(common, engines, phrases)]
+    compact = _compact(common, engines)
+    targets = {
+        "lexical": Reconciled(index=engines.lexicon, sink=consumers.LexicalSink(engines.lexicon)),
+        "vector": Reconciled(index=engines.vectors, sink=consumers.VectorSink(engines.vectors, engines.embedder)),
+    }
+    tasks |= upkeep.index_tasks(common, targets, compact)
+    return [_index(common, engines, projections, compact), _search(common, engines, phrases)]
 
 
 def _generation(projection: Projection) -> str:
@@ -175,6 +203,7 @@ def _ingest(common: Common) -> Service:
         clock=common.clock,
         metrics=common.metrics,
         traffic=common.traffic,
+        calendar=common.calendar,
     )
 
 
@@ -233,7 +262,7 @@ async def _projections(common: Common, engines: Engines, *, own: bool) -> Mappin
     return found
 
 
-def _index(common: Common, engines: Engines, projections: Mapping[str, Projection]) -> Service:
+def _index(common: Common, engines: Engines, projections: Mapping[str, Projection], compact: Compact) -> Service:
     sinks: dict[str, consumers.Sink] = {
         "lexical": consumers.LexicalSink(engines.lexicon),
         "vector": consumers.VectorSink(engines.vectors, engines.embedder),
@@ -246,7 +275,7 @@ def _index(common: Common, engines: Engines, projections: Mapping[str, Projectio
         sinks=sinks,
         letters=common.bus.dead_letters,
         clock=common.clock,
-        compact=_compact(common, engines),
+        compact=compact,
     )
 
 
@@ -259,10 +288,14 @@ def _search(common: Common, engines: Engines, phrases: TimePhrases) -> Service:
     def observe(arm: str, seconds: float) -> None:
         common.metrics.arm_seconds.labels(arm).observe(seconds)
 
+    if common.calendar is None:
+        raise Misconfigured("search reads the calendar, which this process did not open")
     return search_service.build(
         common.settings.search,
         log=common.bus.log,
         timeline=common.timeline,
+        calendar=common.calendar,
+        nodes=common.nodes,
         reader=common.reader,
         lexicon=engines.lexicon,
         vectors=engines.vectors,

@@ -5,6 +5,7 @@ digests are the exception, and are only made when asked for).
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -17,7 +18,8 @@ from kalends.edge.metrics import Metrics
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.progress import Progress
 from kalends.edge.services import Health, Loop, Service
-from kalends.index.schemas import DependencyOut, LagOut, StatusOut
+from kalends.index.schemas import CalendarOut, DependencyOut, LagOut, StatusOut
+from kalends.ports.calendar import Calendar
 from kalends.ports.dead_letters import DeadLetters
 
 _EVERY_S = 5.0
@@ -42,6 +44,7 @@ class StatusBoard:
     digests: Mapping[str, Callable[[], Awaitable[Digest]]] = field(default_factory=dict)
     generations: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    calendar: Calendar | None = None
     letters_seen: int = 0
 
     async def show(self, call: Call) -> Answer:
@@ -74,6 +77,7 @@ class StatusBoard:
             generations={name: generation() for name, generation in self.generations.items()},
             digests=digests,
             models=dict(self.models),
+            calendar=await self._calendar(),
         )
         return Answer(body=body)
 
@@ -87,6 +91,14 @@ class StatusBoard:
                 self.metrics.degraded.labels(one.name).set(0 if one.state == "up" else 1)
             await self._count_letters()
             await asyncio.sleep(_EVERY_S)
+
+    async def _calendar(self) -> CalendarOut | None:
+        if self.calendar is None:
+            return None
+        backlog = await self.calendar.backlog()
+        since = backlog.since_us
+        waiting_s = 0.0 if since is None else max(0.0, time.time() - since / 1e6)
+        return CalendarOut(units_due=backlog.units, periods_due=backlog.periods, waiting_s=round(waiting_s, 3))
 
     async def _count_letters(self) -> None:
         try:

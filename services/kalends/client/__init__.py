@@ -6,6 +6,7 @@ package's own, lenient types. A newcomer would get wrong: an append is safe to r
 
 from kalends.client.asynchronous import AsyncKalends, AsyncMemory
 from kalends.client.blocking import Kalends, Memory
+from kalends.client.calendar import Bullet, ExpandedGrip, Grip, TocEntry, TocNode
 from kalends.client.connection import Connection, find
 from kalends.client.errors import (
     ClientError,
@@ -59,6 +60,7 @@ __all__ = [
     "AppendResult",
     "AsyncKalends",
     "AsyncMemory",
+    "Bullet",
     "ClientError",
     "Conflict",
     "Connection",
@@ -70,8 +72,10 @@ __all__ = [
     "Event",
     "EventInContext",
     "EventsRejected",
+    "ExpandedGrip",
     "Forbidden",
     "Gone",
+    "Grip",
     "Hit",
     "Invalid",
     "Kalends",
@@ -94,6 +98,8 @@ __all__ = [
     "Status",
     "Throttled",
     "TimeFilter",
+    "TocEntry",
+    "TocNode",
     "Token",
     "TooLarge",
     "Unauthenticated",

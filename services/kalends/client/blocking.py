@@ -6,13 +6,14 @@ Belongs here: driving flows with a blocking httpx client, and the nouns and verb
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack, overload
 
 import httpx
 
-from kalends.client import connection, errors, exchanges, requests, results, transport
+from kalends.client import calendar, connection, errors, exchanges, requests, results, transport
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
 from kalends.client.requests import ContextOptions, DocumentOptions, ListOptions, Request, SearchOptions, TokenOptions
@@ -92,6 +93,10 @@ class Kalends:
         """The instance as a whole; *digests* also of what each projection holds, which reads all of it."""
         return self._driver.send(requests.get_status(digests=digests))
 
+    def rebuild_toc(self, *, memory: str | None = None, from_date: date | None = None, dry_run: bool = False) -> results.OperationStarted:
+        """Write the calendar of *memory* (None: of every memory) anew from *from_date* on; a dry run only counts."""
+        return self._driver.send(requests.rebuild_toc(memory=memory, from_date=from_date, dry_run=dry_run))
+
     def reindex(self, *, projection: str = "all", dry_run: bool = False) -> results.OperationStarted:
         """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""
         return self._driver.send(requests.reindex(projection=projection, dry_run=dry_run))
@@ -167,7 +172,7 @@ class Memory:
         return self._driver.run(exchanges.append(self.name, events, policy=retry, wait_s=wait_s, raise_on_rejected=raise_on_rejected))
 
     def search(self, query: str, **options: Unpack[SearchOptions]) -> results.SearchAnswer:
-        """Find events or documents."""
+        """Find events, documents, nodes of the calendar (``targets`` toc) or grips."""
         return self._driver.send(requests.search(self.name, query, **options))
 
     def context(self, query: str | None = None, *, max_tokens: int, **options: Unpack[ContextOptions]) -> results.ContextAnswer:
@@ -193,6 +198,28 @@ class Memory:
     def session(self, session_id: str) -> results.Session:
         """One session."""
         return self._driver.send(requests.get_session(self.name, session_id))
+
+    @overload
+    def toc(self) -> Iterator[calendar.TocEntry]: ...
+    @overload
+    def toc(self, node_id: str, *, version: int | None = None) -> calendar.TocNode: ...
+    def toc(self, node_id: str | None = None, *, version: int | None = None) -> Iterator[calendar.TocEntry] | calendar.TocNode:
+        """The years of the calendar, oldest first; or one node of it, in its newest version or in that one."""
+        if node_id is None:
+            return self._driver.pages(lambda cursor: calendar.list_years(self.name, cursor=cursor))
+        return self._driver.send(calendar.get_node(self.name, node_id, version=version))
+
+    def toc_children(self, node_id: str) -> Iterator[calendar.TocEntry]:
+        """The nodes below a node, oldest first."""
+        return self._driver.pages(lambda cursor: calendar.list_children(self.name, node_id, cursor=cursor))
+
+    def toc_grips(self, node_id: str, *, version: int | None = None) -> Iterator[calendar.Grip]:
+        """What a node's lines rest on, in their order."""
+        return self._driver.pages(lambda cursor: calendar.list_grips(self.name, node_id, version=version, cursor=cursor))
+
+    def expand(self, grip_id: str, *, before: int = 3, after: int = 3) -> calendar.ExpandedGrip:
+        """A grip, its span of events, and so many before and after it in its session, however far apart in time."""
+        return self._driver.send(calendar.expand(self.name, grip_id, before=before, after=after))
 
     def documents(self) -> Iterator[results.Document]:
         """Documents by id."""

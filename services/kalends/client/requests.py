@@ -7,7 +7,7 @@ repeated.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
@@ -39,7 +39,10 @@ class Request(Generic[T]):
 
 
 class Filters(TypedDict, total=False):
-    """Which events: all that is given must hold, of several names any; ``since`` ≤ occurred_at < ``until``."""
+    """Which events: all that is given must hold, of several names any; ``since`` ≤ occurred_at < ``until``.
+
+    ``level`` (year, month, week, day, segment) is for nodes of the calendar, which have nothing else of this but their time.
+    """
 
     session_id: Names
     kind: Names
@@ -51,14 +54,15 @@ class Filters(TypedDict, total=False):
     metadata: Metadata
     since: Moment
     until: Moment
+    level: Names
 
 
 class SearchOptions(Filters, total=False):
     """How to search; what is left out is the server's default.
 
-    ``mode``: hybrid, lexical or vector. ``targets``: events, documents. ``rerank``: auto, on or off. ``min_visibility``: what a write
-    returned, to find it. ``timeout_ms``: the server's time for it. ``time_phrases``: whether words such as "last week" in the question
-    narrow it down, read in ``timezone`` (an IANA name); ``since`` or ``until`` switch that off.
+    ``mode``: hybrid, lexical or vector. ``targets``: events, documents, toc, grips. ``rerank``: auto, on or off. ``min_visibility``: what a
+    write returned, to find it. ``timeout_ms``: the server's time for it. ``time_phrases``: whether words such as "last week" in the
+    question narrow it down, read in ``timezone`` (an IANA name); ``since`` or ``until`` switch that off.
     """
 
     limit: int
@@ -75,10 +79,13 @@ class SearchOptions(Filters, total=False):
 class ContextOptions(Filters, total=False):
     """How to fill a context; ``recent`` is how many of the last events to offer besides what the query finds.
 
+    ``calendar``: whether lines of the calendar may tell what is older than two weeks.
+
     ``time_phrases`` and ``timezone`` are as in ``SearchOptions``.
     """
 
     recent: int
+    calendar: bool
     min_visibility: str
     timeout_ms: int
     time_phrases: bool
@@ -167,7 +174,7 @@ def get_event(memory: str, event_id: str, *, before: int = 0, after: int = 0) ->
 
 
 def search(memory: str, query: str, **options: Unpack[SearchOptions]) -> Request[results.SearchAnswer]:
-    """Find events or documents."""
+    """Find events, documents, nodes of the calendar or grips."""
     return Request(method="POST", path=_in(memory, "search"), body=_question({"query": query}, options), result=results.SearchAnswer)
 
 
@@ -222,6 +229,16 @@ def create_token(**options: Unpack[TokenOptions]) -> Request[results.NewToken]:
 def revoke_token(token_id: str) -> Request[results.Nothing]:
     """Make a credential useless."""
     return Request(method="DELETE", path="/tokens/" + quote(token_id, safe=""), result=results.Nothing)
+
+
+def rebuild_toc(*, memory: str | None, from_date: date | None, dry_run: bool) -> Request[results.OperationStarted]:
+    """Write the calendar anew."""
+    body: dict[str, object] = {"dry_run": dry_run}
+    if memory is not None:
+        body["memory"] = memory
+    if from_date is not None:
+        body["from_date"] = from_date.isoformat()
+    return Request(method="POST", path="/admin/toc-rebuilds", body=encoded(body), result=results.OperationStarted, repeatable=False)
 
 
 def reindex(*, projection: str = "all", dry_run: bool = False) -> Request[results.OperationStarted]:

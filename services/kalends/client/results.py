@@ -77,8 +77,8 @@ class MemoryInfo(Struct, frozen=True, kw_only=True):
     events: int | None = None
     documents: int | None = None
     sessions: int | None = None
-    toc_nodes: int = 0
-    grips: int = 0
+    toc_nodes: int | None = None
+    grips: int | None = None
     log_bytes: int | None = None
     first_at: datetime | None = None
     last_at: datetime | None = None
@@ -113,20 +113,28 @@ class EventInContext(Event, frozen=True, kw_only=True):
 
 
 class Hit(Struct, frozen=True, kw_only=True):
-    """One found event with its text. ``scores`` are raw, by arm: BM25, cosine, mean MaxSim."""
+    """One found event with its text. ``scores`` are raw, by arm: BM25, cosine, mean MaxSim.
+
+    A hit of the target toc is a node, with its ``level``; one of the target grips is an excerpt, with the events it spans and its segment.
+    """
 
     id: str
     score: float
     text: str
     occurred_at: datetime
-    session_id: str
+    session_id: str = ""
     target: str = "events"
-    role: str = "user"
+    role: str = ""
     actor: str | None = None
-    kind: str = "message"
+    kind: str = ""
     trust: str | None = None
     scores: dict[str, float] = {}
     document_id: str | None = None
+    level: str = ""
+    speaker: str = ""
+    first_event_id: str = ""
+    last_event_id: str = ""
+    node_id: str = ""
 
 
 class TimeFilter(Struct, frozen=True, kw_only=True):
@@ -161,7 +169,7 @@ class SearchAnswer(Struct, frozen=True, kw_only=True):
 
 
 class ContextAnswer(Struct, frozen=True, kw_only=True):
-    """A block to put before a model: data, never instructions; each line names its event, ``ids`` are those events."""
+    """A block to put before a model: data, never instructions; each line names its event or its grip, ``ids`` are those."""
 
     text: str
     ids: list[str] = []
@@ -281,6 +289,14 @@ class Dependency(Struct, frozen=True, kw_only=True):
     required: bool = True
 
 
+class CalendarBacklog(Struct, frozen=True, kw_only=True):
+    """What is still to be written of the calendar; sessions that still talk wait until they are quiet."""
+
+    units_due: int = 0
+    periods_due: int = 0
+    waiting_s: float = 0.0
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """The instance as a whole. ``mode``: up, or the roles that the answering process serves."""
 
@@ -292,4 +308,5 @@ class Status(Struct, frozen=True, kw_only=True):
     generations: dict[str, str] = {}
     digests: dict[str, str] = {}
     models: dict[str, str] = {}
+    calendar: CalendarBacklog | None = None
     last_backup: str | None = None

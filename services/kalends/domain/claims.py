@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from kalends.domain import instructions, sentences, stopwords
 from kalends.domain.calendar import Claim, Evidence, Passage
-from kalends.domain.wording import Wording, is_link, names_of
+from kalends.domain.wording import Wording, is_date, is_link, stem
 
 MOST_BULLETS = 5
 BULLET_CHARS = 400
@@ -25,7 +25,6 @@ CITED_AT_MOST = 4
 _SUPPORT = 3
 """One of so many words of a line must be borne out by what it cites."""
 
-_STEM = 5
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 _JOINERS = ("\u200c", "\u200d")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -120,25 +119,27 @@ def check(answer: Answer, passages: Mapping[str, Passage]) -> Accepted | tuple[R
     """What of *answer* is believed, given the *passages* by reference; or everything that is wrong with it."""
     counted = {reference: instructions.countable(passage.text) for reference, passage in passages.items()}
     speakers = Wording.of(" ".join({passage.speaker for passage in passages.values()}))
+    voided = Wording.of("\n".join(passage.text[len(counted[reference]) :] for reference, passage in passages.items()))
     refusals: list[Refusal] = []
     claims = []
     for number, line in enumerate(answer.lines, start=1):
-        found = _refusal_of(line, number, passages, counted, speakers)
+        found = _refusal_of(line, f"bullet {number}", passages, counted, speakers=speakers, voided=voided)
         if found is not None:
             refusals.append(found)
             continue
         claims.append((_first_us(line, passages), number, _claim(line, passages, counted)))
     everything = _Cited.of({reference: text for reference, text in counted.items() if text.strip()}, passages, speakers)
-    refusals += _refusals_of_title(answer.title, everything)
+    refusals += _refusals_of_title(answer.title, everything, voided)
     if refusals:
         return tuple(refusals)
     kept = tuple(word for word in dict.fromkeys(answer.keywords) if _is_keyword(word, everything))[:KEYWORDS]
     return Accepted(title=answer.title, claims=tuple(claim for _, _, claim in sorted(claims, key=lambda one: one[:2])), keywords=kept)
 
 
-def _refusal_of(line: Line, number: int, passages: Mapping[str, Passage], counted: Mapping[str, str], speakers: Wording) -> Refusal | None:
+def _refusal_of(
+    line: Line, where: str, passages: Mapping[str, Passage], counted: Mapping[str, str], *, speakers: Wording, voided: Wording
+) -> Refusal | None:
     """The first thing that is wrong with a line."""
-    where = f"bullet {number}"
     if not any(map(str.isalnum, line.text)):
         return Refusal(check="bullets", detail=f"{where} is empty")
     if len(line.text) > BULLET_CHARS:
@@ -150,20 +151,22 @@ def _refusal_of(line: Line, number: int, passages: Mapping[str, Passage], counte
     standing = {reference: counted[reference] for reference in line.cites if counted[reference].strip()}
     if not standing or instructions.countable(line.text) != line.text:
         return Refusal(check="instructions", detail=f"{where} repeats instructions instead of what happened")
-    return _unsupported(line.text, _Cited.of(standing, passages, speakers), where)
+    return _unsupported(line.text, _Cited.of(standing, passages, speakers), where, voided)
 
 
-def _unsupported(text: str, cited: "_Cited", where: str) -> Refusal | None:
+def _unsupported(text: str, cited: "_Cited", where: str, voided: Wording) -> Refusal | None:
     """What of a line *text* the *cited* passages do not bear out: a number, a name, or too many of its words."""
     found = _unfounded(text, cited, where)
     if found is not None:
         return found
     words = cited.without_speakers(stopwords.meaningful(text, without=stopwords.GLUE))
+    if cited.obeys(words, voided):
+        return Refusal(check="instructions", detail=f"{where} rests on text that is no evidence")
     # a line of nothing but names and glue says nothing that could be borne out
     return None if words and cited.bears_out(words) else Refusal(check="support", detail=f"{where} says what the cited events do not")
 
 
-def _refusals_of_title(title: str, everything: "_Cited") -> list[Refusal]:
+def _refusals_of_title(title: str, everything: "_Cited", voided: Wording) -> list[Refusal]:
     if not any(map(str.isalnum, title)):
         return [Refusal(check="title", detail="the title is empty")]
     if len(title) > TITLE_CHARS:
@@ -174,7 +177,8 @@ def _refusals_of_title(title: str, everything: "_Cited") -> list[Refusal]:
     if found is not None:
         return [Refusal(check="title", detail=found.detail)]
     words = everything.without_speakers(stopwords.meaningful(title))
-    return [] if everything.bears_out(words) else [Refusal(check="title", detail="the title says what no event does")]
+    borne_out = everything.bears_out(words) and not everything.obeys(words, voided)
+    return [] if borne_out else [Refusal(check="title", detail="the title says what no event does")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,12 +196,20 @@ class _Cited:
         return cls(told=Wording.of("\n".join(counted.values())), known=Wording.of(known), speakers=speakers)
 
     def without_speakers(self, words: Iterable[str]) -> set[str]:
-        """*words* but for the names of those who speak: that somebody spoke bears nothing out."""
-        return {word for word in words if not self.speakers.knows(word)}
+        """*words* but for numbers, dates and the names of those who speak: that somebody spoke, and when, bears nothing out."""
+        return {word for word in words if not self.speakers.knows(word) and not is_date(word) and not word.isdigit()}
 
     def bears_out(self, words: set[str]) -> bool:
         """Whether enough of *words* stand in the text."""
-        return sum(1 for word in words if word[:_STEM] in self.told.stems) * _SUPPORT >= len(words)
+        return self.shared(words) * _SUPPORT >= len(words)
+
+    def shared(self, words: set[str]) -> int:
+        """How many of *words* stand in the text."""
+        return sum(1 for word in words if stem(word) in self.told.stems)
+
+    def obeys(self, words: set[str], voided: Wording) -> bool:
+        """Whether *words* come from text that is no evidence rather than from here."""
+        return sum(1 for word in words if stem(word) in voided.stems) > self.shared(words)
 
 
 def _unfounded(text: str, cited: _Cited, where: str) -> Refusal | None:
@@ -205,7 +217,7 @@ def _unfounded(text: str, cited: _Cited, where: str) -> Refusal | None:
     numbers = cited.known.lacks(text)
     if numbers:
         return Refusal(check="numbers", detail=f"{where}: {', '.join(numbers)} does not occur in the cited events")
-    names = [name for name in names_of(text) if not cited.known.knows(name) and not cited.speakers.knows(name)]
+    names = cited.known.strange_names(text, also=cited.speakers)
     if not names:
         return None
     kind = "links" if any(map(is_link, names)) else "names"
@@ -224,8 +236,8 @@ def _claim(line: Line, passages: Mapping[str, Passage], counted: Mapping[str, st
 def _excerpt(text: str, line: str) -> str:
     """The sentence of *text* that shares the most words with *line*, the first of equals; cut where an excerpt ends."""
     pieces = sentences.split(text)
-    wanted = {word[:_STEM] for word in stopwords.meaningful(line, without=stopwords.GLUE)}
-    shared = [len(wanted & {word[:_STEM] for word in stopwords.meaningful(piece.text, without=stopwords.GLUE)}) for piece in pieces]
+    wanted = {stem(word) for word in stopwords.meaningful(line, without=stopwords.GLUE)}
+    shared = [len(wanted & {stem(word) for word in stopwords.meaningful(piece.text, without=stopwords.GLUE)}) for piece in pieces]
     return sentences.excerpt(pieces[shared.index(max(shared))].text) if pieces else ""
 
 
@@ -243,7 +255,7 @@ def _is_keyword(word: str, everything: "_Cited") -> bool:
     if not word or len(word) > KEYWORD_CHARS or everything.known.lacks(word) or instructions.countable(word) != word:
         return False
     parts = stopwords.meaningful(word, without=stopwords.GLUE)
-    return bool(parts) and all(part[:_STEM] in everything.told.stems for part in parts)
+    return bool(parts) and all(stem(part) in everything.told.stems for part in parts)
 
 
 def _are_strings(found: object) -> bool:
@@ -253,8 +265,3 @@ def _are_strings(found: object) -> bool:
 def _tidy(text: str) -> str:
     """*text* on one line, without the signs that move a cursor or hide what follows."""
     return " ".join("".join(sign if sign.isprintable() or sign in _JOINERS else " " for sign in text).split())
-
-
-def said(refusals: Iterable[Refusal]) -> str:
-    """*refusals* in words for the model."""
-    return "; ".join(refusal.detail for refusal in refusals)

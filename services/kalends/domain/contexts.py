@@ -1,11 +1,11 @@
-"""Contexts: events arranged for a prompt, within a budget of tokens.
+"""Contexts: events, and lines of the calendar, arranged for a prompt within a budget of tokens.
 
 Belongs here: which lines are kept and how they are wrapped. Not here: finding events. A newcomer would get wrong: what a memory says is
 data; the wrapper says so, and no line can end the wrapper because its closing mark is taken out of the text.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,11 @@ _SPACE = re.compile(r"\s+")
 _WORTH_KEEPING = 12
 """Characters of which an event cut to size must have at least so many."""
 _PRIORITY = {"urgent": 3, "high": 2, "normal": 1, "low": 0}
+_RECALLED_SHARE = 3
+"""Lines of the calendar get one third of the budget at most."""
+
+_SUMMARY = "summary"
+"""Who is said to speak in a line of the calendar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,45 +38,117 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """One line of the calendar that may go into a context: it cites the grip, whose evidence is of ``event_id``."""
+
+    grip_id: str
+    event_id: str
+    occurred_at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The text, the ids its lines cite in order, its tokens, and whether something was left out or cut."""
+    """The text, the ids of events and grips its lines cite in order, its tokens, and whether something was left out or cut.
+
+    ``missing`` names what should have been offered too but could not be asked.
+    """
 
     text: str
     ids: tuple[str, ...]
     tokens: int
     truncated: bool
+    missing: tuple[str, ...] = ()
 
 
-def arrange(events: Sequence[Remembered], *, max_tokens: int, count: Callable[[str], int]) -> Context:
-    """Put the most important of *events* into at most *max_tokens*, oldest first.
+def arrange(events: Sequence[Remembered], *, max_tokens: int, count: Callable[[str], int], recalled: Sequence[Recalled] = ()) -> Context:
+    """Put the most important of *events*, and the first of *recalled*, into at most *max_tokens*, oldest first.
 
-    Importance is priority first, then relevance, then the later time. The last event that does not fit whole is cut at a word.
+    Importance is priority first, then relevance, then the later time. The last event that does not fit whole is cut at a word. What is
+    recalled comes after events of high priority and before all others, takes a third of the tokens at most, is never cut, and is left out
+    where its event is there in full.
     """
-    order = sorted(events, key=lambda one: (_PRIORITY.get(one.priority or "normal", 1), one.relevance, one.occurred_at), reverse=True)
-    left = max_tokens - count(OPENING) - count(CLOSING)
-    kept: list[tuple[Remembered, str]] = []
-    truncated = False
-    for one in order:
-        line = _line(one, one.text)
-        size = count(line)
-        if size > left and not truncated:
-            line = _cut(one, left, count)
-            size = count(line) if line else 0
-            truncated = True
-        if line and size <= left:
-            kept.append((one, line))
-            left -= size
-        else:
-            truncated = True
-    kept.sort(key=lambda pair: (pair[0].occurred_at, pair[0].event_id))
-    text = OPENING + "".join(line for _, line in kept) + CLOSING
-    return Context(text=text, ids=tuple(one.event_id for one, _ in kept), tokens=count(text), truncated=truncated)
+    order = sorted(events, key=lambda one: (_rank(one), one.relevance, one.occurred_at), reverse=True)
+    loud = sum(_rank(one) > _PRIORITY["normal"] for one in order)
+    room = _Room(max_tokens - count(OPENING) - count(CLOSING), count)
+    room.take(order[:loud])
+    share = max_tokens // _RECALLED_SHARE
+    reserved = sum(size for _, _, size in _fitting(recalled, room, at_most=min(share, room.left)))
+    room.left -= reserved
+    room.take(order[loud:])
+    # chosen anew, because what repeats an event that was kept gives its place to the next one
+    chosen = _fitting(recalled, room, at_most=min(share, room.left + reserved))
+    lines = [(one.occurred_at, one.event_id, line) for one, line in room.kept]
+    lines += [(one.occurred_at, one.grip_id, line) for one, line, _ in chosen]
+    lines.sort()
+    text = OPENING + "".join(line for _, _, line in lines) + CLOSING
+    missing = len(chosen) < len(_distinct(recalled, but=room.ids))
+    return Context(text=text, ids=tuple(name for _, name, _ in lines), tokens=count(text), truncated=room.truncated or missing)
+
+
+class _Room:
+    """What is left of a budget, and what was put into it."""
+
+    def __init__(self, left: int, count: Callable[[str], int]) -> None:
+        self.left = left
+        self.count = count
+        self.kept: list[tuple[Remembered, str]] = []
+        self.truncated = False
+
+    @property
+    def ids(self) -> set[str]:
+        """The events that are in it."""
+        return {one.event_id for one, _ in self.kept}
+
+    def take(self, events: Sequence[Remembered]) -> None:
+        """Put in what fits of *events*, in their order; the first that does not fit whole is cut, once."""
+        for one in events:
+            line = _line(one, one.text)
+            size = self.count(line)
+            if size > self.left and not self.truncated:
+                line = _cut(one, self.left, self.count)
+                size = self.count(line) if line else 0
+                self.truncated = True
+            if line and size <= self.left:
+                self.kept.append((one, line))
+                self.left -= size
+            else:
+                self.truncated = True
+
+
+def _fitting(recalled: Sequence[Recalled], room: _Room, *, at_most: int) -> list[tuple[Recalled, str, int]]:
+    """Those of *recalled* that fit whole into *at_most* tokens, with their lines and sizes."""
+    found = []
+    for one in _distinct(recalled, but=room.ids):
+        line = _told(one.grip_id, one.occurred_at, _SUMMARY, one.text)
+        size = room.count(line)
+        if size <= at_most:
+            found.append((one, line, size))
+            at_most -= size
+    return found
+
+
+def _distinct(recalled: Sequence[Recalled], *, but: Collection[str]) -> list[Recalled]:
+    """*recalled* without what repeats an event of *but* or an earlier line."""
+    found: dict[str, Recalled] = {}
+    for one in recalled:
+        if one.event_id not in but:
+            found.setdefault(one.grip_id, one)
+    return list(found.values())
+
+
+def _rank(one: Remembered) -> int:
+    return _PRIORITY.get(one.priority or "normal", 1)
 
 
 def _line(one: Remembered, text: str) -> str:
+    return _told(one.event_id, one.occurred_at, one.speaker, text)
+
+
+def _told(cited: str, at: datetime, speaker: str, text: str) -> str:
     safe = _MARK.sub(r"(\1memory)", _SPACE.sub(" ", text)).strip()
-    speaker = _MARK.sub(r"(\1memory)", _SPACE.sub(" ", one.speaker))
-    return f"[{one.event_id}] {one.occurred_at:%Y-%m-%d %H:%M} {speaker}: {safe}\n"
+    by = _MARK.sub(r"(\1memory)", _SPACE.sub(" ", speaker))
+    return f"[{cited}] {at:%Y-%m-%d %H:%M} {by}: {safe}\n"
 
 
 def _cut(one: Remembered, left: int, count: Callable[[str], int]) -> str:

@@ -120,7 +120,7 @@ _NUDGES = (
 """What honest people say too, from a word's beginning; such a sentence and what follows it are no evidence, what stands before it is."""
 
 _MARKS_OF_NUDGES = (
-    r"^(?:#+ ?)?(?:system|developer|assistant) ?:|^(?:please |now )?(?:act|behave) as\b",
+    r"^(?:#+ ?)?(?:system|developer) ?:|^(?:please |now )?(?:act|behave) as\b",
     r"你现在是|只(?:回复|回答|输出)|在摘要中|在总结中",
     r"あなたは(?:今|これから)|だけ(?:を)?(?:出力|答え|返)|要約には",
 )

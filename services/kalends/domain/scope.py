@@ -48,6 +48,11 @@ class Scope(NamedTuple):
         """Where engines keep this memory's calendar, apart from its events: no caller can name it."""
         return Scope(self.tenant, MemoryName(self.memory + _CALENDAR))
 
+    @property
+    def memory_itself(self) -> "Scope":
+        """The memory whose calendar this is; of a memory, itself."""
+        return Scope(self.tenant, MemoryName(self.memory.removesuffix(_CALENDAR)))
+
 
 @functools.lru_cache(maxsize=4096)
 def _slot(tenant: str, memory: str) -> int:

@@ -15,7 +15,9 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:([.,\u2019' ])\d{3})(?:\1\d{3})*")
 _DECIMAL = re.compile(r"\d+[.,]\d+")
 _LINK = re.compile(r"\b(?:https?://|www\.)\S+|\b[\w.+-]+@[\w-]+\.\w+|\b(?:[a-z0-9-]+\.)+(?:[a-z]{2,})(?:/\S*)?", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.!?:;\u2026]['\"\u201d\u2019)]*\s+|[\n\u2022\u2014\u3002\uff01\uff1f]\s*|^['\"\u201c(\u00ab]*")
-_STEM = 5
+_STEM_CHARS = 5
+_SUFFIXES = ("ings", "ing", "ied", "ies", "ed", "es", "s", "e", "y")
+_LEAST_STEM = 3
 _LONGEST_NUMBER = 20
 
 _COUNTED = (
@@ -82,7 +84,7 @@ _BUILT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """What a text has: its numbers in every spelling, its words in their plain form, their first five letters, itself in lower case."""
+    """What a text has: its numbers in every spelling, its words in their plain form, the stems of those, itself in lower case."""
 
     numbers: frozenset[str]
     words: frozenset[str]
@@ -94,7 +96,7 @@ class Wording:
         """The wording of *text*; its number words are numbers too."""
         words = _words(text)
         spelled = {_SPELLED[word] for word in words if word in _SPELLED}
-        stems = {word[:_STEM] for word in words} | {word[:_STEM] for word in stopwords.meaningful(text, without=frozenset())}
+        stems = {stem(word) for word in words} | {stem(word) for word in stopwords.meaningful(text, without=frozenset())}
         return cls(numbers=frozenset(_numbers_of(text) | spelled), words=frozenset(words), stems=frozenset(stems), folded=text.casefold())
 
     def knows(self, name: str) -> bool:
@@ -109,6 +111,11 @@ class Wording:
             return all(part in self.words or part.isdigit() for part in parts)
         return False
 
+    def strange_names(self, text: str, *, also: "Wording") -> list[str]:
+        """The names of *text* that neither it nor *also* knows; at the beginning of a sentence a relative of a known word will do."""
+        strange = [(name, opens) for name, opens in _names_of(text) if not self.knows(name) and not also.knows(name)]
+        return [name for name, opens in strange if not (opens and stem(name.lower()) in self.stems)]
+
     def lacks(self, text: str) -> list[str]:
         """The numbers of *text* that are not among its own, as they are written; 1,000 is 1000, and three is 3."""
         missing = []
@@ -120,15 +127,34 @@ class Wording:
         return list(dict.fromkeys(missing))
 
 
-def names_of(text: str) -> list[str]:
-    """The names of *text*, in order: links, words with capitals or digits within, and capitalised words that no sentence begins with."""
-    found = [match.group().rstrip(".,;:!?)'\"") for match in _LINK.finditer(text)]
+def stem(word: str) -> str:
+    """*word*, in lower case, without what a sentence makes of it: at most its first five letters, so that relatives are the same."""
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= _LEAST_STEM:
+            word = word[: -len(suffix)]
+            break
+    if len(word) > _LEAST_STEM and word[-1] == word[-2]:
+        word = word[:-1]
+    return word[:_STEM_CHARS]
+
+
+def is_date(word: str) -> bool:
+    """Whether *word*, in lower case, names a month or a day of the week."""
+    return word in _DATES
+
+
+def _names_of(text: str) -> list[tuple[str, bool]]:
+    """The names of *text*, and whether a sentence begins with them.
+
+    They are links, words with capitals or digits within, and capitalised words that no sentence is known to begin with.
+    """
+    found = [(match.group().rstrip(".,;:!?)'\""), False) for match in _LINK.finditer(text)]
     plain = _LINK.sub(lambda match: " " * len(match.group()), text)
     openings = {match.end() for match in _SENTENCE.finditer(plain)}
     for start, end in stopwords.spans(plain):
-        word = plain[start:end]
-        if _is_name(word, opens=start in openings):
-            found.append(word)
+        opens = start in openings
+        if _is_name(plain[start:end], opens=opens):
+            found.append((plain[start:end], opens))
     return list(dict.fromkeys(found))
 
 

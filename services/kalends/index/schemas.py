@@ -68,6 +68,17 @@ class LagOut(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class CalendarOut(Struct, frozen=True, kw_only=True):
+    """What is still to be written of the calendar: days of sessions to be cut, periods to be rolled, and since when the oldest waits.
+
+    A session that still talks waits until it is quiet.
+    """
+
+    units_due: int
+    periods_due: int
+    waiting_s: float
+
+
 class StatusOut(Struct, frozen=True, kw_only=True):
     """The instance as a whole. ``mode``: up, or the roles that this process serves."""
 
@@ -79,4 +90,5 @@ class StatusOut(Struct, frozen=True, kw_only=True):
     generations: dict[str, str]
     digests: dict[str, str]
     models: dict[str, str]
+    calendar: CalendarOut | None = None
     last_backup: str | None = None

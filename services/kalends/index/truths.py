@@ -11,6 +11,7 @@ from kalends.domain.events import EventKey
 from kalends.domain.positions import Position
 from kalends.domain.queries import Held
 from kalends.domain.scope import Scope
+from kalends.ports.calendar import Calendar
 from kalends.ports.timeline import Timeline
 
 
@@ -78,3 +79,36 @@ class TimelineTruth:
     async def count(self, scope: Scope) -> int:
         """Live events by the memory's counter."""
         return (await self._timeline.stats(scope)).events
+
+
+class CalendarTruth:
+    """The calendar as the truth of its nodes."""
+
+    name = "toc"
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+
+    async def floors(self) -> Mapping[str, int]:
+        """Per stream, how far the calendar has followed the log."""
+        return await self._calendar.floors()
+
+    async def scopes(self) -> Sequence[str]:
+        """The calendars that have a node."""
+        return await self._calendar.scopes()
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """The nodes of one calendar, by key."""
+        return await self._calendar.inventory(scope_key, after=after, limit=limit)
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What the calendar knows of *keys*."""
+        return await self._calendar.held(scope_key, keys)
+
+    async def places(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Position]:
+        """Where the nodes stand."""
+        return {key: known.position for key, known in (await self._calendar.by_keys(scope.memory_itself, keys)).items()}
+
+    async def count(self, scope: Scope) -> int:
+        """Live nodes by the memory's counters."""
+        return sum((await self._calendar.stats(scope.memory_itself)).nodes.values())

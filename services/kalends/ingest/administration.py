@@ -14,6 +14,7 @@ from kalends.domain.scope import MemoryName
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.progress import LagNow, Progress
 from kalends.ingest import schemas
+from kalends.ports.calendar import Calendar, CalendarStats
 from kalends.ports.clock import Clock
 from kalends.ports.timeline import MemoryStats, Timeline
 from kalends.wire.memories import Memory, MemoryRegistry
@@ -22,9 +23,12 @@ from kalends.wire.memories import Memory, MemoryRegistry
 class MemoryRoutes:
     """``/memories``."""
 
-    def __init__(self, *, memories: MemoryRegistry, timeline: Timeline, progress: Progress, clock: Clock) -> None:
+    def __init__(
+        self, *, memories: MemoryRegistry, timeline: Timeline, calendar: Calendar | None, progress: Progress, clock: Clock
+    ) -> None:
         self._memories = memories
         self._timeline = timeline
+        self._calendar = calendar
         self._progress = progress
         self._clock = clock
 
@@ -93,11 +97,12 @@ class MemoryRoutes:
 
     async def _out(self, memory: Memory) -> schemas.MemoryOut:
         stats = await self._timeline.stats(memory.scope)
-        return memory_out(memory, stats, await self._progress.lag())
+        calendar = None if self._calendar is None else await self._calendar.stats(memory.scope)
+        return memory_out(memory, stats, calendar, await self._progress.lag())
 
 
-def memory_out(memory: Memory, stats: MemoryStats, lag: Mapping[str, LagNow]) -> schemas.MemoryOut:
-    """A memory as JSON."""
+def memory_out(memory: Memory, stats: MemoryStats, calendar: CalendarStats | None, lag: Mapping[str, LagNow]) -> schemas.MemoryOut:
+    """A memory as JSON; *calendar* is None in a process that does not follow it."""
     quota = schemas.Quota(events=memory.quota_events, bytes=memory.quota_bytes)
     return schemas.MemoryOut(
         name=memory.scope.memory,
@@ -108,6 +113,8 @@ def memory_out(memory: Memory, stats: MemoryStats, lag: Mapping[str, LagNow]) ->
         events=stats.events,
         documents=stats.documents,
         sessions=stats.sessions,
+        toc_nodes=None if calendar is None else sum(calendar.nodes.values()),
+        grips=None if calendar is None else calendar.grips,
         log_bytes=stats.log_bytes,
         first_at=None if stats.first_us is None else moment(stats.first_us),
         last_at=None if stats.last_us is None else moment(stats.last_us),

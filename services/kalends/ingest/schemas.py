@@ -100,8 +100,8 @@ class MemoryOut(Struct, frozen=True, kw_only=True):
     events: int | None = None
     documents: int | None = None
     sessions: int | None = None
-    toc_nodes: int = 0
-    grips: int = 0
+    toc_nodes: int | None = None
+    grips: int | None = None
     log_bytes: int | None = None
     first_at: datetime | None = None
     last_at: datetime | None = None

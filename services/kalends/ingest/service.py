@@ -7,6 +7,7 @@ from kalends.ingest import administration, routes
 from kalends.ingest.documents import KeepDocument
 from kalends.ingest.usecases import AppendEvents
 from kalends.kit.traffic import Traffic
+from kalends.ports.calendar import Calendar
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log
 from kalends.ports.models import Tokenizer
@@ -32,6 +33,7 @@ def build(
     clock: Clock,
     metrics: Metrics,
     traffic: Traffic,
+    calendar: Calendar | None = None,
 ) -> Service:
     """Ingest from its settings and ports; it has no loop of its own."""
     append = AppendEvents(
@@ -54,7 +56,7 @@ def build(
     )
     events = routes.EventRoutes(append=append, progress=progress, clock=clock, settings=settings, metrics=metrics)
     document_routes = routes.DocumentRoutes(keep=keep, progress=progress, settings=settings)
-    memory_routes = administration.MemoryRoutes(memories=memories, timeline=timeline, progress=progress, clock=clock)
+    memory_routes = administration.MemoryRoutes(memories=memories, timeline=timeline, calendar=calendar, progress=progress, clock=clock)
 
     return Service(
         name="ingest",

@@ -13,7 +13,7 @@ from typing import Protocol
 from kalends.domain.events import EventId, EventKey
 from kalends.domain.periods import Level, Period
 from kalends.domain.positions import Position
-from kalends.domain.queries import Digest
+from kalends.domain.queries import Digest, Held
 from kalends.domain.scope import Scope
 
 
@@ -221,4 +221,16 @@ class Calendar(Protocol):
 
     async def digest(self) -> Digest:
         """The nodes of all memories, comparable with what the search projections hold of them."""
+        ...
+
+    async def scopes(self) -> Sequence[str]:
+        """The calendars that have a node, by the key that engines know (``Scope.calendar.key``)."""
+        ...
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """The nodes of one calendar by key, after the given one, as the search projections hold them: the version of the newest message."""
+        ...
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What is known of *keys*, those that are gone included."""
         ...

@@ -55,19 +55,19 @@ def _shown(state: JobState) -> schemas.JobOut:
 def operations(jobs: JobRoutes) -> list[Operation]:
     """The rows; all need ``admin``, because a job works on every memory."""
     rows = [
-        ("jobs.list", "GET", "/scheduler/jobs", "Jobs: when they are due, and how their runs went", jobs.list),
-        ("jobs.pause", "POST", "/scheduler/jobs/{name}/pause", "Let a job rest until it is resumed", jobs.pause),
-        ("jobs.resume", "POST", "/scheduler/jobs/{name}/resume", "Let a paused job run again", jobs.resume),
-        ("jobs.run", "POST", "/scheduler/jobs/{name}/run", "Run a job now, also a paused one", jobs.run),
+        ("scheduler.list", "GET", "/scheduler/jobs", "Jobs: when they are due, and how their runs went", jobs.list),
+        ("scheduler.pause", "POST", "/scheduler/jobs/{name}/pause", "Let a job rest until it is resumed", jobs.pause),
+        ("scheduler.resume", "POST", "/scheduler/jobs/{name}/resume", "Let a paused job run again", jobs.resume),
+        ("scheduler.run", "POST", "/scheduler/jobs/{name}/run", "Run a job now, also a paused one", jobs.run),
         (
-            "jobs.reset_checkpoint",
+            "scheduler.reset_checkpoint",
             "POST",
             "/scheduler/jobs/{name}/reset-checkpoint",
             "Have the next run of a job deal with everything",
             jobs.reset_checkpoint,
         ),
     ]
-    answers: dict[str, type[msgspec.Struct]] = {"jobs.list": schemas.JobList}
+    answers: dict[str, type[msgspec.Struct]] = {"scheduler.list": schemas.JobList}
     return [
         Operation(
             name=name,
@@ -77,7 +77,7 @@ def operations(jobs: JobRoutes) -> list[Operation]:
             summary=summary,
             handle=handle,
             answer=answers.get(name, schemas.JobOut),
-            status=202 if name == "jobs.run" else 200,
+            status=202 if name == "scheduler.run" else 200,
         )
         for name, method, path, summary, handle in rows
     ]

@@ -1,8 +1,8 @@
 """Reading the calendar: years, a node and its versions, what lies below it, its evidence, and what was said around a grip.
 
-Belongs here: the use cases over the calendar and the log. Does not belong here: JSON (``calendar_routes``), searching nodes (``targets``). A
-newcomer would get wrong: a period without a node and a node of which nothing is left are both unknown (404); only what was erased or taken
-back on purpose is gone (410).
+Belongs here: the use cases over the calendar and the log. Does not belong here: JSON (``calendar_routes``), searching nodes (``targets``).
+A newcomer would get wrong: a period without a node and a node of which nothing is left are both unknown (404); only what was erased or
+taken back on purpose is gone (410).
 """
 
 from collections.abc import Sequence

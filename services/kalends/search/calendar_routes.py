@@ -29,7 +29,7 @@ class CalendarRoutes:
         """One node; nothing but its tag to whoever has this very version."""
         query: schemas.NodeQuery = call.query
         found = await self._read.node(call.scoped, period_of(call.path["node"]), number=query.version)
-        tag = f'"{found.opened.content_mac.hex()}.{found.number}.{found.newest}"'
+        tag = f'"{found.opened.content_mac.hex()}.{found.number}.{found.newest}.{found.opened.position.version}"'
         if _has(call.headers.get("if-none-match", ""), tag):
             return Answer(status=304, headers={"ETag": tag})
         return Answer(body=node_out(found), headers={"ETag": tag})

@@ -5,7 +5,7 @@ Belongs here: the use cases over the timeline. Does not belong here: JSON. A new
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kalends.domain import contexts
 from kalends.domain.errors import Gone, NotFound
@@ -16,6 +16,7 @@ from kalends.ports.clock import Clock
 from kalends.ports.models import Tokenizer
 from kalends.ports.timeline import SessionSummary, Timeline
 from kalends.search.hydration import Hydrator
+from kalends.search.recalling import RecallFarPast
 from kalends.search.usecases import FindMemories, Found, Query
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.reader import OpenedEvent
@@ -52,6 +53,7 @@ class ReadMemories:
         find: FindMemories,
         tokenizer: Tokenizer,
         clock: Clock,
+        recall: RecallFarPast | None = None,
     ) -> None:
         self._timeline = timeline
         self._hydrator = hydrator
@@ -59,6 +61,7 @@ class ReadMemories:
         self._find = find
         self._tokenizer = tokenizer
         self._clock = clock
+        self._recall = recall
 
     async def page(self, scope: Scope, *, criteria: Criteria, after: tuple[int, int] | None, descending: bool, limit: int) -> Page:
         """Up to *limit* events by (occurred_at, position)."""
@@ -108,9 +111,9 @@ class ReadMemories:
         return found
 
     async def context(
-        self, scope: Scope, query: Query | None, *, filters: Filter, recent: int, max_tokens: int
+        self, scope: Scope, query: Query | None, *, filters: Filter, recent: int, max_tokens: int, calendar: bool = True
     ) -> tuple[contexts.Context, Found | None]:
-        """A block for a prompt: what *query* finds and the *recent* last events, within *max_tokens*."""
+        """A block for a prompt within *max_tokens*: what *query* finds, the *recent* last events, and lines of the *calendar*."""
         await self._memories.find(scope)
         found = None if query is None else await self._find(scope, query)
         remembered: dict[EventKey, contexts.Remembered] = {}
@@ -124,8 +127,12 @@ class ReadMemories:
                 known = remembered.get(opened.key)
                 if known is None or known.relevance < relevance:
                     remembered[opened.key] = _remembered(opened, relevance=relevance)
-        arranged = contexts.arrange(list(remembered.values()), max_tokens=max_tokens, count=self._tokenizer.count)
-        return arranged, found
+        recalled, missing = tuple[contexts.Recalled, ...](), tuple[str, ...]()
+        if calendar and self._recall is not None:
+            recalled, missing = await self._recall(scope, query, filters=filters, found=found)
+        events = list(remembered.values())
+        arranged = contexts.arrange(events, max_tokens=max_tokens, count=self._tokenizer.count, recalled=recalled)
+        return replace(arranged, missing=missing), found
 
 
 def _remembered(opened: OpenedEvent, *, relevance: float) -> contexts.Remembered:

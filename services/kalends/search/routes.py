@@ -9,19 +9,20 @@ import msgspec
 from kalends.domain.errors import Invalid, NotFound
 from kalends.domain.events import EventKey, canonical_id, moment
 from kalends.domain.positions import visibility_floors
-from kalends.domain.queries import Filter, decode_cursor, encode_cursor
+from kalends.domain.queries import FACETS, Filter, check_filter, decode_cursor, encode_cursor
 from kalends.domain.scope import Scope
 from kalends.edge.operations import Answer, Call, Handler, Operation
 from kalends.ports.timeline import SessionSummary
 from kalends.search import schemas, timing
 from kalends.search.reading import ReadMemories
+from kalends.search.targets import Findable, FindTargets, FoundGrip
 from kalends.search.timing import TimeFilter
-from kalends.search.usecases import FindMemories, Found, Hit, Query
+from kalends.search.usecases import Answered, Query, Ranked
 from kalends.wire.documents import DocumentRecord, DocumentStore
 from kalends.wire.memories import MemoryRegistry
-from kalends.wire.reader import OpenedEvent
+from kalends.wire.reader import OpenedEvent, OpenedNode
 
-_NAMES = ("session_id", "kind", "role", "actor", "channel", "thread_id", "priority")
+_NAMES = tuple(name for name in FACETS if name != "level")
 _CONTEXT_HITS = 50
 _Type = type[msgspec.Struct]
 
@@ -29,7 +30,7 @@ _Type = type[msgspec.Struct]
 class SearchRoutes:
     """``/memories/{memory}/search`` and ``/context``."""
 
-    def __init__(self, *, find: FindMemories, read: ReadMemories) -> None:
+    def __init__(self, *, find: FindTargets, read: ReadMemories) -> None:
         self._find = find
         self._read = read
 
@@ -64,14 +65,17 @@ class SearchRoutes:
                 seconds=body.timeout_ms / 1000,
                 zone=zone,
             )
-        arranged, found = await self._read.context(call.scoped, query, filters=filters, recent=body.recent, max_tokens=body.max_tokens)
+        check_filter(filters)
+        arranged, found = await self._read.context(
+            call.scoped, query, filters=filters, recent=body.recent, max_tokens=body.max_tokens, calendar=body.calendar
+        )
         out = schemas.ContextResponse(
             text=arranged.text,
             ids=list(arranged.ids),
             tokens=arranged.tokens,
             truncated=arranged.truncated,
             arms=list(found.arms) if found else [],
-            degraded=list(found.degraded) if found else [],
+            degraded=sorted({*(found.degraded if found else ()), *arranged.missing}),
             stale=found.stale if found else False,
             time_filter=time_out(found.time) if found else None,
         )
@@ -158,7 +162,8 @@ def zone_asked(body: schemas.SearchRequest | schemas.ContextRequest) -> tzinfo |
 
 def filter_of(given: schemas.FilterIn, *, targets: tuple[str, ...]) -> Filter:
     """A filter from JSON."""
-    return Filter(since=given.since, until=given.until, metadata=given.metadata, targets=targets, **_groups(given))
+    levels = () if given.level is None else (given.level,) if isinstance(given.level, str) else tuple(given.level)
+    return Filter(since=given.since, until=given.until, metadata=given.metadata, targets=targets, level=levels, **_groups(given))
 
 
 def _groups(given: schemas.FilterIn | schemas.EventsQuery) -> dict[str, Any]:
@@ -202,13 +207,24 @@ def session_out(summary: SessionSummary) -> schemas.SessionOut:
     )
 
 
-def hit_out(hit: Hit) -> schemas.HitOut:
+def hit_out(hit: Ranked[Findable]) -> schemas.HitOut:
     """A hit as JSON."""
-    event = hit.opened.event
+    scores = schemas.ScoresOut(**{name: float(value) for name, value in hit.raw.items()})
+    match hit.opened:
+        case OpenedEvent() as opened:
+            return _event_hit(opened, hit.score, scores)
+        case OpenedNode() as opened:
+            return _node_hit(opened, hit.score, scores)
+        case FoundGrip() as found:
+            return _grip_hit(found, hit.score, scores)
+
+
+def _event_hit(opened: OpenedEvent, score: float, scores: schemas.ScoresOut) -> schemas.HitOut:
+    event = opened.event
     return schemas.HitOut(
         target="documents" if event.document_id else "events",
         id=event.id,
-        score=hit.score,
+        score=score,
         text=event.text,
         occurred_at=event.occurred_at,
         session_id=event.facets.session_id,
@@ -216,8 +232,38 @@ def hit_out(hit: Hit) -> schemas.HitOut:
         actor=event.facets.actor,
         kind=event.facets.kind,
         trust=event.trust,
-        scores=schemas.ScoresOut(**{name: float(value) for name, value in hit.raw.items()}),
+        scores=scores,
         document_id=event.document_id,
+    )
+
+
+def _node_hit(opened: OpenedNode, score: float, scores: schemas.ScoresOut) -> schemas.HitOut:
+    node = opened.node
+    return schemas.HitOut(
+        target="toc",
+        id=node.period.id,
+        score=score,
+        text="\n".join([node.title, *(f"- {bullet.text}" for bullet in node.bullets)]),
+        occurred_at=moment(node.first_us),
+        scores=scores,
+        level=node.period.level,
+    )
+
+
+def _grip_hit(found: FoundGrip, score: float, scores: schemas.ScoresOut) -> schemas.HitOut:
+    grip = found.grip
+    return schemas.HitOut(
+        target="grips",
+        id=grip.id,
+        score=score,
+        text=grip.excerpt,
+        occurred_at=moment(grip.occurred_us),
+        session_id=grip.session_id,
+        scores=scores,
+        speaker=grip.speaker,
+        first_event_id=grip.first,
+        last_event_id=grip.last,
+        node_id=found.node.node.period.id,
     )
 
 
@@ -231,10 +277,11 @@ def time_out(found: TimeFilter | None) -> schemas.TimeFilterOut | None:
     )
 
 
-def search_out(found: Found, *, explain: bool) -> schemas.SearchResponse:
+def search_out(found: Answered[Findable], *, explain: bool) -> schemas.SearchResponse:
     """An answer as JSON; with *explain* the stages of each hit."""
+    hits = [hit_out(hit) for hit in found.hits]
     response = schemas.SearchResponse(
-        hits=[hit_out(hit) for hit in found.hits],
+        hits=hits,
         arms=list(found.arms),
         degraded=list(found.degraded),
         stale=found.stale,
@@ -246,14 +293,14 @@ def search_out(found: Found, *, explain: bool) -> schemas.SearchResponse:
     if found.stale:
         extra["floors"] = {name: dict(floors) for name, floors in found.floors.items()}
     if explain:
-        extra["explain"] = {hit.opened.event.id: _stages(found.stages, hit) for hit in found.hits}
+        extra["explain"] = {shown.id: _stages(found.stages, hit) for shown, hit in zip(hits, found.hits, strict=True)}
     if not extra:
         return response
     fields = {name: getattr(response, name) for name in schemas.SearchResponse.__struct_fields__}
     return schemas.SearchResponse(**{**fields, **extra})
 
 
-def _stages(stages: Mapping[str, Mapping[EventKey, float]], hit: Hit) -> dict[str, float]:
+def _stages(stages: Mapping[str, Mapping[EventKey, float]], hit: Ranked[Findable]) -> dict[str, float]:
     return {name: round(scores[hit.opened.key], 6) for name, scores in stages.items() if hit.opened.key in scores} | {"final": hit.score}
 
 

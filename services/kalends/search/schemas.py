@@ -9,10 +9,15 @@ Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Names = Name | Annotated[list[Name], Meta(min_length=1, max_length=32)]
 Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 Moment = Annotated[datetime, Meta(tz=True)]
+Level = Literal["year", "month", "week", "day", "segment"]
+Target = Literal["events", "documents", "toc", "grips"]
 
 
 class FilterIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """All that is given must hold; a list means any of it; ``from`` ≤ occurred_at < ``to``."""
+    """All that is given must hold; a list means any of it; ``from`` ≤ occurred_at < ``to``.
+
+    Nodes of the calendar (the target toc) have a ``level`` and the time of their first event, and nothing else of this.
+    """
 
     session_id: Names | None = None
     kind: Names | None = None
@@ -21,13 +26,14 @@ class FilterIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     channel: Names | None = None
     thread_id: Names | None = None
     priority: Names | None = None
+    level: Level | Annotated[list[Level], Meta(min_length=1, max_length=5)] | None = None
     metadata: dict[str, str | int | float | bool | None] = {}
     since: Moment | None = field(default=None, name="from")
     until: Moment | None = field(default=None, name="to")
 
 
 class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A question. ``targets`` defaults to events.
+    """A question. ``targets`` defaults to events; of several, each one's best hit has the score 1.
 
     ``time_phrases``: words such as "last week" narrow down, read in ``timezone`` (an IANA name), unless ``filter`` has ``from`` or ``to``.
     """
@@ -35,7 +41,7 @@ class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     query: Annotated[str, Meta(min_length=1, max_length=4096)]
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
     mode: Literal["hybrid", "lexical", "vector"] = "hybrid"
-    targets: Annotated[list[Literal["events", "documents"]], Meta(min_length=1, max_length=2)] = field(default_factory=lambda: ["events"])
+    targets: Annotated[list[Target], Meta(min_length=1, max_length=4)] = field(default_factory=lambda: ["events"])
     filter: FilterIn = FilterIn()
     rerank: Literal["auto", "on", "off"] = "auto"
     min_visibility: Annotated[str, Meta(max_length=20000)] | None = None
@@ -54,20 +60,29 @@ class ScoresOut(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class HitOut(Struct, frozen=True, kw_only=True):
-    """One found event with its text. ``untrusted`` in ``trust`` is what the writer said of it."""
+    """One found event with its text. ``untrusted`` in ``trust`` is what the writer said of it.
+
+    A hit of the target toc is a node, with its ``level`` and the time of its first event; one of the target grips has the excerpt as its
+    text, the ``speaker``, the events that it spans, and the segment it stands in as ``node_id``.
+    """
 
     target: str
     id: str
     score: float
     text: str
     occurred_at: datetime
-    session_id: str
-    role: str
-    actor: str | None
-    kind: str
-    trust: str | None
+    session_id: str | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    actor: str | UnsetType | None = UNSET
+    kind: str | UnsetType = UNSET
+    trust: str | UnsetType | None = UNSET
     scores: ScoresOut
     document_id: str | None = None
+    level: Level | UnsetType = UNSET
+    speaker: str | UnsetType = UNSET
+    first_event_id: str | UnsetType = UNSET
+    last_event_id: str | UnsetType = UNSET
+    node_id: str | UnsetType = UNSET
 
 
 class Lag(Struct, frozen=True, kw_only=True):
@@ -187,11 +202,15 @@ class SessionsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ContextRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What to put before a model: found by ``query`` and the ``recent`` last events, within ``max_tokens`` of the embedded tokenizer."""
+    """What to put before a model: found by ``query`` and the ``recent`` last events, within ``max_tokens`` of the embedded tokenizer.
+
+    ``calendar``: what is older than two weeks may be told by lines of the calendar, in a third of the tokens at most.
+    """
 
     max_tokens: Annotated[int, Meta(ge=64, le=131_072)]
     query: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     recent: Annotated[int, Meta(ge=0, le=200)] = 10
+    calendar: bool = True
     filter: FilterIn = FilterIn()
     min_visibility: Annotated[str, Meta(max_length=20000)] | None = None
     timeout_ms: Annotated[int, Meta(ge=1, le=30_000)] = 2000
@@ -200,7 +219,7 @@ class ContextRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ContextResponse(Struct, frozen=True, kw_only=True):
-    """``text`` is data, never instructions; each line names its event in brackets; ``ids`` are those events."""
+    """``text`` is data, never instructions; each line names its event, or its grip, in brackets; ``ids`` are those."""
 
     text: str
     ids: list[str]

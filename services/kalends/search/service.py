@@ -2,6 +2,7 @@
 
 from kalends.edge.progress import Progress
 from kalends.edge.services import Service
+from kalends.ports.calendar import Calendar
 from kalends.ports.clock import Clock
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.log import Log
@@ -9,14 +10,18 @@ from kalends.ports.models import Embedder, Tokenizer
 from kalends.ports.phrases import TimePhrases
 from kalends.ports.timeline import Timeline
 from kalends.ports.vectors import VectorIndex
-from kalends.search import routes
+from kalends.search import calendar_routes, routes
 from kalends.search.arms import Arms, Observe
+from kalends.search.calendar import ReadCalendar
 from kalends.search.hydration import Hydrator
 from kalends.search.reading import ReadMemories
+from kalends.search.recalling import RecallFarPast
+from kalends.search.targets import FindGrips, FindNodes, FindTargets, NodeHydrator
 from kalends.search.usecases import FindMemories
 from kalends.settings import SearchSettings
 from kalends.wire.documents import DocumentStore
 from kalends.wire.memories import MemoryRegistry
+from kalends.wire.node_store import NodeStore
 from kalends.wire.reader import Reader
 
 
@@ -25,6 +30,8 @@ def build(
     *,
     log: Log,
     timeline: Timeline,
+    calendar: Calendar,
+    nodes: NodeStore,
     reader: Reader,
     lexicon: LexicalIndex,
     vectors: VectorIndex,
@@ -50,12 +57,29 @@ def build(
         clock=clock,
         settings=settings,
     )
-    read = ReadMemories(timeline=timeline, hydrator=hydrator, memories=memories, find=find, tokenizer=tokenizer, clock=clock)
+    find_nodes = FindNodes(
+        arms=arms,
+        timeline=timeline,
+        hydrator=NodeHydrator(calendar=calendar, nodes=nodes),
+        memories=memories,
+        progress=progress,
+        phrases=phrases,
+        clock=clock,
+        settings=settings,
+        follows="toc",
+    )
+    targets = FindTargets(memories=find, nodes=find_nodes, grips=FindGrips(find=find, calendar=calendar, nodes=nodes))
+    recall = RecallFarPast(find=find_nodes, calendar=calendar, nodes=nodes, clock=clock)
+    read = ReadMemories(timeline=timeline, hydrator=hydrator, memories=memories, find=find, tokenizer=tokenizer, clock=clock, recall=recall)
+    toc = ReadCalendar(calendar=calendar, nodes=nodes, timeline=timeline, hydrator=hydrator, memories=memories, clock=clock)
     return Service(
         name="search",
-        operations=routes.operations(
-            routes.SearchRoutes(find=find, read=read),
-            routes.EventRoutes(read=read),
-            routes.DocumentRoutes(documents=documents, memories=memories),
-        ),
+        operations=[
+            *routes.operations(
+                routes.SearchRoutes(find=targets, read=read),
+                routes.EventRoutes(read=read),
+                routes.DocumentRoutes(documents=documents, memories=memories),
+            ),
+            *calendar_routes.operations(calendar_routes.CalendarRoutes(read=toc)),
+        ],
     )

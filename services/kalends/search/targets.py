@@ -102,7 +102,7 @@ class FindGrips:
         newest = await self._calendar.by_keys(scope, [one.key for one in opened])
         found: dict[str, tuple[Grip, OpenedNode]] = {}
         for one in opened:
-            if one.key in newest and newest[one.key].position == one.position:
+            if one.key in newest and newest[one.key].content_mac == one.content_mac:
                 found |= {grip.id: (grip, one) for bullet in one.node.bullets for grip in bullet.grips}
         return found
 

@@ -25,7 +25,7 @@ from kalends.ports.timeline import Timeline
 from kalends.search import timing
 from kalends.search.arms import Arms, Findings
 from kalends.search.surroundings import Surroundings
-from kalends.search.timing import Lift, TimeFilter
+from kalends.search.timing import Lift, TimeFilter, lifted
 from kalends.settings import SearchSettings
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.reader import OpenedEvent
@@ -174,7 +174,7 @@ class Find(Generic[Item]):
             return None, {}
         before = time.perf_counter()
         try:
-            found = await timing.stretch_of(self._phrases, query.text, now=self._clock.now(), zone=query.zone)
+            found = await timing.stretch_of(self._phrases, query.text, now=self._clock.now(), zone=query.zone, seconds=query.seconds)
         except (Unavailable, DeadlineExceeded) as error:
             log.warning("time phrase not read", kind=error.code)
             return None, {"time": error}
@@ -241,19 +241,17 @@ class Find(Generic[Item]):
     ) -> Mapping[EventKey, float]:
         if query.mode != "hybrid" and query.rerank != "on":
             scores = next(iter(findings.scores.values()))
-            return scores if lift is None else await lift(scores)
+            return await lifted(scores, lift)
         lexical = fusion.scaled_to_best(findings.scores.get("lexical", {}))
         vector = fusion.scaled_to_range(findings.scores.get("vector", {}))
         share = self._settings.lexical_weight
         stages["fused"] = fusion.weighted([(lexical, share), (vector, 1 - share)])
-        if lift is not None:
-            stages["fused"] = await lift(stages["fused"])
         head = fusion.ranked(stages["fused"])[:_NEIGHBOUR_DEPTH]
         around = Surroundings(timeline=self._timeline, scope=scope, criteria=criteria, settings=self._settings)
         await around.look(head, scored=stages["fused"])
         stages["smoothed"] = around.smoothed(stages["fused"], head)
         if query.rerank == "off" or not stages["smoothed"]:
-            return stages["smoothed"]
+            return await lifted(stages["smoothed"], lift)
         return await self._reranked(scope, around, findings, stages, (lexical, vector), lift, query.seconds)
 
     async def _reranked(
@@ -271,7 +269,7 @@ class Find(Generic[Item]):
         candidates = list(dict.fromkeys([*head, *around.beside(head)]))
         late = await self._arms.late(scope, findings, candidates, seconds=left)
         if late is None:
-            return stages["smoothed"]
+            return await lifted(stages["smoothed"], lift)
         findings.scores["rerank"] = late
         stages["late"] = fusion.scaled_to_range(late)
         lexical, vector = ({key: scores[key] for key in candidates if key in scores} for scores in arms)
@@ -280,9 +278,7 @@ class Find(Generic[Item]):
         weighed = [(lexical, settings.rerank_lexical_weight), (vector, settings.rerank_vector_weight), (stages["late"], rest)]
         blend = fusion.weighted([*weighed, (dict.fromkeys(candidates, 0.0), 1.0)])
         await around.look(candidates, scored=blend)
-        final = around.smoothed(blend, candidates, among=True)
-        if lift is not None:
-            final = await lift(final)
+        final = await lifted(around.smoothed(blend, candidates, among=True), lift)
         return _above(final, stages["smoothed"])
 
     async def _hits(self, scope: Scope, query: Query, scores: Mapping[EventKey, float], findings: Findings) -> list[Ranked[Item]]:

@@ -7,7 +7,7 @@ events only helps; what protects is that an answer which follows them is refused
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from kalends.domain import claims
@@ -25,10 +25,12 @@ PROMPT_TOKENS = 6000
 ANSWER_TOKENS = 900
 
 _TRIES = 2
-_LINE_TOKENS = 40
+_LINE_TOKENS = 50
 """What a line costs besides its text: reference, time and speaker."""
 
-_SPEAKER_CHARS = 60
+_FAULT_CHARS = 600
+_FEWEST_CHARS_PER_TOKEN = 3
+_SPEAKER_CHARS = 40
 _CHARS_PER_TOKEN = 8
 """No text has fewer tokens than one for so many characters; what is longer than that allows is cut before it is counted."""
 
@@ -86,8 +88,7 @@ class ChatSummarizer:
         asked = self._prompt(references)
         refusals: tuple[claims.Refusal, ...] = ()
         for _ in range(_TRIES):
-            again = f"\n\nYour last answer was refused: {claims.said(refusals)}. Answer again, without these mistakes." if refusals else ""
-            found = await self._answer(asked + again, references, spend)
+            found = await self._answer(asked + _again(refusals), references, spend)
             if isinstance(found, claims.Accepted):
                 return self._summary(material, found)
             refusals = found
@@ -111,14 +112,24 @@ class ChatSummarizer:
         return Summary(title=found.title, claims=found.claims, keywords=keywords, author=self.identity)
 
     def _prompt(self, references: Mapping[str, Passage]) -> str:
-        """The events as lines of JSON, cut so that rules and lines have at most the tokens allowed."""
-        room = self._prompt_tokens - self._tokenizer.count(_SYSTEM)
+        """The events as lines of JSON, cut so that rules, lines and the faults of a first answer have at most the tokens allowed."""
+        room = self._prompt_tokens - self._tokenizer.count(_SYSTEM) - _FAULT_CHARS // _FEWEST_CHARS_PER_TOKEN
         kept = _thinned(references, at_most=max(1, room // (_LINE_TOKENS + _LEAST_TEXT_TOKENS)))
-        room = max(_LEAST_TEXT_TOKENS * len(kept), room - _LINE_TOKENS * len(kept))
-        texts = {reference: passage.text[: room * _CHARS_PER_TOKEN] for reference, passage in kept.items()}
+        texts = {reference: passage.text[: self._prompt_tokens * _CHARS_PER_TOKEN] for reference, passage in kept.items()}
         counts = {reference: self._tokenizer.count(text) for reference, text in texts.items()}
-        share = _share(sorted(counts.values()), room)
-        return "\n".join(_line(one, passage, _shortened(texts[one], counts[one], share)) for one, passage in kept.items())
+        share = _share(sorted(counts.values()), max(_LEAST_TEXT_TOKENS * len(kept), room - _LINE_TOKENS * len(kept)))
+        while True:
+            asked = "\n".join(_line(one, passage, _shortened(texts[one], counts[one], share)) for one, passage in kept.items())
+            # what was counted alone may have more tokens within JSON
+            if share <= 1 or self._tokenizer.count(asked) <= room:
+                return asked
+            share = share * 4 // 5
+
+
+def _again(refusals: Sequence[claims.Refusal]) -> str:
+    """What a model is told of the faults of its first answer."""
+    faults = graphemes.cut("; ".join(refusal.detail for refusal in refusals), _FAULT_CHARS)
+    return f"\n\nYour last answer was refused: {faults}. Answer again, without these mistakes." if refusals else ""
 
 
 def _telling(material: Material) -> tuple[str, ...]:

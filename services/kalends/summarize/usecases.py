@@ -46,6 +46,11 @@ _RETRY_AFTER_S = 600
 _RETRY_AT_ONCE = 50
 _GIVE_WAY_S = 2.0
 _NO_WAY_S = 60.0
+_OVERDUE_S = 900.0
+_BEHIND = 200
+"""Messages that a projection may be behind before summarizing waits for it."""
+
+_LOOK_S = 0.25
 
 
 D = TypeVar("D", DueUnit, DuePeriod)
@@ -146,14 +151,28 @@ class KeepCalendar:
             limit=_UNITS + more,
         )
 
+    async def _give_way(self, due: DueUnit) -> None:
+        """To writers for a moment, and to projections that are behind for as long as the unit is not overdue: being found comes first.
+
+        The model that summarizes is the one that embeds; a large import is searchable first, and has its calendar then.
+        """
+        behind_s = self._clock.now().timestamp() - due.since_us / 1e6
+        await self._traffic.give_way(at_most=patience(behind_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
+        while behind_s < _OVERDUE_S and await self._are_projections_behind():
+            await asyncio.sleep(_LOOK_S)
+            behind_s += _LOOK_S
+
+    async def _are_projections_behind(self) -> bool:
+        lag = await self._progress.lag()
+        return any(lag[name].events > _BEHIND for name in ("lexical", "vector") if name in lag)
+
     async def _work_off(self, units: Sequence[DueUnit], failed: set[Unit]) -> Done:
         done = Done()
         for scope, group in _by_scope(units):
             cut: list[DueUnit] = []
             proposed: list[Proposed] = []
             for due in group:
-                behind_s = self._clock.now().timestamp() - due.since_us / 1e6
-                await self._traffic.give_way(at_most=patience(behind_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
+                await self._give_way(due)
                 try:
                     proposed += await self._cut(due)
                 except (Unavailable, DeadlineExceeded, Throttled):

@@ -21,6 +21,16 @@ def test_a_search_puts_filters_into_the_filter_and_options_beside_it():
     }
 
 
+def test_time_phrases_and_their_zone_are_options_and_no_filter():
+    """Of searches and of contexts alike."""
+    options = {"time_phrases": False, "timezone": "Europe/Berlin"}
+
+    assert msgspec.json.decode(requests.search("m", "why", **options).body) == {"query": "why"} | options
+    assert (
+        msgspec.json.decode(requests.context("m", query="why", max_tokens=9, **options).body) == {"query": "why", "max_tokens": 9} | options
+    )
+
+
 def test_what_is_not_said_is_left_to_the_server():
     """Defaults live in one place."""
     assert msgspec.json.decode(requests.search("m", "why").body) == {"query": "why"}

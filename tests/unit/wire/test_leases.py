@@ -81,9 +81,7 @@ async def test_a_dead_holder_is_replaced_within_the_leases_time():
 async def test_clocks_that_tell_different_times_change_nothing(one, other):
     """Each process compares its own clock with itself."""
     records = MemoryRecords()
-    clocks = [SimulatedClock(), SimulatedClock()]
-    for clock, offset in zip(clocks, (one, other), strict=True):
-        clock._seconds = offset
+    clocks = [SimulatedClock(seconds=one), SimulatedClock(seconds=other)]
     first, second = lease(records, "a", clocks[0]), lease(records, "b", clocks[1])
 
     assert await first.attempt() == 1

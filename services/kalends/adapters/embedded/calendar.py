@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from kalends.adapters.embedded import calendar_inventory as maintenance
 from kalends.adapters.embedded import calendar_tables as tables
 from kalends.adapters.embedded import database as files
 from kalends.adapters.embedded import writes
@@ -18,7 +19,7 @@ from kalends.adapters.embedded.database import Database, in_pieces, placeholders
 from kalends.domain.events import EventId, EventKey
 from kalends.domain.periods import LEVELS, Level, Period
 from kalends.domain.positions import Position
-from kalends.domain.queries import Digest
+from kalends.domain.queries import Digest, Held
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.calendar import Backlog, CalendarStats, DuePeriod, DueUnit, KnownNode, NodeStored, Touched, Unit
 
@@ -154,6 +155,18 @@ class SqliteCalendar:
     async def digest(self) -> Digest:
         """The nodes of all memories."""
         return await self._database.ask(_digest)
+
+    async def scopes(self) -> Sequence[str]:
+        """The calendars that have a node."""
+        return await self._database.ask(maintenance.scopes)
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """The nodes of one calendar, by key."""
+        return await self._database.ask(maintenance.inventory, scope_key, after=after, limit=limit)
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """What is known of *keys*."""
+        return await self._database.ask(maintenance.held, scope_key, keys)
 
     async def _run(self, query: str, values: Sequence[object]) -> None:
         change: Callable[[sqlite3.Connection], object] = lambda database: database.execute(query, values)  # noqa: E731

@@ -2,7 +2,7 @@
 
 Belongs here: the schema, applying a batch of changes, what becomes due by it. Does not belong here: questions (``calendar``). What a
 newcomer would get wrong: a message that repeats what its node says is no version, but it still moves ``seen``, because the search
-projections hold the newest message of a node and not the newest version.
+projections hold the newest message of a node and not the newest version; the place moves with it.
 """
 
 import sqlite3
@@ -140,9 +140,10 @@ def _store(database: sqlite3.Connection, memory: int, stream: int, change: NodeS
         return
     number = 1 if held is None else held[1] + 1
     if held is not None and (held[3], bool(held[4])) == (change.content_mac, change.gone):
-        # it says what is known: no version, and nothing above it changes
-        query = "UPDATE nodes SET seen = ?, inputs = ?, recorded_us = ?, retry_us = ? WHERE id = ?"
-        database.execute(query, (position.version, change.inputs, change.recorded_us, change.recorded_us, held[0]))
+        # it says what is known: no version, and nothing above it changes; the node is read where it was said last, as engines hold it
+        query = "UPDATE nodes SET seen = ?, stream = ?, sequence = ?, epoch = ?, inputs = ?, recorded_us = ?, retry_us = ? WHERE id = ?"
+        said_at = (position.version, stream, position.sequence, position.epoch)
+        database.execute(query, (*said_at, change.inputs, change.recorded_us, change.recorded_us, held[0]))
         return
     values = _values(change, number, stream)
     if held is None:

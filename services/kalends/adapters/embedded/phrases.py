@@ -28,6 +28,9 @@ PHRASE_ERRORS: dict[type[Exception], type[Unavailable]] = {ImportError: Unavaila
 _SHORT = 512
 """Characters up to which the grammar takes less than a millisecond, whatever they are; a longer question is read off the event loop."""
 
+_SAMPLES = ("yesterday", "2 days ago", "last Friday", "on 5 March 2024", "2024-03-05", "in March")
+"""One of each kind: the library reads its data and compiles its expressions when it first meets them."""
+
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _FEW = {"couple": (2, 3), "few": (2, 6)}
@@ -69,7 +72,8 @@ class DateparserPhrases:
     async def load(self) -> None:
         """Import the library and have it read its data; a failure is logged, and met again by the first phrase."""
         try:
-            await self._lane.run(self._read, [Candidate(phrase="today", relation="at", terms=("today",))], datetime.now(UTC), UTC)
+            for words in _SAMPLES:
+                await self._lane.run(self._find, words, datetime.now(UTC), UTC)
         except Unavailable as error:
             log.warning("time phrases cannot be read", detail=error.detail)
 

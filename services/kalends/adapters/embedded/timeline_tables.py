@@ -48,8 +48,9 @@ _UPSERT = """
 INSERT INTO events (key, memory, version, gone, live, event_id, stream, sequence, epoch, mac, at, session, tags, size, document,
     length, expires)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live, event_id = excluded.event_id,
-    stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch, mac = excluded.mac, at = excluded.at,
+ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live,
+    event_id = excluded.event_id, stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch,
+    mac = excluded.mac, at = excluded.at,
     session = excluded.session, tags = excluded.tags, size = excluded.size, document = excluded.document,
     length = excluded.length, expires = excluded.expires
 """

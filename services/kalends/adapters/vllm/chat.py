@@ -135,8 +135,11 @@ def open_chat(url: str, *, model: str, deadline_s: float, key_file: str = "") ->
     Raises:
         Misconfigured: the key's file cannot be read or holds no key, or the URL is none.
     """
-    parts = httpx.URL(url) if url.startswith(("http://", "https://")) else None
-    if parts is None or not parts.host:
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise translate(error) from error
+    if parts.scheme not in {"http", "https"} or not parts.host or any(map(str.isspace, url)):
         raise Misconfigured("the chat model's URL must be an http or https URL, such as http://127.0.0.1:8000/v1")
     return OpenAiChat(url, model=model, deadline_s=deadline_s, key=_key(key_file) if key_file else "")
 

@@ -12,6 +12,8 @@ from kalends.app.invocation import Command, Group, Invocation
 from kalends.app.moments import shown
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
     from kalends.client import Operation
@@ -33,8 +35,12 @@ def stats(invocation: Invocation) -> None:
     def show(console: "Console") -> None:
         from kalends.app.output import table
 
-        rows = ((one.name, one.events, one.documents, one.sessions, one.log_bytes, shown(one.last_at)) for one in memories)
-        console.print(table(["memory", ">events", ">documents", ">sessions", ">bytes", "last (UTC)"], rows))
+        counts = (
+            (one.name, one.events, one.documents, one.sessions, one.toc_nodes, one.grips, one.log_bytes, shown(one.last_at))
+            for one in memories
+        )
+        titles = ["memory", ">events", ">documents", ">sessions", ">nodes", ">grips", ">bytes", "last (UTC)"]
+        console.print(table(titles, counts))
         projections = sorted({*found.lag, *found.generations})
         lags = ((name, found.lag[name].events if name in found.lag else None, found.generations.get(name)) for name in projections)
         console.print()
@@ -92,9 +98,41 @@ def _show_compaction(console: "Console", ended: "Operation") -> None:
     console.print(state(ended.state), ended.kind, harmless(ended.result or ended.error or ""), sep="  ", markup=False)
 
 
+@admin.command("rebuild-toc", cls=Command)
+@click.option("--memory", "name", help="Only this memory's calendar; else every memory's.")
+@click.option("--from-date", type=click.DateTime(["%Y-%m-%d"]), help="The first day that is written anew, in UTC.")
+@click.option("--dry-run", is_flag=True, help="Only count events, days and nodes; nothing is written.")
+@click.option("--wait", is_flag=True, help="Watch it until it has ended.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Longest time to watch, in seconds.")
+@click.pass_obj
+def rebuild_toc(
+    invocation: Invocation, *, name: str | None, from_date: "datetime | None", dry_run: bool, wait: bool, timeout: float
+) -> int:
+    """Write the calendar anew from the events; where the same words come out, nothing changes."""
+    output = invocation.output
+    with invocation.client() as kalends:
+        since = None if from_date is None else from_date.date()
+        started = kalends.rebuild_toc(memory=name, from_date=since, dry_run=dry_run)
+        if not wait and not dry_run:
+            output.give(started, lambda console: console.print(f"started operation {started.operation_id}"))
+            return 0
+        with output.progress("writing the calendar", total=None) as advance:
+            ended = kalends.wait_for(
+                started.operation_id, timeout_s=timeout, on_progress=lambda seen: advance(seen.done, seen.total or None)
+            )
+    output.give(ended, lambda console: _show(console, ended))
+    return 0 if ended.state == "succeeded" else 1
+
+
 def _show(console: "Console", ended: "Operation") -> None:
     from kalends.app.output import harmless, state
 
-    console.print(state(ended.state), f"{ended.kind} {ended.projection}: {ended.done:,} of {ended.total:,} messages", sep="  ")
+    console.print(state(ended.state), _said(ended), sep="  ")
     if ended.error:
         console.print(harmless(ended.error), style="red", markup=False)
+
+
+def _said(ended: "Operation") -> str:
+    if ended.result:
+        return f"{ended.kind}: {ended.result}"
+    return f"{ended.kind} {ended.projection}: {ended.done:,} of {ended.total:,} messages"

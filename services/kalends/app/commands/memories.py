@@ -77,6 +77,8 @@ def _show(console: "Console", found: "MemoryInfo") -> None:
         ("events", found.events),
         ("documents", found.documents),
         ("sessions", found.sessions),
+        ("nodes of the calendar", found.toc_nodes),
+        ("grips", found.grips),
         ("bytes of the log", found.log_bytes),
         ("first event (UTC)", shown(found.first_at)),
         ("last event (UTC)", shown(found.last_at)),

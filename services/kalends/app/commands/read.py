@@ -60,6 +60,13 @@ def _given(**options: Any) -> dict[str, Any]:
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Most hits.")
 @click.option("--rerank", type=click.Choice(["auto", "on", "off"]), help="Whether to rerank; auto by default.")
 @click.option("--documents", is_flag=True, help="Search chunks of documents too.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice(["events", "documents", "toc", "grips"]),
+    help="What to search; may be repeated. Events by default; toc is the calendar, grips are its evidence.",
+)
 @click.option("--explain", is_flag=True, help="Say how the ranking came about.")
 @timed
 @filtered
@@ -67,7 +74,7 @@ def _given(**options: Any) -> dict[str, Any]:
 def search(invocation: Invocation, /, query: str, *, documents: bool, **options: Any) -> None:
     """Find events by words, by meaning and by time."""
     if documents:
-        options["targets"] = ("events", "documents")
+        options["targets"] = tuple(dict.fromkeys([*(options["targets"] or ("events",)), "documents"]))
     with invocation.client() as kalends:
         answer = kalends.memory(invocation.memory).search(query, **cast("SearchOptions", _asked(**options)))
     invocation.output.give(answer, lambda console: show_answer(console, answer))
@@ -77,12 +84,15 @@ def search(invocation: Invocation, /, query: str, *, documents: bool, **options:
 @click.argument("query", required=False)
 @click.option("--max-tokens", type=click.IntRange(64, 131_072), default=2000, show_default=True, help="Never more than this.")
 @click.option("--recent", type=click.IntRange(0, 200), help="How many of the last events to offer too.")
+@click.option("--no-calendar", is_flag=True, help="Let no lines of the calendar tell what is older than two weeks.")
 @timed
 @filtered
 @click.pass_obj
-def context(invocation: Invocation, /, query: str | None, *, max_tokens: int, recent: int | None, **options: Any) -> None:
-    """Print a block to put before a model: what QUERY finds and the last events."""
-    chosen = _asked(**options) | ({} if recent is None else {"recent": recent})
+def context(
+    invocation: Invocation, /, query: str | None, *, max_tokens: int, recent: int | None, no_calendar: bool, **options: Any
+) -> None:
+    """Print a block to put before a model: what QUERY finds, the last events, and the calendar's lines of what is long past."""
+    chosen = _asked(**options) | ({} if recent is None else {"recent": recent}) | ({"calendar": False} if no_calendar else {})
     with invocation.client() as kalends:
         answer = kalends.memory(invocation.memory).context(query, max_tokens=max_tokens, **cast("ContextOptions", chosen))
 
@@ -193,7 +203,7 @@ def show_hits(console: "Console", hits: Iterable["Hit"]) -> None:
     from kalends.app.output import harmless
 
     for number, hit in enumerate(hits, start=1):
-        who, where = harmless(hit.actor or hit.role), harmless(hit.session_id)
+        who, where = harmless(hit.actor or hit.role or hit.speaker or hit.level), harmless(hit.session_id)
         head = Text.assemble((f"{number:>3}  ", "bold"), (shown(hit.occurred_at), "cyan"), "  ", (who, "green"), (f"  {where}", "dim"))
         console.print(head, Text(f"  {hit.score:.3f}  {hit.id}", style="dim"), sep="", soft_wrap=True)
         console.print(Padding(Text(harmless(hit.text)), (0, 0, 0, 5)))

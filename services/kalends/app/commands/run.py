@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kalends.client import Status
     from kalends.settings import Settings
 
-ROLES = ("ingest", "index", "search")
+ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 _DATA = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder; else KALENDS_DATA, else yours.")
 _HOST = click.option("--host", help="Address to listen on; 127.0.0.1 by default.")
 _PORT = click.option("--port", type=click.IntRange(0, 65535), help="Port of the API; 7410 by default, 0 takes a free one.")
@@ -49,7 +49,7 @@ def up(invocation: Invocation, *, data: Path | None, host: str | None, port: int
 def serve(
     invocation: Invocation, roles: tuple[str, ...], *, data: Path | None, host: str | None, port: int | None, ops_port: int | None
 ) -> int:
-    """Run some roles (ingest, index, search) until Ctrl-C."""
+    """Run some roles (ingest, index, search, summarize, scheduler) until Ctrl-C."""
     chosen = [role for role in ROLES if role in roles]
     return _host(invocation, chosen, settings_from(data=data, host=host, port=port, ops_port=ops_port))
 

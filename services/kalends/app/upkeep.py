@@ -1,0 +1,138 @@
+"""What keeps an instance as it should be: the calendar, the scheduler, and the tasks that it asks for.
+
+Belongs here: building these from what the roles share. Does not belong here: what a task does, or when it is due (``scheduler.jobs``). A
+newcomer would get wrong: the scheduler asks over NATS even where both are one process, so that it makes no difference who does a task.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Protocol
+
+from kalends.adapters.nats.work import NatsWork
+from kalends.app.engines import Engines, LateEmbedder
+from kalends.app.folders import Folders
+from kalends.app.parts import Common
+from kalends.domain.errors import Misconfigured
+from kalends.domain.scope import CALENDAR_SUFFIX
+from kalends.edge.services import Loop, Service
+from kalends.index.compacting import Compact
+from kalends.index.reconciling import EVENTS, Reconcile, Reconciled
+from kalends.index.truths import CalendarTruth, TimelineTruth, Truth
+from kalends.ingest.checking import CheckKeys
+from kalends.ingest.retaining import Retain
+from kalends.ports.models import Embedder
+from kalends.ports.work import TaskCall, TaskHandler, Work
+from kalends.scheduler import jobs
+from kalends.scheduler import service as scheduler_service
+from kalends.summarize import service as summarize_service
+from kalends.summarize.extractive import ExtractiveSummarizer
+from kalends.wire.jobs import JobStore
+from kalends.wire.leases import Lease
+from kalends.wire.operations import OperationStore
+
+LEASE_S = 15.0
+"""Within so many seconds a scheduler that died is replaced."""
+
+
+class Report(Protocol):
+    """What a task did."""
+
+    @property
+    def text(self) -> str:
+        """One line without content."""
+        ...
+
+
+def task(work: Callable[[], Awaitable[Report]]) -> TaskHandler:
+    """*work* as a task."""
+
+    async def run(_: TaskCall) -> str:
+        return (await work()).text
+
+    return run
+
+
+async def summarize(stack: AsyncExitStack, common: Common, folders: Folders, engines: Engines | None) -> summarize_service.Summarize:
+    """The summarize service; on the model of *engines* where this process has them, else on one of its own.
+
+    Raises:
+        Misconfigured: the calendar is not open here, which is a mistake of ours.
+    """
+    if common.calendar is None:
+        raise Misconfigured("summarize needs the calendar")
+    embedder: Embedder
+    if engines is not None:
+        embedder = engines.embedder
+    else:
+        embedder = late = LateEmbedder(cache=folders.models, settings=common.settings.model)
+        stack.push_async_callback(late.close)
+    return summarize_service.build(
+        common.settings.summarize,
+        log=common.bus.log,
+        calendar=common.calendar,
+        timeline=common.timeline,
+        reader=common.reader,
+        nodes=common.nodes,
+        memories=common.memories,
+        operations=OperationStore(records=common.bus.records, clock=common.clock),
+        summarizer=ExtractiveSummarizer(embedder),
+        tokenizer=common.tokenizer,
+        progress=common.progress,
+        clock=common.clock,
+        traffic=common.traffic,
+    )
+
+
+def scheduler(common: Common, work: Work, *, alone: bool) -> Service:
+    """The scheduler; *alone*: no other can be there, because the broker is our own."""
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    records, clock = common.bus.records, common.clock
+    lease = Lease(records, name="scheduler", holder=holder, lease_s=LEASE_S, clock=clock, alone=alone)
+    return scheduler_service.build(jobs.JOBS, store=JobStore(records), lease=lease, work=work, clock=clock, metrics=common.metrics)
+
+
+def ingest_tasks(common: Common) -> Mapping[str, TaskHandler]:
+    """Retention and the check of keys."""
+    retain = Retain(
+        log=common.bus.log,
+        timeline=common.timeline,
+        vault=common.vault,
+        memories=common.memories,
+        clock=common.clock,
+        traffic=common.traffic,
+    )
+    check = CheckKeys(
+        keys=common.bus.keys,
+        vault=common.vault,
+        timeline=common.timeline,
+        memories=common.memories,
+        traffic=common.traffic,
+        clock=common.clock,
+    )
+    return {"retention": task(retain), "key-check": task(check)}
+
+
+def index_tasks(common: Common, targets: Mapping[str, Reconciled], compact: Compact) -> Mapping[str, TaskHandler]:
+    """Reconciling and compacting."""
+    truths: dict[str, Truth] = {EVENTS: TimelineTruth(common.timeline)}
+    if common.calendar is not None:
+        truths[CALENDAR_SUFFIX] = CalendarTruth(common.calendar)
+    reconcile = Reconcile(
+        targets=targets,
+        truths=truths,
+        log=common.bus.log,
+        reader=common.reader,
+        memories=common.memories,
+        progress=common.progress,
+        traffic=common.traffic,
+    )
+    return {"reconcile": task(reconcile), "compaction": task(compact)}
+
+
+def work_loop(work: NatsWork, tasks: Mapping[str, TaskHandler]) -> Loop:
+    """Serves *tasks* until it is cancelled."""
+    return Loop(name="work", run=partial(work.serve, tasks))
