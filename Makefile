@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check faults bench proto docs lock clean
+.PHONY: help setup demo up test check faults eval bench proto docs lock clean
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -40,6 +40,9 @@ check: setup ## style, types, import contracts, generated files
 
 faults: setup ## 200 rounds of kill -9, and the power cut (as root, for loop devices); takes long
 	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults
+
+eval: setup ## the calendar of whole public collections, and of 1,400 simulated days; takes long
+	@.venv/bin/python -m pytest -m slow tests/platform tests/services
 
 bench: setup ## throughput, latency, memory and disk, beside a reference measured in the same run
 	@.venv/bin/python -m tests.bench

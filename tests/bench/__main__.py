@@ -1,7 +1,7 @@
 """`python -m tests.bench`: run the benchmarks and print the report; see docs/benchmarks.md for how to read it.
 
-Belongs here: arguments. Does not belong here: measuring (``sections``). A newcomer would get wrong: the whole run takes about twenty
-minutes, most of them spent embedding 50,000 events; ``--events 6000`` leaves that out.
+Belongs here: arguments. Does not belong here: measuring (``sections``). A newcomer would get wrong: the whole run takes about fifty
+minutes, most of them spent embedding 150,000 events; ``--events 6000 --calendar 6000`` leaves that out.
 """
 
 import argparse
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--events", default="6000,50000", help="comma-separated sizes of the memory that is searched")
     parser.add_argument("--questions", type=int, default=200, help="questions of one search load")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each ingest load; the best one counts")
+    parser.add_argument("--calendar", type=int, default=100_000, help="events whose calendar is written")
     parser.add_argument("--folder", type=Path, help="where instances keep their data while they are measured; default: a temporary folder")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     chosen = parser.parse_args()
@@ -35,7 +36,15 @@ def main() -> None:
     told.say(report.machine())
     started = time.perf_counter()
     try:
-        bench = sections.Bench(folder=folder, report=told, sections=only, sizes=sizes, questions=chosen.questions, repeats=chosen.repeats)
+        bench = sections.Bench(
+            folder=folder,
+            report=told,
+            sections=only,
+            sizes=sizes,
+            questions=chosen.questions,
+            repeats=chosen.repeats,
+            calendar_events=chosen.calendar,
+        )
         bench.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -118,6 +118,21 @@ class Instance:
             time.sleep(_POLL_S)
         raise RuntimeError(f"the projections are still behind after {seconds:.0f} s")
 
+    def wait_settled(self, *, seconds: float) -> float:
+        """Wait until nothing of the calendar is due and no projection is behind; returns the seconds waited.
+
+        Raises:
+            RuntimeError: it took longer than *seconds*.
+        """
+        started = time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            status = self.ask("GET", "/v1/status")
+            due = status["calendar"]["units_due"] + status["calendar"]["periods_due"]
+            if due == 0 and not any(one["events"] for one in status["lag"].values()):
+                return time.perf_counter() - started
+            time.sleep(_POLL_S)
+        raise RuntimeError(f"the calendar is not written after {seconds:.0f} s")
+
     def usage(self) -> list[Usage]:
         """Memory of the instance's process and its children."""
         assert self._process is not None

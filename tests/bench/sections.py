@@ -16,12 +16,13 @@ from typing import Any
 
 import msgspec
 
+from tests.bench import calendar
 from tests.bench.instance import ROOT, Instance, bare_environment
 from tests.bench.load import Outcome
 from tests.bench.reference import Reference, ReferenceJob
 from tests.bench.report import Report, Row, percentile
 
-NAMES = ("start", "ingest", "index", "lag", "search", "memory")
+NAMES = ("start", "ingest", "index", "lag", "search", "memory", "calendar")
 BATCH = 100
 BATCHES_AIM, SINGLES_AIM, SEARCHABLE_AIM, SEARCH_AIM_MS, GROWTH_AIM, MEMORY_AIM_MIB = 10_000, 1_200, 0.8, 60.0, 1.5, 800.0
 
@@ -43,6 +44,7 @@ class Bench:
     questions: int = 200
     lag_seconds: float = 20.0
     repeats: int = 1
+    calendar_events: int = 100_000
     references: dict[tuple[str, int], Reference] = field(default_factory=dict)
     first_p95: float | None = None
 
@@ -54,6 +56,8 @@ class Bench:
             self._ingest()
         if {"index", "lag", "search", "memory"} & set(self.sections):
             self._grown()
+        if "calendar" in self.sections:
+            calendar.measure(self.folder, self.report, events=self.calendar_events)
 
     def _row(self, section: str, name: str, value: float, unit: str, **more: Any) -> None:
         self.report.add(Row(section=section, name=name, value=value, unit=unit, **more))
@@ -106,6 +110,7 @@ class Bench:
                 stored = size
                 if "memory" in self.sections:
                     self._memory(instance, size, f"after indexing {size:,} events")
+                instance.wait_settled(seconds=_INDEX_S)
                 if "search" in self.sections:
                     self._search(instance, size)
                     if "memory" in self.sections:

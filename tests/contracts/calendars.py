@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from tests.contracts.projections import SCOPE
+from hypothesis import strategies as st
+from tests.contracts.projections import OTHER, SCOPE
 
 from kalends.domain.calendar import Bullet, Node, grip_of
 from kalends.domain.events import EventId
@@ -26,6 +27,8 @@ DAY_US = 1_769_731_200_000_000
 HOUR_US = 3_600_000_000
 EVERY = ("toc:year:2026", "toc:month:2026-01", "toc:week:2026-W05", "toc:day:2026-01-30")
 """The day's node and what stands above it."""
+
+YEAR, MONTH, WEEK, DAY_NODE = (period_of(name) for name in EVERY)
 
 
 def segment(name: str, *, day: date = DAY) -> Period:
@@ -84,6 +87,11 @@ def stored(period: Period | str, words: str = "words", **changes: object) -> Nod
     return opened(period, words, **changes).stored()  # type: ignore[arg-type]  # handed on as they are
 
 
+def id_of(name: str) -> str:
+    """The id of the grip of the event called *name*."""
+    return grip_of(f"said {name}", first=EventId(name), last=EventId(name), session_id="", occurred_us=0, speaker="").id
+
+
 def unit(session: str = "s", *, day: date = DAY, scope: Scope = SCOPE) -> Unit:
     """A session's day."""
     return Unit(scope=scope, session_id=session, day=day)
@@ -100,3 +108,23 @@ def touched(
         occurred_us=noon if at_us is None else at_us,
         recorded_us=version if recorded_us is None else recorded_us,
     )
+
+
+_WORDS = st.sampled_from(["one", "two"])
+_NODES = st.tuples(st.sampled_from([DAY_NODE, WEEK, segment("a"), segment("b")]), _WORDS, st.booleans(), st.sets(st.sampled_from("efg")))
+_TOUCHES = st.tuples(st.sampled_from("st"), st.integers(0, 3))
+LOG = st.lists(st.tuples(st.sampled_from([SCOPE, OTHER]), _NODES | _TOUCHES), max_size=24)
+"""What a log says, message after message; ``messages`` makes them."""
+
+
+def messages(drawn: Sequence[tuple]) -> list[NodeStored | Touched]:
+    """A log: each message at the next place, recorded when it came."""
+    found: list[NodeStored | Touched] = []
+    for version, (scope, one) in enumerate(drawn, start=1):
+        if len(one) == 2:
+            found.append(touched(one[0], version=version, scope=scope, at_us=DAY_US + one[1]))
+            continue
+        period, words, gone, grips = one
+        cited = sorted(grips) if period.level == "segment" and not gone else ()
+        found.append(stored(period, words, version=version, scope=scope, gone=gone, grips=cited))
+    return found

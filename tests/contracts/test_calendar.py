@@ -10,13 +10,29 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contracts.calendars import DAY, DAY_US, EVERY, HOUR_US, opened, segment, stored, touched, unit
+from tests.contracts.calendars import (
+    DAY,
+    DAY_NODE,
+    DAY_US,
+    EVERY,
+    HOUR_US,
+    LOG,
+    MONTH,
+    WEEK,
+    YEAR,
+    id_of,
+    messages,
+    opened,
+    segment,
+    stored,
+    touched,
+    unit,
+)
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, killed_writer, vectors, window
 
 from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.vectors import EdgeVectors
-from kalends.domain.calendar import grip_of
 from kalends.domain.errors import Damaged, Misconfigured, Unavailable
 from kalends.domain.events import EventId
 from kalends.domain.periods import LEVELS, period_of
@@ -25,7 +41,6 @@ from kalends.ports.calendar import Backlog, CalendarStats, DuePeriod, DueUnit, K
 from kalends.wire.nodes import node_key
 
 Reopen = Callable[[], Awaitable[SqliteCalendar]]
-YEAR, MONTH, WEEK, DAY_NODE = (period_of(name) for name in EVERY)
 FAR_US = 1 << 60
 TODAY = DAY + timedelta(days=1)
 
@@ -50,11 +65,6 @@ async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
 async def calendar(reopen: Reopen) -> SqliteCalendar:
     """An empty calendar."""
     return await reopen()
-
-
-def id_of(name: str) -> str:
-    """The id of the grip of the event called *name*."""
-    return grip_of(f"said {name}", first=EventId(name), last=EventId(name), session_id="", occurred_us=0, speaker="").id
 
 
 async def ids(nodes: Awaitable[Sequence[KnownNode]]) -> list[str]:
@@ -439,26 +449,7 @@ async def state(calendar: SqliteCalendar) -> list[object]:
     return found
 
 
-_WORDS = st.sampled_from(["one", "two"])
-_NODES = st.tuples(st.sampled_from([DAY_NODE, WEEK, segment("a"), segment("b")]), _WORDS, st.booleans(), st.sets(st.sampled_from("efg")))
-_TOUCHES = st.tuples(st.sampled_from("st"), st.integers(0, 3))
-_LOG = st.lists(st.tuples(st.sampled_from([SCOPE, OTHER]), _NODES | _TOUCHES), max_size=24)
-
-
-def messages(drawn: Sequence[tuple]) -> list[NodeStored | Touched]:
-    """A log: each message at the next place, recorded when it came."""
-    found: list[NodeStored | Touched] = []
-    for version, (scope, one) in enumerate(drawn, start=1):
-        if len(one) == 2:
-            found.append(touched(one[0], version=version, scope=scope, at_us=DAY_US + one[1]))
-            continue
-        period, words, gone, grips = one
-        cited = sorted(grips) if period.level == "segment" and not gone else ()
-        found.append(stored(period, words, version=version, scope=scope, gone=gone, grips=cited))
-    return found
-
-
-@given(drawn=_LOG, data=st.data())
+@given(drawn=LOG, data=st.data())
 @settings(max_examples=40)
 async def test_the_state_depends_on_the_log_alone(tmp_path_factory: pytest.TempPathFactory, drawn, data: st.DataObject) -> None:
     """Not on how it was cut into batches, nor on what was read twice, nor on how memories were mixed."""
@@ -481,8 +472,8 @@ async def test_the_state_depends_on_the_log_alone(tmp_path_factory: pytest.TempP
         await other.close()
 
 
-@given(drawn=_LOG, data=st.data())
-@settings(max_examples=30)
+@given(drawn=LOG, data=st.data())
+@settings(max_examples=10)
 async def test_the_digest_is_the_one_of_the_search_projections(
     tmp_path_factory: pytest.TempPathFactory, drawn, data: st.DataObject
 ) -> None:

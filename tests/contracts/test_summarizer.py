@@ -75,7 +75,7 @@ async def test_a_material_without_text_has_no_claims(summarizer: Summarizer) -> 
         assert (summary.claims, summary.title) == ((), "(no text)")
 
 
-@pytest.mark.parametrize("text", ["Hi", "ok", "42", "これ", "no.", "```\nx = 1\n```", "🎉 yes"])
+@pytest.mark.parametrize("text", ["Hi", "ok", "42", "これ", "no.", "```\nx = 1\n```", "🎉 yes", "🎉"])
 async def test_the_smallest_material_has_one_claim(summarizer: Summarizer, text: str) -> None:
     """And a title that is not empty."""
     material = talk.material(f"user: {text}")

@@ -13,7 +13,10 @@ NewFolder = Callable[[Path], Path]
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model's graph, built once: an instance builds it from the weights when it first starts."""
+    """The model's graph: kept from an earlier run, or built once, because an instance builds it from the weights when it first starts."""
+    kept = os.environ.get("KALENDS_TEST_MODELS")
+    if kept and any(Path(kept).glob("*.onnx")):
+        return Path(kept)
     with Instance(tmp_path_factory.mktemp("models") / "data") as instance:
         instance.start()
         assert instance.terminate() == 0
@@ -31,6 +34,13 @@ def prepared(models: Path) -> NewFolder:
         return folder
 
     return prepare
+
+
+@pytest.fixture
+def uninterrupted(tmp_path: Path, prepared: NewFolder) -> Iterator[Instance]:
+    """A second instance, not started, to which nothing happens."""
+    with Instance(prepared(tmp_path / "uninterrupted")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
-"""kill -9 at random under load, round after round: no acked event is lost, none is there twice, and each projection equals a rebuild.
+"""kill -9 at random under load, round after round: no acked event is lost, none is there twice, each projection equals a rebuild.
+
+The calendar, which is kept meanwhile, is whole in the end, and equals a rebuild too.
 
 Belongs here: who is killed when, and who starts it again. Does not belong here: what must hold (``verdicts``) or the load (``load``). A
-newcomer would get wrong: where the roles run apart, what a killed index had fetched comes again only after the ack wait of half a minute.
+newcomer would get wrong: where the roles run apart, what a killed index had fetched comes again only after the ack wait of half a minute,
+and a killed scheduler is not missed before its lease is over.
 """
 
 import contextlib
@@ -11,11 +14,13 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.faults.conftest import NewFolder
 from tests.support import verdicts
+from tests.support.api import Api
 from tests.support.instance import Broker, Instance, alive, wait_until
 from tests.support.load import Ledger, writing
 
@@ -32,30 +37,33 @@ Kill = Callable[[], None]
 
 
 class Apart:
-    """Ingest, index with search, and the broker, each a process of its own."""
+    """Ingest, index with search, summarize with scheduler, and the broker, each a process of its own."""
 
-    def __init__(self, ingest: Instance, index: Instance, broker: Broker) -> None:
+    def __init__(self, ingest: Instance, index: Instance, upkeep: Instance, broker: Broker) -> None:
         self.ingest = ingest
         self.index = index
+        self.upkeep = upkeep
         self.broker = broker
-        self.victims: Mapping[str, Kill] = {"ingest": self._ingest, "index": self._index, "broker": self._broker}
-
-    def _ingest(self) -> None:
-        self.ingest.kill()
-        self.ingest.start()
-
-    def _index(self) -> None:
-        self.index.kill()
-        self.index.start()
+        self.victims: Mapping[str, Kill] = {
+            "ingest": partial(_again, ingest),
+            "index": partial(_again, index),
+            "upkeep": partial(_again, upkeep),
+            "broker": self._broker,
+        }
 
     def _broker(self) -> None:
         self.broker.kill()
         self.broker.start()
 
 
+def _again(instance: Instance) -> None:
+    instance.kill()
+    instance.start()
+
+
 @pytest.fixture
 def apart(tmp_path: Path, prepared: NewFolder) -> Iterator[Apart]:
-    """Three processes over one log, with one key and one token."""
+    """Four processes over one log, with one key and one token."""
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(Broker(tmp_path / "broker")).start()
         settings = {
@@ -64,9 +72,11 @@ def apart(tmp_path: Path, prepared: NewFolder) -> Iterator[Apart]:
             "KALENDS_AUTH__TOKEN_FILE": str(tmp_path / "common" / "token"),
         }
         (tmp_path / "common").mkdir(mode=0o700)
-        ingest = stack.enter_context(Instance(prepared(tmp_path / "ingest"), roles=["ingest"], settings=settings)).start()
-        index = stack.enter_context(Instance(prepared(tmp_path / "index"), roles=["index", "search"], settings=settings)).start()
-        yield Apart(ingest, index, broker)
+        ingest, index, upkeep = (
+            stack.enter_context(Instance(prepared(tmp_path / roles[0]), roles=roles, settings=settings)).start()
+            for roles in (["ingest"], ["index", "search"], ["summarize", "scheduler"])
+        )
+        yield Apart(ingest, index, upkeep, broker)
 
 
 def rounds_of_kills(rounds: int, victims: Mapping[str, Kill], *, writes_to: Instance, seed: int) -> Ledger:
@@ -88,14 +98,16 @@ def rounds_of_kills(rounds: int, victims: Mapping[str, Kill], *, writes_to: Inst
 
 
 def check_apart(apart: Apart, ledger: Ledger) -> None:
-    """Every invariant, over the three processes."""
-    with verdicts.api_of(apart.ingest) as ingest, verdicts.api_of(apart.index) as index:
+    """Every invariant, over all processes."""
+    with verdicts.api_of(apart.ingest) as ingest, verdicts.api_of(apart.index) as index, verdicts.api_of(apart.upkeep) as upkeep:
         ingest.quiet(["timeline"], seconds=QUIET_S)
         index.quiet(seconds=QUIET_S)
+        check_calendar(index, ledger, writer=upkeep)
         verdicts.nothing_lost(apart.index, ledger, memory=MEMORY)
         verdicts.logged_once_at(apart.broker.url, apart.broker.password_file, ledger)
         digests = verdicts.projections_agree(index, events=len(ledger.acked))
         assert ingest.digests() == {"timeline": digests["timeline"]}
+        assert upkeep.digests() == {name: digests[name] for name in verdicts.TRUTHS}
         verdicts.equal_a_fresh_rebuild(index, seconds=QUIET_S)
 
 
@@ -103,11 +115,22 @@ def check(instance: Instance, ledger: Ledger) -> None:
     """Every invariant, over one process."""
     with verdicts.api_of(instance) as api:
         api.quiet(seconds=QUIET_S)
+        check_calendar(api, ledger, writer=api)
         verdicts.nothing_lost(instance, ledger, memory=MEMORY)
         verdicts.logged_once(instance, ledger)
         verdicts.projections_agree(api, events=len(ledger.acked))
         verdicts.equal_a_fresh_rebuild(api, seconds=QUIET_S)
     assert_no_letters(instance)
+
+
+def check_calendar(api: Api, ledger: Ledger, *, writer: Api) -> None:
+    """What *writer* keeps is whole once it has cut the sessions that still talk, too, and is what a rebuild makes of it."""
+    writer.run_job("toc-day", seconds=QUIET_S)
+    verdicts.calendar_done(writer, seconds=QUIET_S)
+    api.quiet(seconds=QUIET_S)
+    walked = verdicts.calendar_complete(api, ledger.acked, memory=MEMORY)
+    LOG.info("%s nodes in %s versions", len(walked.nodes), sum(walked.versions.values()))
+    verdicts.calendar_equals_a_forced_rebuild(api, walked, memory=MEMORY, writer=writer, seconds=QUIET_S)
 
 
 def assert_no_letters(instance: Instance) -> None:
@@ -145,7 +168,7 @@ def test_kills_of_one_process_or_its_broker_lose_and_double_nothing(instance: In
 
 @pytest.mark.parametrize("rounds", [SAMPLE, pytest.param(ROUNDS, marks=[pytest.mark.slow, pytest.mark.timeout(3600)], id="all")])
 def test_kills_of_roles_apart_lose_and_double_nothing(apart: Apart, rounds: int) -> None:
-    """Ingest, index with search, or the broker dies."""
+    """Ingest, index with search, summarize with scheduler, or the broker dies."""
     ledger = rounds_of_kills(rounds, apart.victims, writes_to=apart.ingest, seed=SEED)
 
     check_apart(apart, ledger)

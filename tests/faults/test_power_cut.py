@@ -95,7 +95,7 @@ def cut(tmp_path: Path, prepared: NewFolder, sizes: Sizes, env: Mapping[str, str
 
 
 def _held(digests: Mapping[str, str]) -> int:
-    return min(int(digest.partition(":")[0]) for digest in digests.values())
+    return min(verdicts.count_of(digest) for name, digest in digests.items() if name != "toc")
 
 
 @contextlib.contextmanager

@@ -4,12 +4,23 @@ Belongs here: the calls. Does not belong here: who makes them and what must foll
 the running instance's own description, so an operation without a sample fails a test instead of going untested.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 ABSENT_ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+ABSENT: Mapping[str, str] = {
+    "session_id": "absent",
+    "document_id": "absent",
+    "dead_letter_id": "999999",
+    "node": "toc:year:1999",
+    "grip_id": "grip:" + "0" * 24,
+}
+"""Path parameters that name nothing; for those that are not here, ``ABSENT_ID`` does."""
+
+_PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 BODIES: Mapping[str, Any] = {
     "tokens.create": {"memories": None, "rights": ["search"]},
@@ -18,6 +29,7 @@ BODIES: Mapping[str, Any] = {
     "memories.create": {},
     "memories.change": {"description": "a sample"},
     "reindexes.start": {"projection": "lexical", "dry_run": True},
+    "toc_rebuilds.start": {"dry_run": True},
     "search": {"query": "words"},
     "context": {"max_tokens": 200, "query": "words"},
 }
@@ -45,11 +57,8 @@ class Operation:
 
     def at(self, *, memory: str = "sample", **ids: str) -> str:
         """Its path with parameters filled in and escaped; those not given name nothing that exists."""
-        known = {"session_id": "absent", "document_id": "absent", "dead_letter_id": "999999", "event_id": ABSENT_ID, **ids}
-        path = self.path.replace("{memory}", quote(memory, safe=""))
-        for name in ("session_id", "document_id", "dead_letter_id", "event_id", "token_id", "operation_id"):
-            path = path.replace(f"{{{name}}}", quote(known.get(name, ABSENT_ID), safe=""))
-        return path
+        known = {**ABSENT, "memory": memory, **ids}
+        return _PARAMETER.sub(lambda found: quote(known.get(found[1], ABSENT_ID), safe=""), self.path)
 
 
 def operations(document: Mapping[str, Any]) -> list[Operation]:

@@ -19,12 +19,16 @@ from hypothesis import strategies as st
 from tests.platform import samples
 from tests.platform.people import Person, described
 from tests.platform.samples import Operation
+from tests.support.instance import wait_until
 
 from kalends.domain.credentials import new_token
 from kalends.domain.positions import visibility_token
 
 CANARY = "xylophonecanary"
 MEMORY, ABSENT = "victim-memory", "absent-memory"
+LONG_AGO, NODE = "2020-05-05T12:00:00Z", "toc:day:2020-05-05"
+"""What is long past is in the calendar as soon as it was indexed."""
+
 _VOLATILE = {"date", "x-request-id", "content-length"}
 _REQUEST_ID = re.compile(r'"request_id":"[^"]*"')
 
@@ -39,20 +43,26 @@ class Victim:
     session_id: str
     token_id: str
     operation_id: str
+    node: str
+    grip_id: str
     cursor: str
     visibility: str
 
     @property
     def ids(self) -> dict[str, str]:
         """The names as path parameters."""
-        names = ("event_id", "document_id", "session_id", "token_id", "operation_id")
+        names = ("event_id", "document_id", "session_id", "token_id", "operation_id", "node", "grip_id")
         return {name: getattr(self, name) for name in names}
 
 
 @pytest.fixture(scope="module")
 def victim(admin: Person) -> Iterator[Victim]:
-    """Events, a document, a session, a token and an operation of the first tenant."""
+    """Events, a document, a session, a calendar, a token and an operation of the first tenant."""
     path = admin.make_memory(MEMORY)
+    admin.remember(path, f"Long ago the {CANARY} was played in the harbour.", session_id="victim-session", occurred_at=LONG_AGO)
+    assert wait_until(lambda: admin.ask("GET", f"{path}/toc/{NODE}").status_code == 200, seconds=60), admin.good("GET", "/status")
+    node = admin.good("GET", f"{path}/toc/{NODE}")
+    assert CANARY in json.dumps(node)
     ids = admin.remember(path, *[f"{CANARY} number {number}" for number in range(3)], session_id="victim-session", actor=CANARY)
     document = {"document_id": "victim-document", "text": f"# {CANARY}\n\nkept", "title": CANARY}
     kept = admin.ask("POST", f"{path}/documents", document, headers={"prefer": "wait=30"})
@@ -66,6 +76,8 @@ def victim(admin: Person) -> Iterator[Victim]:
             session_id="victim-session",
             token_id=friend.token_id,
             operation_id=operation,
+            node=NODE,
+            grip_id=node["bullets"][0]["grips"][0]["grip_id"],
             cursor=admin.good("GET", f"{path}/events?limit=1")["next_cursor"],
             visibility=kept.json()["visibility"],
         )
@@ -164,6 +176,8 @@ def test_the_victim_still_has_everything_afterwards(admin: Person, victim: Victi
     assert admin.ask("GET", f"{victim.path}/events/{victim.event_id}").status_code == 200
     assert admin.ask("GET", f"{victim.path}/documents/{victim.document_id}").status_code == 200
     assert any(CANARY in text for text in admin.found(victim.path, CANARY))
+    assert any(CANARY in text for text in admin.found(victim.path, CANARY, targets=["toc"]))
+    assert admin.good("GET", f"{victim.path}/grips/{victim.grip_id}")["node_id"].startswith("toc:segment:2020-05-05:")
     assert victim.token_id in {token["id"] for token in admin.good("GET", "/tokens")["items"]}
 
 
@@ -202,7 +216,7 @@ def test_what_is_read_of_every_memory_is_for_admins(admin: Person) -> None:
     with admin.with_token("append", "search", "erase", memories=None) as asker:
         assert asker.ask("GET", "/status").status_code == 200
         assert asker.ask("GET", "/status?digests=true").status_code == 403
-    assert set(admin.good("GET", "/status?digests=true")["digests"]) == {"timeline", "lexical", "vector"}
+    assert set(admin.good("GET", "/status?digests=true")["digests"]) == {"timeline", "toc", "lexical", "vector"}
 
 
 def test_nobody_gives_away_more_than_they_have(admin: Person) -> None:
@@ -253,7 +267,7 @@ def bodies(victim: Victim) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
     asked = {"filter": facets, "min_visibility": visibility, "timeout_ms": st.just(100)}
     modes = {
         "mode": st.sampled_from(["hybrid", "lexical", "vector"]),
-        "targets": st.just(["events", "documents"]),
+        "targets": st.just(["events", "documents"]) | st.just(["toc"]) | st.just(["events", "toc", "grips"]),
         "explain": st.booleans(),
     }
     return {

@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.platform.people import OTHER_TENANT, TENANT, Person, connected
+from tests.support.instance import wait_until
 from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus, open_nats
@@ -81,6 +82,39 @@ async def test_an_agent_asks_its_own_memory_over_nats(agent: Person) -> None:
     assert answer.headers is not None
     assert answer.headers["Kalends-Status"] == "200"
     assert CANARY in json.loads(answer.data)["hits"][0]["text"]
+
+
+async def test_an_agent_reads_the_calendar_of_its_memory_over_nats_and_of_no_other(admin: Person, stranger: Person) -> None:
+    """Nodes, what lies below them and what proves them; ids and options are members of the body."""
+    path = admin.make_memory("nats-calendar")
+    day = "toc:day:2020-05-06"
+    admin.remember(path, f"The {CANARY} was tuned before the concert.", occurred_at="2020-05-06T12:00:00Z")
+    assert wait_until(lambda: admin.ask("GET", f"{path}/toc/toc:year:2020").status_code == 200, seconds=60)
+    with admin.with_token("search", memories=["nats-calendar"]) as reader:
+        async with reader.on_nats() as client:
+
+            async def ask(subject: str, body: dict[str, object]) -> Msg:
+                return await reader.request(client, "nats-calendar", subject, body)
+
+            (year,) = json.loads((await ask("toc.list", {"limit": 1})).data)["items"]
+            below = json.loads((await ask("toc.children", {"node": year["node_id"]})).data)
+            node = json.loads((await ask("toc.get", {"node": day, "version": 1})).data)
+            grip = node["bullets"][0]["grips"][0]
+            expanded = json.loads((await ask("grips.expand", {"grip_id": grip["grip_id"], "before": 0})).data)
+            missing = await ask("toc.get", {"node": "toc:day:2020-05-07"})
+            nameless = await ask("toc.get", {})
+
+    assert below["items"][0]["node_id"] == "toc:month:2020-05"
+    assert CANARY in grip["excerpt"]
+    assert [event["event_id"] for event in expanded["span"]] == [grip["first_event_id"]]
+    assert ((missing.headers or {})["Nats-Service-Error-Code"], (nameless.headers or {})["Nats-Service-Error-Code"]) == ("404", "422")
+    async with platform_bus(admin) as bus:
+        headers = {"Authorization": f"Bearer {stranger.token}"}
+        for subject, body in (("toc.get", {"node": day}), ("toc.list", {}), ("grips.expand", {"grip_id": grip["grip_id"]})):
+            asked = f"kalends.v1.{TENANT}.nats-calendar.{subject}"
+            answer = await bus.connection.request(asked, json.dumps(body).encode(), timeout=10, headers=headers)
+            assert (answer.headers or {})["Nats-Service-Error-Code"] == "404"
+            assert CANARY not in answer.data.decode()
 
 
 EVERYTHING = [">", "*", "*.>", "*.*.*.*", "_INBOX.>", "_INBOX_*.>"]

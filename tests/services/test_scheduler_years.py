@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.clocks import SimulatedClock
+from tests.support.clocks import SimulatedClock, slept
 from tests.support.records import MemoryRecords
 from tests.support.scheduling import Asked, Pace, Workshop, scheduler
 
@@ -75,7 +75,7 @@ async def test_a_sweep_runs_every_five_seconds_whatever_the_others_do(jitter_s):
     work = Workshop(clock=clock)
 
     async def long(_: Asked) -> str:
-        await clock.sleep(3600.0)
+        await slept(clock, 3600.0)
         return "done"
 
     async def broken(_: Asked) -> str:

@@ -127,7 +127,7 @@ class Api:
         return found
 
     def quiet(self, projections: Sequence[str] = PROJECTIONS, *, seconds: float = 60.0) -> None:
-        """Return once each of *projections* has everything that the log holds.
+        """Return once each of *projections*, and whatever else the process follows the log with, has everything that the log holds.
 
         Raises:
             TimeoutError: one of them does not get there.
@@ -138,7 +138,7 @@ class Api:
             seen.clear()
             with contextlib.suppress(Away):
                 seen.update(self.status()["lag"])
-            return all(name in seen and seen[name]["events"] == 0 for name in projections)
+            return seen.keys() >= set(projections) and all(lag["events"] == 0 for lag in seen.values())
 
         # the lag that is told may be half a second old, and one of before the last write would look like quiet
         end = time.monotonic() + seconds
@@ -149,7 +149,14 @@ class Api:
 
     def rebuild(self, projection: str = "all", *, seconds: float = 300.0) -> None:
         """Build *projection* anew from the log, and return once the new one serves."""
-        operation = self.good("POST", "/admin/reindexes", {"projection": projection})["operation_id"]
+        self.finished(self.good("POST", "/admin/reindexes", {"projection": projection})["operation_id"], seconds=seconds)
+
+    def rebuild_calendar(self, *, seconds: float = 300.0) -> dict[str, Any]:
+        """Write every calendar anew, and return once that is done; what is told of it in the end."""
+        return self.finished(self.good("POST", "/admin/toc-rebuilds", {})["operation_id"], seconds=seconds)
+
+    def finished(self, operation: str, *, seconds: float) -> dict[str, Any]:
+        """Return once the operation has succeeded; what is told of it then."""
         told: dict[str, Any] = {}
 
         def ended() -> bool:
@@ -158,3 +165,29 @@ class Api:
 
         assert wait_until(ended, seconds=seconds, every=0.1), told
         assert told["state"] == "succeeded", told
+        return told
+
+    def job(self, name: str) -> dict[str, Any]:
+        """One job of the scheduler."""
+        found: dict[str, Any] = next(job for job in self.good("GET", "/scheduler/jobs")["items"] if job["job_name"] == name)
+        return found
+
+    def run_job(self, name: str, *, seconds: float = 60.0) -> None:
+        """Have a job run, and return once one that began after this call has succeeded; after one that failed it is asked for again."""
+        end = time.monotonic() + seconds
+        told: dict[str, Any] = {}
+
+        def ended() -> bool:
+            told.update(self.job(name))
+            return not told["is_running"] and told["run_count"] > before
+
+        while told.get("last_result") != "SUCCESS":
+            before = self._at_rest(name, end)
+            self.good("POST", f"/scheduler/jobs/{name}/run")
+            assert wait_until(ended, seconds=end - time.monotonic(), every=0.1), told
+
+    def _at_rest(self, name: str, end: float) -> int:
+        """How many runs a job has had, once none is under way."""
+        assert wait_until(lambda: not self.job(name)["is_running"], seconds=end - time.monotonic(), every=0.1), self.job(name)
+        count: int = self.job(name)["run_count"]
+        return count

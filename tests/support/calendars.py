@@ -1,7 +1,7 @@
 """The calendar over a real log: keeping it, walking it, and what must hold of every line of it.
 
-Belongs here: the walk that every check of the calendar shares. Does not belong here: what is tested. A newcomer would get wrong: the walk goes
-through the years down to the events, as a reader does, and never asks which nodes there are.
+Belongs here: the walk that every check of the calendar shares. Does not belong here: what is tested. A newcomer would get wrong: the walk
+goes through the years down to the events, as a reader does, and never asks which nodes there are.
 """
 
 from collections.abc import AsyncIterator

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kalends.domain.events import new_ulid
@@ -21,6 +21,12 @@ AGAIN = frozenset({429, 503, 504})
 """Answers after which the same request is to be repeated."""
 PAUSE_S = 0.03
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven", "islet", "juniper", "krill", "lagoon")
+
+PAST = datetime(2024, 1, 1, tzinfo=UTC)
+PAST_DAYS = 700
+STEP_MINUTES = 7
+PAST_OF = 4
+"""Of so many writers one tells of the past, so that the calendar has sessions that are quiet while the others still talk."""
 
 
 @dataclass
@@ -63,10 +69,17 @@ class Ledger:
             self.refusals.append(what)
 
 
-def an_event(source: random.Random, *, session: str) -> dict[str, Any]:
-    """A short event with an id of its own."""
+def an_event(source: random.Random, *, session: str, at: datetime | None = None) -> dict[str, Any]:
+    """A short event with an id of its own; with *at* it occurred then, else when it comes in."""
     text = f"{source.choice(WORDS)} {source.choice(WORDS)} {source.randrange(10**9)}"
-    return {"event_id": str(new_ulid(datetime.now(UTC))), "session_id": session, "kind": "message", "role": "user", "text": text}
+    event = {"event_id": str(new_ulid(datetime.now(UTC))), "session_id": session, "kind": "message", "role": "user", "text": text}
+    return event if at is None else {**event, "occurred_at": at.isoformat()}
+
+
+def past_moments(source: random.Random, count: int) -> list[datetime]:
+    """*count* moments a few minutes apart on some day of two years that are over, or on that and the next."""
+    start = PAST + timedelta(minutes=source.randrange(PAST_DAYS * 24 * 60))
+    return [start + timedelta(minutes=STEP_MINUTES * number) for number in range(count)]
 
 
 class Writer(threading.Thread):
@@ -83,6 +96,7 @@ class Writer(threading.Thread):
         self._rest = rest
         self._random = random.Random(f"{seed}/{number}")
         self._session = f"session-{number}"
+        self._tells_the_past = number % PAST_OF == PAST_OF - 1
         self._give_up_s = give_up_s
         self.stop = threading.Event()
 
@@ -90,10 +104,14 @@ class Writer(threading.Thread):
         """Write until told to stop, and until the last batch is acked."""
         with self._api() as api:
             while not self.stop.is_set():
-                events = [an_event(self._random, session=self._session) for _ in range(self._random.randint(1, self._largest))]
+                events = self._events(self._random.randint(1, self._largest))
                 if not self._until_acked(api, events):
                     return
                 self.stop.wait(self._random.uniform(0, 2 * self._rest))
+
+    def _events(self, count: int) -> list[dict[str, Any]]:
+        moments = past_moments(self._random, count) if self._tells_the_past else [None] * count
+        return [an_event(self._random, session=self._session, at=at) for at in moments]
 
     def _until_acked(self, api: Api, events: list[dict[str, Any]]) -> bool:
         end = time.monotonic() + self._give_up_s

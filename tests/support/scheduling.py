@@ -200,6 +200,13 @@ async def pass_time(seconds: float, *schedulers: Running, step_s: float = 0.25) 
         await quiet(*schedulers)
 
 
+async def leading(*schedulers: Running) -> Running:
+    """The one that leads, once there is one."""
+    while not any(one.leads for one in schedulers):
+        await pass_time(0.25, *schedulers)
+    return next(one for one in schedulers if one.leads)
+
+
 async def quiet(*schedulers: Running) -> None:
     """Return once none of *schedulers* waits for the store or can go on by itself."""
     while True:

@@ -1,12 +1,15 @@
 """What must hold after every fault: the checker of the fault suite.
 
 Belongs here: invariants over a quiet instance, read from outside. Does not belong here: how the fault was made. A newcomer would get wrong:
-the timeline is keyed by id and would hide an event that is in the log twice, so the log itself is read.
+the timeline is keyed by id and would hide an event that is in the log twice, so the log itself is read; and the calendar has a job of its
+own that keeps it, which may write a node between any two looks.
 """
 
 import asyncio
 import json
+import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,13 @@ from typing import Any
 from kalends.adapters.nats import open_nats
 from kalends.wire import envelopes
 from tests.support.api import Api
-from tests.support.instance import Instance
+from tests.support.instance import Instance, wait_until
 from tests.support.load import Ledger
+from tests.support.walks import Walk, check_excerpts, walk
 
 READERS = 4
+TRUTHS = ("timeline", "toc")
+"""Events, and nodes of the calendar; the search projections hold both."""
 
 
 def nothing_lost(instance: Instance, ledger: Ledger, *, memory: str, by_id: bool = True) -> None:
@@ -91,22 +97,90 @@ def check_once(found: Counter[str], ledger: Ledger) -> None:
     assert found.keys() == ledger.acked.keys()
 
 
-def projections_agree(api: Api, *, events: int) -> dict[str, str]:
-    """All projections of the process hold the same *events* events in the same versions; returns their digests."""
-    digests = api.digests()
-    assert len(set(digests.values())) == 1, digests
-    assert {int(digest.partition(":")[0]) for digest in digests.values()} == {events}, digests
+def projections_agree(api: Api, *, events: int | None = None, seconds: float = 60.0) -> dict[str, str]:
+    """Timeline and calendar together hold what each search projection holds, and the timeline holds *events*; returns the digests.
+
+    The calendar may be written while this looks, so what differs must go on differing to count, and what agrees must do so twice.
+    """
+    seen: list[dict[str, str]] = [api.digests()]
+
+    def agreed() -> bool:
+        seen.append(api.digests())
+        return seen[-1] == seen[-2] and _agree(seen[-1])
+
+    assert wait_until(agreed, seconds=seconds, every=0.2), seen[-1]
+    digests = seen[-1]
+    assert events is None or count_of(digests["timeline"]) == events, digests
     return digests
+
+
+def count_of(digest: str) -> int:
+    """How many are live."""
+    return int(digest.partition(":")[0])
+
+
+def _agree(digests: Mapping[str, str]) -> bool:
+    truth = _sum([digests[name] for name in TRUTHS if name in digests])
+    return all(digest == truth for name, digest in digests.items() if name not in TRUTHS)
+
+
+def _sum(digests: Sequence[str]) -> str:
+    """What a projection holds that holds all that *digests* are of; a digest's hash is a sum modulo 2^128."""
+    total = sum(int(digest.partition(":")[2], 16) for digest in digests) % (1 << 128)
+    return f"{sum(map(count_of, digests))}:{total:032x}"
 
 
 def equal_a_fresh_rebuild(api: Api, *, seconds: float = 300.0) -> None:
     """What the search projections hold is what the log says (I3)."""
-    before = api.digests()
+    before = projections_agree(api)
     serving = api.status()["generations"]
     api.rebuild(seconds=seconds)
     after = api.status()["generations"]
     assert all(after[name] != serving[name] for name in serving), (serving, after)
-    assert api.digests() == before
+    rebuilt = projections_agree(api)
+    assert rebuilt["timeline"] == before["timeline"]
+    # the calendar alone may have gone on meanwhile; then what was compared is the sum, here and before
+    assert rebuilt == before or rebuilt["toc"] != before["toc"]
+
+
+def calendar_done(api: Api, *, seconds: float = 60.0) -> None:
+    """Return once every projection has what the log holds, and nothing of the calendar is due.
+
+    Sessions that still talk are due until they are quiet; the job ``toc-day`` cuts them too.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        assert wait_until(lambda: _nothing_due(api), seconds=end - time.monotonic(), every=0.1), api.status()
+        api.quiet(TRUTHS, seconds=max(end - time.monotonic(), 1.0))
+        if _nothing_due(api):
+            return
+
+
+def _nothing_due(api: Api) -> bool:
+    due = api.status()["calendar"]
+    return (due["units_due"], due["periods_due"]) == (0, 0)
+
+
+def calendar_complete(api: Api, events: Mapping[str, tuple[str, str]], *, memory: str) -> Walk:
+    """A walk meets each of *events* (text and session by id) exactly once, and every line of every node rests on its events' words."""
+    walked = walk(api, memory)
+    times = Counter(walked.events)
+    assert [event_id for event_id, count in times.items() if count > 1] == []
+    missing, strange = events.keys() - times.keys(), times.keys() - events.keys()
+    assert not missing, f"{len(missing)} of {len(events)} events are not in the calendar, {sorted(missing)[:3]} among them"
+    assert not strange, sorted(strange)[:3]
+    check_excerpts(walked, {event_id: text for event_id, (text, _) in events.items()})
+    return walked
+
+
+def calendar_equals_a_forced_rebuild(api: Api, walked: Walk, *, memory: str, writer: Api | None = None, seconds: float = 300.0) -> None:
+    """Writing the whole calendar anew changes nothing in it, not even a version. *writer* is where it is written, if that is elsewhere."""
+    told = (writer or api).rebuild_calendar(seconds=seconds)
+    assert told["done"] == told["total"] >= len(walked.children), told
+    api.quiet(seconds=seconds)
+    again = walk(api, memory)
+    assert again.said == walked.said
+    assert again.versions == walked.versions
 
 
 def api_of(instance: Instance) -> Api:

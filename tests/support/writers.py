@@ -39,8 +39,12 @@ class Hands:
     def monotonic(self) -> float:
         return self.passed.total_seconds()
 
-    async def sleep(self, seconds: float) -> None:
+    def forward(self, seconds: float) -> None:
+        """Let *seconds* pass."""
         self.passed += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        self.forward(seconds)
 
 
 @dataclass

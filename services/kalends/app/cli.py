@@ -51,6 +51,7 @@ PLACES: Mapping[str, str] = {
     "memory": _COMMANDS + "memories:memory",
     "token": _COMMANDS + "tokens:token",
     "admin": _COMMANDS + "admin:admin",
+    "scheduler": _COMMANDS + "scheduler:scheduler",
     "dead-letters": _COMMANDS + "dead_letters:dead_letters",
 }
 

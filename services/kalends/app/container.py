@@ -109,9 +109,11 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             summarize = await upkeep.summarize(stack, common, folders, engines)
             services.append(summarize.service)
             tasks |= summarize.tasks
-        work = NatsWork(bus.link)
+        work = NatsWork(bus.link, drain_s=settings.http.drain_s)
         if "scheduler" in roles:
-            services.append(upkeep.scheduler(common, work, alone=broker is not None))
+            scheduler = upkeep.scheduler(common, work, alone=broker is not None)
+            services.append(scheduler)
+            shown.health.append(scheduler.health)
         services += _watchers(roles, common, authenticator, shown)
         services.append(Service(name="operations", operations=long_work.operations([one for each in services for one in each.long_work])))
         loops = [

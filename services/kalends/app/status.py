@@ -89,8 +89,16 @@ class StatusBoard:
                 self.metrics.lag_seconds.labels(name).set(lag.seconds)
             for one in self.health():
                 self.metrics.degraded.labels(one.name).set(0 if one.state == "up" else 1)
+            await self._observe_calendar()
             await self._count_letters()
             await asyncio.sleep(_EVERY_S)
+
+    async def _observe_calendar(self) -> None:
+        backlog = await self._calendar()
+        if backlog is not None:
+            self.metrics.calendar_due.labels("units").set(backlog.units_due)
+            self.metrics.calendar_due.labels("periods").set(backlog.periods_due)
+            self.metrics.calendar_lag_seconds.set(backlog.waiting_s)
 
     async def _calendar(self) -> CalendarOut | None:
         if self.calendar is None:

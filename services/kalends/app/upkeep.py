@@ -13,6 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from kalends.adapters.nats.work import NatsWork
+from kalends.adapters.vllm.chat import open_chat
 from kalends.app.engines import Engines, LateEmbedder
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
@@ -29,13 +30,14 @@ from kalends.ports.work import TaskCall, TaskHandler, Work
 from kalends.scheduler import jobs
 from kalends.scheduler import service as scheduler_service
 from kalends.summarize import service as summarize_service
+from kalends.summarize.budget import Budget, Spent
+from kalends.summarize.chat import ChatSummarizer
 from kalends.summarize.extractive import ExtractiveSummarizer
+from kalends.summarize.writing import Writer
 from kalends.wire.jobs import JobStore
 from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
-
-LEASE_S = 15.0
-"""Within so many seconds a scheduler that died is replaced."""
+from kalends.wire.spending import SpendingStore
 
 
 class Report(Protocol):
@@ -79,7 +81,7 @@ async def summarize(stack: AsyncExitStack, common: Common, folders: Folders, eng
         nodes=common.nodes,
         memories=common.memories,
         operations=OperationStore(records=common.bus.records, clock=common.clock),
-        summarizer=ExtractiveSummarizer(embedder),
+        summarizer=_writer(stack, common, embedder),
         tokenizer=common.tokenizer,
         progress=common.progress,
         clock=common.clock,
@@ -87,12 +89,49 @@ async def summarize(stack: AsyncExitStack, common: Common, folders: Folders, eng
     )
 
 
+def _writer(stack: AsyncExitStack, common: Common, embedder: Embedder) -> Writer:
+    """The extractive summarizer, and the chat model before it where one is set."""
+    settings, metrics = common.settings.summarize, common.metrics
+    chat = None
+    if settings.chat_url:
+        if not settings.chat_model:
+            raise Misconfigured("summarize.chat_url needs summarize.chat_model (KALENDS_SUMMARIZE__CHAT_MODEL)")
+        client = open_chat(
+            settings.chat_url, model=settings.chat_model, deadline_s=settings.chat_deadline_s, key_file=settings.chat_key_file
+        )
+        stack.push_async_callback(client.close)
+        chat = ChatSummarizer(
+            client, tokenizer=common.tokenizer, prompt_tokens=settings.chat_prompt_tokens, answer_tokens=settings.chat_answer_tokens
+        )
+    spending = SpendingStore(common.bus.records)
+
+    async def load(memory: str) -> Spent | None:
+        stored = await spending.load(memory)
+        return None if stored is None else Spent(day=stored[0], tokens=stored[1])
+
+    async def save(memory: str, spent: Spent) -> None:
+        await spending.save(memory, spent.day, spent.tokens)
+
+    return Writer(
+        ExtractiveSummarizer(embedder),
+        chat=chat,
+        budget=Budget(tokens=settings.budget_tokens, clock=common.clock, load=load, save=save),
+        clock=common.clock,
+        fell_back=lambda reason: metrics.summarizer_fallbacks.labels(reason).inc(),
+        took=lambda summarizer, seconds: metrics.summarizer_seconds.labels(summarizer).observe(seconds),
+    )
+
+
 def scheduler(common: Common, work: Work, *, alone: bool) -> Service:
     """The scheduler; *alone*: no other can be there, because the broker is our own."""
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     records, clock = common.bus.records, common.clock
-    lease = Lease(records, name="scheduler", holder=holder, lease_s=LEASE_S, clock=clock, alone=alone)
-    return scheduler_service.build(jobs.JOBS, store=JobStore(records), lease=lease, work=work, clock=clock, metrics=common.metrics)
+    settings = common.settings.scheduler
+    lease = Lease(records, name="scheduler", holder=holder, lease_s=settings.lease_s, clock=clock, alone=alone)
+    crons = {job.name: str(getattr(settings, job.name.replace("-", "_"))) for job in jobs.JOBS}
+    return scheduler_service.build(
+        jobs.chosen(crons=crons), store=JobStore(records), lease=lease, work=work, clock=clock, metrics=common.metrics
+    )
 
 
 def ingest_tasks(common: Common) -> Mapping[str, TaskHandler]:

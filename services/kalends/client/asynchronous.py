@@ -141,6 +141,26 @@ class AsyncKalends:
         """Have a message indexed again."""
         return await self._driver.send(requests.replay_dead_letter(dead_letter_id))
 
+    async def scheduler_jobs(self) -> list[results.Job]:
+        """Scheduled jobs: when they are due, and how their runs went."""
+        return (await self._driver.send(requests.list_jobs())).items
+
+    async def pause_job(self, name: str) -> results.Job:
+        """Let a job rest until it is resumed."""
+        return await self._driver.send(requests.change_job(name, "pause"))
+
+    async def resume_job(self, name: str) -> results.Job:
+        """Let a paused job run again, from its next due time on."""
+        return await self._driver.send(requests.change_job(name, "resume"))
+
+    async def run_job(self, name: str) -> results.Job:
+        """Have a job run now, also a paused one."""
+        return await self._driver.send(requests.change_job(name, "run"))
+
+    async def reset_job_checkpoint(self, name: str) -> results.Job:
+        """Have the next run of a job deal with everything, not only with what is new."""
+        return await self._driver.send(requests.change_job(name, "reset-checkpoint"))
+
 
 class AsyncMemory:
     """One memory: append to it, search it, read it."""

@@ -136,6 +136,26 @@ class Kalends:
         """Have a message indexed again."""
         return self._driver.send(requests.replay_dead_letter(dead_letter_id))
 
+    def scheduler_jobs(self) -> list[results.Job]:
+        """Scheduled jobs: when they are due, and how their runs went."""
+        return self._driver.send(requests.list_jobs()).items
+
+    def pause_job(self, name: str) -> results.Job:
+        """Let a job rest until it is resumed."""
+        return self._driver.send(requests.change_job(name, "pause"))
+
+    def resume_job(self, name: str) -> results.Job:
+        """Let a paused job run again, from its next due time on."""
+        return self._driver.send(requests.change_job(name, "resume"))
+
+    def run_job(self, name: str) -> results.Job:
+        """Have a job run now, also a paused one."""
+        return self._driver.send(requests.change_job(name, "run"))
+
+    def reset_job_checkpoint(self, name: str) -> results.Job:
+        """Have the next run of a job deal with everything, not only with what is new."""
+        return self._driver.send(requests.change_job(name, "reset-checkpoint"))
+
 
 class Memory:
     """One memory: append to it, search it, read it."""

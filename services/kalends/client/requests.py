@@ -277,6 +277,16 @@ def replay_dead_letter(dead_letter_id: str) -> Request[results.Replayed]:
     return Request(method="POST", path=f"/dead-letters/{quote(dead_letter_id, safe='')}/replay", result=results.Replayed)
 
 
+def list_jobs() -> Request[results.Page[results.Job]]:
+    """Scheduled jobs, all on one page."""
+    return Request(method="GET", path="/scheduler/jobs", result=results.Page[results.Job])
+
+
+def change_job(name: str, action: str) -> Request[results.Job]:
+    """Pause, resume, run or reset-checkpoint; a run that is asked for twice is at worst done twice, which changes nothing."""
+    return Request(method="POST", path=f"/scheduler/jobs/{quote(name, safe='')}/{action}", result=results.Job)
+
+
 def get_status(*, digests: bool = False) -> Request[results.Status]:
     """The instance as a whole; *digests* also of what each projection holds, which reads all of it."""
     return Request(method="GET", path="/status", params={"digests": "true"} if digests else {}, result=results.Status)

@@ -278,6 +278,26 @@ class Replayed(Struct, frozen=True, kw_only=True):
     state: str = "replayed"
 
 
+class Job(Struct, frozen=True, kw_only=True):
+    """A scheduled job. ``last_result`` is SUCCESS, FAILED or SKIPPED; ``next_run_at`` None while it is paused.
+
+    ``last_run_at`` is when the last run ended; ``checkpoint`` when the last one that succeeded began: the next deals with what came since.
+    """
+
+    job_name: str
+    cron: str = ""
+    is_paused: bool = False
+    is_running: bool = False
+    last_run_at: datetime | None = None
+    next_run_at: datetime | None = None
+    run_count: int = 0
+    error_count: int = 0
+    last_result: str | None = None
+    last_error: str | None = None
+    last_duration_s: float | None = None
+    checkpoint: str | None = None
+
+
 class Dependency(Struct, frozen=True, kw_only=True):
     """One dependency: up, degraded or down, since when, and what to do about it."""
 

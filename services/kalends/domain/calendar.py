@@ -48,9 +48,10 @@ class Bullet:
 class Node:
     """One version of a node, as it is stored.
 
-    ``children`` are node ids, oldest first and at most :data:`CHILDREN_NAMED`; a segment has none, but ``events`` in the order of its session. ``first_us`` and ``last_us``
-    are when its first and last events occurred. ``inputs`` identifies what it was made of and by whom: the same inputs need no new
-    version. ``degraded`` says why the wanted summarizer did not write it; empty if it did. ``gone``: nothing is left in the period.
+    ``children`` are node ids, oldest first and at most :data:`CHILDREN_NAMED`; a segment has none, but ``events`` in the order of its
+    session. ``first_us`` and ``last_us`` are when its first and last events occurred. ``inputs`` identifies what it was made of and by
+    whom: the same inputs need no new version. ``degraded`` says why the wanted summarizer did not write it; empty if it did. ``gone``:
+    nothing is left in the period.
     """
 
     period: Period

@@ -65,24 +65,24 @@ def arrange(events: Sequence[Remembered], *, max_tokens: int, count: Callable[[s
     """Put the most important of *events*, and the first of *recalled*, into at most *max_tokens*, oldest first.
 
     Importance is priority first, then relevance, then the later time. The last event that does not fit whole is cut at a word. What is
-    recalled comes after events of high priority and before all others, takes a third of the tokens at most, is never cut, and is left out
-    where its event is there in full.
+    recalled takes a third of the tokens at most, and nothing from events of high priority; it is never cut. It is left out where its event
+    is there in full, and an event that did not fit beside it is left out where a line tells of it.
     """
     order = sorted(events, key=lambda one: (_rank(one), one.relevance, one.occurred_at), reverse=True)
     loud = sum(_rank(one) > _PRIORITY["normal"] for one in order)
+    share = max_tokens // _RECALLED_SHARE if recalled else 0
     room = _Room(max_tokens - count(OPENING) - count(CLOSING), count)
     room.take(order[:loud])
-    share = max_tokens // _RECALLED_SHARE
-    reserved = sum(size for _, _, size in _fitting(recalled, room, at_most=min(share, room.left)))
-    room.left -= reserved
-    room.take(order[loud:])
-    # chosen anew, because what repeats an event that was kept gives its place to the next one
-    chosen = _fitting(recalled, room, at_most=min(share, room.left + reserved))
+    rest = room.take_whole(order[loud:], held_back=share)
+    chosen = _fitting(recalled, room, at_most=min(share, room.left))
+    room.left -= sum(size for _, _, size in chosen)
+    told = {one.event_id for one, _, _ in chosen}
+    room.take([one for one in rest if one.event_id not in told])
     lines = [(one.occurred_at, one.event_id, line) for one, line in room.kept]
     lines += [(one.occurred_at, one.grip_id, line) for one, line, _ in chosen]
     lines.sort()
     text = OPENING + "".join(line for _, _, line in lines) + CLOSING
-    missing = len(chosen) < len(_distinct(recalled, but=room.ids))
+    missing = len(chosen) < len(_distinct(recalled, but=room.whole)) or any(one.event_id in told for one in rest)
     return Context(text=text, ids=tuple(name for _, name, _ in lines), tokens=count(text), truncated=room.truncated or missing)
 
 
@@ -93,17 +93,14 @@ class _Room:
         self.left = left
         self.count = count
         self.kept: list[tuple[Remembered, str]] = []
+        self.whole: set[str] = set()
+        """The events that are in it in full."""
         self.truncated = False
-
-    @property
-    def ids(self) -> set[str]:
-        """The events that are in it."""
-        return {one.event_id for one, _ in self.kept}
 
     def take(self, events: Sequence[Remembered]) -> None:
         """Put in what fits of *events*, in their order; the first that does not fit whole is cut, once."""
         for one in events:
-            line = _line(one, one.text)
+            whole = line = _line(one, one.text)
             size = self.count(line)
             if size > self.left and not self.truncated:
                 line = _cut(one, self.left, self.count)
@@ -112,14 +109,28 @@ class _Room:
             if line and size <= self.left:
                 self.kept.append((one, line))
                 self.left -= size
+                if line is whole:
+                    self.whole.add(one.event_id)
             else:
                 self.truncated = True
+
+    def take_whole(self, events: Sequence[Remembered], *, held_back: int) -> Sequence[Remembered]:
+        """Put in *events* up to the first that does not fit beside what is *held_back*; it and those after it are given back."""
+        for at, one in enumerate(events):
+            line = _line(one, one.text)
+            size = self.count(line)
+            if size > self.left - held_back:
+                return events[at:]
+            self.kept.append((one, line))
+            self.left -= size
+            self.whole.add(one.event_id)
+        return ()
 
 
 def _fitting(recalled: Sequence[Recalled], room: _Room, *, at_most: int) -> list[tuple[Recalled, str, int]]:
     """Those of *recalled* that fit whole into *at_most* tokens, with their lines and sizes."""
     found = []
-    for one in _distinct(recalled, but=room.ids):
+    for one in _distinct(recalled, but=room.whole):
         line = _told(one.grip_id, one.occurred_at, _SUMMARY, one.text)
         size = room.count(line)
         if size <= at_most:

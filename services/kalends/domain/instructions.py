@@ -89,7 +89,8 @@ _MARKS_OF_ORDERS = (
 """The same, wherever they stand."""
 
 _NUDGES = (
-    r"(?:respond|reply|answer|output|return|print|write|say|state|conclude) (?:only|just|exactly|nothing but|verbatim)\b",
+    r"(?:respond|reply|answer|output) (?:only|just|exactly|nothing but|verbatim)\b",
+    r"(?:return|print|write|say|state|conclude) (?:only|just|exactly|nothing but|verbatim)(?: (?:the|this|that|these|one)\b| ?[:\"'])",
     r"only (?:respond|reply|output|return|print)\b",
     r"(?:respond|reply|answer|output) with (?:only|just|exactly|the (?:following|word|phrase|text|sentence)|[\"'])",
     r"you are now (?:a|an|the|my|called|acting)\b|from now on,? you\b|pretend (?:to be|you are|that you)\b",

@@ -139,7 +139,7 @@ def meaningful(text: str, *, without: frozenset[str] = PLAIN) -> list[str]:
         if lower in without or lower.endswith(_SHORTENED):
             continue
         if not lower.isascii() and _UNSPACED.search(lower):
-            found += _pairs(lower)
+            found += [pair for pair in _pairs(lower) if pair not in without]
         else:
             found.append(lower)
     return found

@@ -18,6 +18,8 @@ _SENTENCE = re.compile(r"[.!?:;\u2026]['\"\u201d\u2019)]*\s+|[\n\u2022\u2014\u30
 _STEM_CHARS = 5
 _SUFFIXES = ("ings", "ing", "ied", "ies", "ed", "es", "s", "e", "y")
 _LEAST_STEM = 3
+_LEAST_TITLED = 3
+_SENTENCE_END = re.compile(r"[.!?;\n]")
 _LONGEST_NUMBER = 20
 
 _COUNTED = (
@@ -112,7 +114,10 @@ class Wording:
         return False
 
     def strange_names(self, text: str, *, also: "Wording") -> list[str]:
-        """The names of *text* that neither it nor *also* knows; at the beginning of a sentence a relative of a known word will do."""
+        """The names of *text* that neither it nor *also* knows.
+
+        At the beginning of a sentence, and anywhere in a title that has capitals throughout, a relative of a known word will do.
+        """
         strange = [(name, opens) for name, opens in _names_of(text) if not self.knows(name) and not also.knows(name)]
         return [name for name, opens in strange if not (opens and stem(name.lower()) in self.stems)]
 
@@ -150,12 +155,19 @@ def _names_of(text: str) -> list[tuple[str, bool]]:
     """
     found = [(match.group().rstrip(".,;:!?)'\""), False) for match in _LINK.finditer(text)]
     plain = _LINK.sub(lambda match: " " * len(match.group()), text)
-    openings = {match.end() for match in _SENTENCE.finditer(plain)}
-    for start, end in stopwords.spans(plain):
+    spans = stopwords.spans(plain)
+    openings = {start for start, _ in spans} if _is_titled(plain, spans) else {match.end() for match in _SENTENCE.finditer(plain)}
+    for start, end in spans:
         opens = start in openings
         if _is_name(plain[start:end], opens=opens):
             found.append((plain[start:end], opens))
     return list(dict.fromkeys(found))
+
+
+def _is_titled(text: str, spans: list[tuple[int, int]]) -> bool:
+    """Whether *text* has a capital at nearly every word that a sentence would write small."""
+    words = [text[start:end] for start, end in spans if not stopwords.is_plain(stopwords.plain_form(text[start:end]))]
+    return len(words) >= _LEAST_TITLED and not any(word[0].islower() for word in words) and _SENTENCE_END.search(text) is None
 
 
 def is_link(name: str) -> bool:

@@ -9,7 +9,21 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LABELS = frozenset(
-    {"service", "transport", "operation", "outcome", "projection", "component", "arm", "dependency", "version", "job", "result"}
+    {
+        "service",
+        "transport",
+        "operation",
+        "outcome",
+        "projection",
+        "component",
+        "arm",
+        "dependency",
+        "version",
+        "job",
+        "result",
+        "summarizer",
+        "reason",
+    }
 )
 """The only label names that exist; a test holds it."""
 
@@ -40,6 +54,10 @@ class Metrics:
     job_runs: Counter
     job_seconds: Histogram
     scheduler_leader: Gauge
+    summarizer_seconds: Histogram
+    summarizer_fallbacks: Counter
+    calendar_due: Gauge
+    calendar_lag_seconds: Gauge
     build_info: Gauge
 
     def meter(self, *, service: str, transport: str, operation: str) -> "Meter":
@@ -79,6 +97,10 @@ def new_metrics(*, version: str) -> Metrics:
         job_runs=counter("job_runs_total", "Runs of a scheduled job by result: SUCCESS, FAILED or SKIPPED.", "job", "result"),
         job_seconds=histogram("job_seconds", "Time of one run of a scheduled job.", "job", buckets=LONG_SECONDS),
         scheduler_leader=gauge("scheduler_leader", "1 while the scheduler of this process leads."),
+        summarizer_seconds=histogram("summarizer_seconds", "Time of one summary.", "summarizer", buckets=LONG_SECONDS),
+        summarizer_fallbacks=counter("summarizer_fallbacks_total", "Summaries that another wrote than was wanted.", "reason"),
+        calendar_due=gauge("calendar_due", "Days of sessions to be cut, and periods to be rolled.", "component"),
+        calendar_lag_seconds=gauge("calendar_lag_seconds", "How long the oldest change waits for its place in the calendar."),
         build_info=gauge("build_info", "Always 1; the version is the label.", "version"),
     )
     metrics.build_info.labels(version).set(1)

@@ -79,7 +79,10 @@ class NodeSummaryOut(Struct, frozen=True, kw_only=True):
 
 
 class NodeOut(NodeSummaryOut, frozen=True, kw_only=True):
-    """One version of a node. A segment has ``event_ids``, in its session's order; others have children, to be listed apart."""
+    """One version of a node. A segment has ``event_ids``, in its session's order; others have children, to be listed apart.
+
+    ``child_count`` is how many children this version was made of, up to 1,000.
+    """
 
     bullets: list[BulletOut]
     parent: str | None

@@ -75,7 +75,29 @@ class SummarizeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     silence_s: Annotated[float, Meta(gt=0, description="Silence after which a session's segment ends, in seconds.")] = 1800.0
     segment_tokens: Annotated[int, Meta(ge=100, description="Tokens of one segment at most, as the embedded model counts.")] = 4000
-    settle_s: Annotated[float, Meta(ge=0, description="How long nothing may arrive for a day of a session before it is cut.")] = 2.0
+    settle_s: Annotated[float, Meta(ge=0, description="Time without news of a session's day before it is cut, in seconds.")] = 2.0
+    chat_url: Annotated[str, Meta(description="API root of a chat model, e.g. http://host:8000/v1; empty: no chat model.")] = ""
+    chat_model: Annotated[str, Meta(description="Name of the chat model, as its server knows it.")] = ""
+    chat_key_file: Annotated[str, Meta(description="File with the chat model's bearer key, if it wants one.")] = ""
+    chat_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one answer of the chat model, in seconds.")] = 60.0
+    chat_prompt_tokens: Annotated[int, Meta(ge=1000, description="Tokens of one question to the chat model at most.")] = 6000
+    chat_answer_tokens: Annotated[int, Meta(ge=100, description="Tokens of one answer at most.")] = 900
+    budget_tokens: Annotated[int, Meta(ge=0, description="Tokens a memory may spend on the chat model in a UTC day; 0: any.")] = 0
+
+
+class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When things are done by themselves: cron in UTC, five fields, or six with the seconds first; empty leaves a job out."""
+
+    lease_s: Annotated[float, Meta(ge=2, description="Time within which a scheduler that died is replaced, in seconds.")] = 15.0
+    segment_sweep: Annotated[str, Meta(description="Cut sessions that fell quiet, and roll what stands above.")] = "*/5 * * * * *"
+    toc_day: Annotated[str, Meta(description="Roll days, sessions that still talk included.")] = "0 */15 * * * *"
+    toc_week: Annotated[str, Meta(description="Roll weeks that are due.")] = "0 20 * * * *"
+    toc_month: Annotated[str, Meta(description="Roll months that are due.")] = "0 30 3 * * *"
+    toc_year: Annotated[str, Meta(description="Roll years that are due.")] = "0 40 3 * * *"
+    retention: Annotated[str, Meta(description="Take back events that have expired.")] = "0 0 4 * * *"
+    reconcile: Annotated[str, Meta(description="Compare the projections with the log, and mend them.")] = "0 30 4 * * *"
+    compaction: Annotated[str, Meta(description="Let stores give back what they do not need.")] = "0 0 5 * * SUN"
+    key_check: Annotated[str, Meta(description="See that every key that is needed is there and opens.")] = "0 0 6 * * SUN"
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +133,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
     summarize: SummarizeSettings = SummarizeSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
     model: ModelSettings = ModelSettings()
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kalends.domain.calendar import Claim, Material, Summary
+from kalends.domain.calendar import UNTOLD, Claim, Material, Summary
 from kalends.kit import graphemes
 from kalends.ports.models import Embedder
 from kalends.ports.vectors import Array, Window
@@ -62,7 +62,7 @@ class ExtractiveSummarizer:
         size = sum(len(passage.text) for passage in material.passages)
         made = await asyncio.to_thread(pieces.pieces_of, material) if size > _LONG_CHARS else pieces.pieces_of(material)
         if not made:
-            return Summary(title=phrases.NO_TEXT, claims=(), keywords=(), author=self.identity)
+            return Summary(title=UNTOLD, claims=(), keywords=(), author=self.identity)
         scored = pieces.candidates(made)
         wanted = min(len(scored), wanted_claims(len(scored) if len(scored) < pieces.CANDIDATES else len(made)))
         chosen = await self._chosen(scored, wanted)

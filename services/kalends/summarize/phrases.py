@@ -11,12 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kalends.domain import stopwords
-from kalends.domain.calendar import Material
+from kalends.domain.calendar import UNTOLD, Material
 from kalends.kit import graphemes
 from kalends.summarize.pieces import JOINT, Piece
-
-NO_TEXT = "(no text)"
-"""The title of a material in which nobody said anything."""
 
 KEYWORDS = 7
 TITLE_WORDS = 10
@@ -174,7 +171,7 @@ def _beginning(text: str) -> str:
     cut = graphemes.cut(words, _TITLE_CHARS)
     if len(cut) < len(words) and " " in cut:
         cut = cut[: cut.rindex(" ")]
-    return _capitalised(cut.rstrip(".,;:!? ") or cut) or NO_TEXT
+    return _capitalised(cut.rstrip(".,;:!? ") or cut) or UNTOLD
 
 
 def _capitalised(text: str) -> str:

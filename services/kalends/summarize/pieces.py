@@ -74,34 +74,33 @@ _SHARED = 0.2
 class Piece:
     """What one claim could say, in letters of its passages.
 
-    ``place`` is its time, key and offset, by which pieces are ordered. ``words`` are those that carry meaning. ``weight`` is how fit for a
-    summary its form is, 0 to about 1.5. ``steering``: it, or what stands before it, gives orders to its reader.
+    ``place`` is its time, the number of its passage, and its offset there, by which pieces are ordered. ``words`` carry meaning. ``weight``
+    is how fit for a summary its form is, 0 to about 1.5. ``steering``: it, or what stands before it, gives orders to its reader.
     """
 
     text: str
     evidence: tuple[Evidence, ...]
-    place: tuple[int, str, int]
+    place: tuple[int, int, int]
     words: tuple[str, ...]
     weight: float
     steering: bool
 
 
 def pieces_of(material: Material) -> list[Piece]:
-    """The pieces of *material*, oldest first; none if no passage has a letter or a digit."""
+    """The pieces of *material*, oldest first; none if no passage has text."""
     whole = material.period.level != "segment"
-    passages = sorted((one for one in material.passages if one.text.strip()), key=lambda one: (one.occurred_us, one.key))
-    # events of one moment keep the order in which they came
-    passages = passages if whole else [one for one in material.passages if one.text.strip()]
+    passages = [one for one in material.passages if one.text.strip()]
     speakers = frozenset(word for name in {one.speaker for one in passages} for word in stopwords.meaningful(name))
     pieces: list[Piece] = []
     before: Passage | None = None
-    for passage in passages:
-        made = [_of_line(passage)] if whole else list(_of_event(passage))
+    for number, passage in enumerate(passages):
+        made = [_of_line(passage, number)] if whole else list(_of_event(passage, number))
         if not whole and made and before is not None:
             _keep_question(pieces, made, before, passage, speakers=speakers)
-        pieces += [piece for piece in made if any(map(str.isalnum, piece.text))]
+        pieces += made
         before = passage
-    return pieces
+    # a text of nothing but signs is still a text
+    return [piece for piece in pieces if any(map(str.isalnum, piece.text))] or pieces
 
 
 def candidates(pieces: Sequence[Piece]) -> list[tuple[Piece, float]]:
@@ -129,19 +128,19 @@ def _score(piece: Piece, holding: Mapping[str, int]) -> float:
     return round(piece.weight * total / math.sqrt(len(words) + 6), 6)
 
 
-def _of_line(passage: Passage) -> Piece:
+def _of_line(passage: Passage, number: int) -> Piece:
     text = passage.text.strip()
     return Piece(
         text=text,
         evidence=(Evidence(key=passage.key, excerpt=sentences.excerpt(text)),),
-        place=(passage.occurred_us, passage.key, 0),
+        place=(passage.occurred_us, number, 0),
         words=tuple(stopwords.meaningful(text)),
         weight=_weight(text),
         steering=instructions.countable(passage.text) != passage.text,
     )
 
 
-def _of_event(passage: Passage) -> Iterator[Piece]:
+def _of_event(passage: Passage, number: int) -> Iterator[Piece]:
     counted = len(instructions.countable(passage.text))
     found = sentences.split(passage.text)
     share = min(1.0, (_MANY_PIECES / len(found)) ** _SHARED) if found else 1.0
@@ -152,7 +151,7 @@ def _of_event(passage: Passage) -> Iterator[Piece]:
         yield Piece(
             text=text,
             evidence=(Evidence(key=passage.key, excerpt=text),),
-            place=(passage.occurred_us, passage.key, sentence.start),
+            place=(passage.occurred_us, number, sentence.start),
             words=tuple(stopwords.meaningful(text)),
             weight=_weight(text) * share,
             steering=sentence.end > counted,

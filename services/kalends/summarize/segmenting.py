@@ -147,7 +147,7 @@ class CutUnits:
             event_count=len(events),
             first_us=segment.steps[0].occurred_us,
             last_us=segment.steps[-1].occurred_us,
-            agents=tuple(sorted({one.event.facets.actor for one in opened if one.event.facets.actor is not None})),
+            agents=_agents(opened),
             session_id=unit.session_id,
             author=summary.author,
             degraded=summary.degraded,
@@ -158,6 +158,12 @@ class CutUnits:
 def _taken_back(unit: Unit, known: KnownNode) -> Proposed:
     node = _nothing(known.period, unit.session_id, first_us=known.first_us, last_us=known.last_us)
     return Proposed(node=node, newest=known)
+
+
+def _agents(opened: Sequence[OpenedEvent]) -> tuple[str, ...]:
+    """Who is named as having said something; the names of tools are not those of agents."""
+    said = (one.event.facets for one in opened if one.event.facets.role != "tool")
+    return tuple(sorted({facets.actor for facets in said if facets.actor is not None}))
 
 
 def _bullets(summary: Summary, events: Mapping[EventId, OpenedEvent]) -> tuple[Bullet, ...]:

@@ -26,6 +26,7 @@ from kalends.ports.calendar import Calendar, DuePeriod, DueUnit, Unit
 from kalends.ports.clock import Clock
 from kalends.summarize.rolling import RollPeriods
 from kalends.summarize.segmenting import CutUnits
+from kalends.summarize.writing import BUDGET_SPENT, CHAT_AWAY, CHAT_SLOW
 from kalends.wire.node_store import NodeStore, Proposed
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,7 @@ _ROLL_EVERY_S = 30.0
 """While units are being worked off, what stands above them is rolled so often, so that a long backlog shows early."""
 
 _FOLLOWED_S = 30.0
-_RETRIED = ("chat-unavailable", "chat-timeout")
+_RETRIED = (BUDGET_SPENT, CHAT_AWAY, CHAT_SLOW)
 _RETRY_AFTER_S = 600
 _RETRY_AT_ONCE = 50
 _GIVE_WAY_S = 2.0

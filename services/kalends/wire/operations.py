@@ -98,8 +98,16 @@ class OperationStore:
     async def _forget_oldest(self) -> None:
         records = await self._records.list(KIND, _OWNER)
         for record in records[: max(0, len(records) - KEPT)]:
-            if _decode(record).state in ENDED:
+            if _is_over(record):
                 await self._records.delete(KIND, _OWNER, record.name)
+
+
+def _is_over(record: Record) -> bool:
+    """What cannot be read will never end."""
+    try:
+        return _decode(record).state in ENDED
+    except Damaged:
+        return True
 
 
 def _encode(operation: StoredOperation) -> bytes:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support import strategies
 
-from kalends.domain.contexts import CLOSING, OPENING, Context, Remembered, arrange
+from kalends.domain.contexts import CLOSING, OPENING, Context, Recalled, Remembered, arrange
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FRAME = len((OPENING + CLOSING).split())
@@ -180,3 +180,88 @@ def test_every_line_names_its_event_its_time_and_its_speaker():
 def test_without_events_there_is_an_empty_wrapper():
     """It is the same shape for every reader."""
     assert many() == Context(text=OPENING + CLOSING, ids=(), tokens=FRAME, truncated=False)
+
+
+# lines of the calendar
+
+
+def recalled(number: int, text: str = "a line", *, event: int | None = None) -> Recalled:
+    """A line of the calendar of that number; it is of the event of the same number, if no other is named."""
+    of = number if event is None else event
+    return Recalled(grip_id=f"grip:{number}", event_id=f"E{of}", occurred_at=NOON + timedelta(minutes=of), text=text)
+
+
+def told(context: Context) -> list[str]:
+    """The lines of the calendar in a context."""
+    return [line for line in context.text.splitlines() if line.startswith("[grip:")]
+
+
+LINES = st.lists(
+    st.builds(
+        recalled,
+        st.integers(0, 5),
+        st.text(strategies.SENDABLE, min_size=1, max_size=60) | st.sampled_from(ENDINGS),
+        event=st.integers(0, 12),
+    ),
+    max_size=6,
+    unique_by=lambda one: one.grip_id,
+)
+
+
+@given(events(), LINES, st.integers(min_value=FRAME, max_value=150))
+def test_lines_of_the_calendar_never_take_more_than_a_third_nor_step_out(given_events, given_lines, limit):
+    """Whatever they say; and no line repeats an event that is there in full."""
+    context = arrange(given_events, max_tokens=limit, count=words, recalled=given_lines)
+    inside = context.text.removeprefix(OPENING).removesuffix(CLOSING)
+    full = {line for one in given_events for line in many(one, tokens=10_000).text.splitlines()[2:-1]}
+    whole = {line.partition("]")[0].removeprefix("[") for line in inside.split("\n") if line in full}
+
+    assert context.tokens == words(context.text) <= limit
+    assert sum(words(line) for line in told(context)) <= limit // 3
+    assert not MARK.search(inside)
+    assert [line.partition("]")[0] for line in inside.split("\n")[:-1]] == [f"[{name}" for name in context.ids]
+    assert {one.event_id for one in given_lines if one.grip_id in context.ids} & whole == set()
+
+
+@given(events(), st.integers(min_value=FRAME, max_value=150))
+def test_without_lines_of_the_calendar_a_context_is_what_it_was(given_events, limit):
+    """The most important events, filled up and cut as if nothing were held back: shown by those whose events are all there anyway."""
+    room = arrange(given_events, max_tokens=10_000, count=words, recalled=[recalled(at, event=at) for at in range(len(given_events))])
+
+    assert arrange(given_events, max_tokens=limit, count=words) == arrange(given_events, max_tokens=limit, count=words, recalled=[])
+    assert told(room) == []
+    assert not room.truncated
+
+
+def test_a_line_of_the_calendar_cites_its_grip_and_stands_at_its_time():
+    """It says that it is a summary."""
+    context = arrange([remembered(1), remembered(3)], max_tokens=1000, count=words, recalled=[recalled(2, " a\nline ")])
+
+    assert "[grip:2] 2026-03-01 12:02 summary: a line\n" in context.text
+    assert context.ids == ("E1", "grip:2", "E3")
+    assert not context.truncated
+
+
+def test_lines_of_the_calendar_take_nothing_from_what_is_urgent():
+    """But from everything else, up to a third."""
+    line = words("[E1] 2026-03-01 12:00 ada: hello there")
+    lines = [recalled(number) for number in (7, 8, 9)]
+    tokens = FRAME + 4 * line
+
+    urgent = [remembered(number, priority="urgent", relevance=number) for number in range(4)]
+    assert arrange(urgent, max_tokens=tokens, count=words, recalled=lines).ids == ("E0", "E1", "E2", "E3")
+    plain = arrange([remembered(number, relevance=number) for number in range(4)], max_tokens=tokens, count=words, recalled=lines)
+    assert plain.ids[-1] == "grip:8"
+    assert plain.ids[:-2] == ("E2", "E3")
+    assert plain.truncated
+
+
+def test_a_line_stands_for_an_event_that_does_not_fit():
+    """Rather than a few words of it; and what the lines leave of their share is for events."""
+    long = remembered(1, "word " * 40, relevance=1.0)
+    others = [remembered(2, relevance=9.0), remembered(3, relevance=0.5)]
+
+    context = arrange([long, *others], max_tokens=FRAME + 24, count=words, recalled=[recalled(1)])
+
+    assert context.ids == ("grip:1", "E2", "E3")
+    assert context.truncated

@@ -14,7 +14,7 @@ HONEST = [
     "Can you summarize the report for me?",
     "As an AI language model, I do not have feelings, but here is what I found.",
     "The system was down from 14:05 to 14:31.",
-    "You are now a mother, congratulations!" and "You are a great friend.",
+    "You are a great friend.",
     "Write me a poem about the sea.",
     "Our model has 1.5 billion parameters.",
     "I will reply to Anna with the numbers tomorrow.",
@@ -28,15 +28,16 @@ HONEST = [
 ]
 
 
+TALKS = (*talk.BILLING, *talk.FLAT, *talk.GERMAN, *talk.JAPANESE, *talk.SUPPORT_GROUP, *talk.INCIDENT)
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_text_that_gives_orders_to_its_reader_is_no_evidence(name):
     """In many languages and disguises."""
     assert instructions.countable(ATTACKS[name][0]) == ""
 
 
-@pytest.mark.parametrize(
-    "text", [*HONEST, *(line.partition(": ")[2] for line in (*talk.BILLING, *talk.FLAT, *talk.GERMAN, *talk.INCIDENT))]
-)
+@pytest.mark.parametrize("text", [*HONEST, *(line.partition(": ")[2] for line in TALKS)])
 def test_an_honest_text_counts_whole(text):
     """Even where it speaks of rules, models and summaries."""
     assert instructions.countable(text) == text

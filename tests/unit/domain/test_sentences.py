@@ -83,7 +83,7 @@ def test_an_excerpt_ends_between_words():
             "It costs 3.14, e.g. in main.py, see https://a.b/c.d?x=1. Good.",
             ["It costs 3.14, e.g. in main.py, see https://a.b/c.d?x=1.", "Good."],
         ),
-        ('He said "Stop!" and left. "Why?" I asked.', ['He said "Stop!" and left.', '"Why?" I asked.']),
+        ('He said "Stop!" and left. (Why?) Then.', ['He said "Stop!" and left.', "(Why?)", "Then."]),
         ("Wait... what? Well\u2026 fine.", ["Wait... what?", "Well\u2026 fine."]),
         ("Am 3. M\u00e4rz kam er z.B. am Montag. Dann nicht.", ["Am 3. M\u00e4rz kam er z.B. am Montag.", "Dann nicht."]),
         ("今日は晴れです。明日は雨ですか？はい！", ["今日は晴れです。", "明日は雨ですか？", "はい！"]),  # noqa: RUF001 - Japanese

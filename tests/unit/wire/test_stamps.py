@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalends.wire.stamps import Stamps
 from kalends.wire.envelopes import Stamp
+from kalends.wire.stamps import Stamps
 
 
 def test_numbers_go_up_and_tell_what_was_acked():

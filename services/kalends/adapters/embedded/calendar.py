@@ -227,7 +227,8 @@ def _children(database: sqlite3.Connection, scope: Scope, period: Period, after:
 
 def _segments(database: sqlite3.Connection, unit: Unit) -> list[KnownNode]:
     # said outright: the planner would rather read every segment of the day, whosever it is
-    query = f"{_NODE.replace('nodes n', 'nodes n INDEXED BY nodes_by_session')} WHERE n.memory = {_MEMORY} AND n.session_id = ? AND n.first = ?"
+    rows = _NODE.replace("nodes n", "nodes n INDEXED BY nodes_by_session")
+    query = f"{rows} WHERE n.memory = {_MEMORY} AND n.session_id = ? AND n.first = ?"
     rest = f"AND n.level = {tables.SEGMENT} AND n.gone = 0 ORDER BY n.first_us, n.name"
     return [_known(row) for row in database.execute(f"{query} {rest}", _place(unit))]
 
@@ -332,6 +333,8 @@ def _units(database: sqlite3.Connection, scope: Scope | None, since: date | None
 
 
 def _retry_degraded(database: sqlite3.Connection, reasons: Sequence[str], before_us: int, limit: int) -> int:
+    if not reasons:
+        return 0  # of an empty list the planner makes a query that cannot use the index
     query = f"""
     SELECT id, memory, level, first, session_id, seen, recorded_us FROM nodes INDEXED BY nodes_degraded
     WHERE degraded <> '' AND gone = 0 AND retry_us < ? AND degraded IN ({placeholders(reasons)}) ORDER BY retry_us, id LIMIT ?

@@ -152,7 +152,7 @@ class NatsWork:
                 with translated():
                     await self._link.client.flush()
                     await self._link.client.flush()
-                    await subscription.drain()
+                    await subscription.drain()  # type: ignore[no-untyped-call]
         except (KalendsError, TimeoutError) as error:
             log.warning("a subscription was not closed in order", error_type=type(error).__name__)
 

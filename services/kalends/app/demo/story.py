@@ -20,7 +20,7 @@ from rich.console import Console
 
 from kalends.app import intake
 from kalends.app.commands import write
-from kalends.app.demo import asking, questions, trials
+from kalends.app.demo import asking, questions, remembering, trials
 from kalends.app.demo.instance import Instance
 from kalends.app.demo.narrator import Narrator
 from kalends.app.demo.questions import Question
@@ -70,7 +70,11 @@ def _play(narrator: Narrator, folder: Path, path: Path | None) -> None:
             status = kalends.status()
             narrator.say(f"Kalends {status.version} answers at {instance.url}")
             memory = kalends.memory(MEMORY)
+            # it would write down even what is still talked about, at a time that has nothing to do with the story
+            kalends.pause_job("toc-day")
             asked = _own_history(narrator, memory) if path is None else _readers_data(narrator, memory, path)
+            if path is None:
+                remembering.calendar(narrator, kalends, memory)
         trials.crash(narrator, instance)
         with instance.client() as kalends:
             trials.rebuild(narrator, kalends, kalends.memory(MEMORY), asked)

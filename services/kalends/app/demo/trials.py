@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from kalends.app.demo import asking
+from kalends.app.demo import asking, remembering
 from kalends.app.demo.instance import Instance, wait_until
 from kalends.app.demo.narrator import Narrator
 from kalends.app.demo.questions import Question
@@ -111,6 +111,8 @@ def _count(narrator: Narrator, memory: Memory, acknowledged: Sequence[str]) -> N
 def rebuild(narrator: Narrator, kalends: Kalends, memory: Memory, asked: Sequence[Question]) -> None:
     """Drop what can be searched, build it anew from the log while it serves, and compare the answers."""
     with narrator.scene("Everything searchable is built anew from the log, while it serves"):
+        if not wait_until(lambda: remembering.settled(kalends), seconds=remembering.WRITTEN_S):
+            narrator.say("  The calendar is still being written; what is compared below may differ by that.")
         before = _answers(memory, asked)
         held = kalends.status(digests=True).digests
         narrator.command("admin reindex --projection all --wait")

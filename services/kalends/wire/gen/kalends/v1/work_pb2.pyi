@@ -107,3 +107,11 @@ class Lease(_message.Message):
     beat: int
     ttl_s: float
     def __init__(self, holder: _Optional[str] = ..., term: _Optional[int] = ..., beat: _Optional[int] = ..., ttl_s: _Optional[float] = ...) -> None: ...
+
+class Spending(_message.Message):
+    __slots__ = ("day", "tokens")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    day: str
+    tokens: int
+    def __init__(self, day: _Optional[str] = ..., tokens: _Optional[int] = ...) -> None: ...
