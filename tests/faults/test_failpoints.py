@@ -33,8 +33,8 @@ PROJECTIONS = ("lexical", "vector")
 MEMORY = "faults"
 EVENTS = 20
 MOMENT = timedelta(seconds=1)
-BRISK = {"KALENDS_SUMMARIZE__SETTLE_S": "0"}
-"""A sweep takes up what has only just been told."""
+BRISK = {"KALENDS_SUMMARIZE__SETTLE_S": "0", "KALENDS_SCHEDULER__SEGMENT_SWEEP": "* * * * * *"}
+"""A sweep takes up what has only just been told, and is never far."""
 
 LONG, SHORT = 9, 5
 """Chunks of a document before and after it is replaced."""

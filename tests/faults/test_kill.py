@@ -107,6 +107,7 @@ def check_apart(apart: Apart, ledger: Ledger) -> None:
         verdicts.logged_once_at(apart.broker.url, apart.broker.password_file, ledger)
         digests = verdicts.projections_agree(index, events=len(ledger.acked))
         assert ingest.digests() == {"timeline": digests["timeline"]}
+        assert [api.status()["calendar"] for api in (ingest, index)] == [None, None], "only who keeps the calendar knows what is due"
         assert upkeep.digests() == {name: digests[name] for name in verdicts.TRUTHS}
         verdicts.equal_a_fresh_rebuild(index, seconds=QUIET_S)
 

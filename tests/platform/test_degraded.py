@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.platform.people import Person
+from tests.support import verdicts
 from tests.support.api import Api
 from tests.support.faulty import Faulty
 from tests.support.instance import Instance, wait_until
@@ -131,7 +132,7 @@ def test_once_the_model_is_there_the_vectors_catch_up_by_themselves(modelless: M
     assert modelless.metric('kalends_dependency_up{dependency="model"}') == 1
     with Api(lambda: modelless.person.instance.url, lambda: modelless.person.instance.token) as api:
         api.quiet()
-        assert len(set(api.digests().values())) == 1
+        verdicts.projections_agree(api)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.engines import OTHER, SCOPE, engines, event, event_id, ledger
+from tests.support.engines import NOON, OTHER, SCOPE, engines, event, event_id, ledger
 from tests.support.reading import Search, node, proof, segment, write
 
 from kalends.domain.contexts import CLOSING, OPENING
@@ -296,6 +296,21 @@ async def test_nodes_are_narrowed_down_by_level_and_time_only(made, search):
     for ask in (search.search("cat", filter={"level": "day"}), search.ask("context", body={"max_tokens": 99, "filter": {"level": "day"}})):
         with pytest.raises(Invalid, match="level"):
             await ask
+
+
+async def test_a_time_phrase_narrows_nodes_down_by_their_first_event(made, search):
+    """And lifts none: a node sums up what was said, so nothing in it is said later about an earlier day."""
+    made.ledger.clock.ahead = NOON + timedelta(days=1) - datetime.now(UTC)
+    early = event("early", minute=-60 * 24 * 60)
+    await write(made, node("toc:day:2025-12-31", "A day before the cat", {}, first=early, last=early))
+
+    firm = await search.search("cat yesterday", "toc", limit=20)
+    assert "toc:day:2025-12-31" not in ids(firm)
+    assert (firm["time_filter"]["mode"], firm["time_filter"]["applied"]) == ("filter", True)
+    assert DAY.period.id in ids(firm)
+    loose = await search.search("the cat of 31 December 2025", "toc", "events", limit=20)
+    assert "toc:day:2025-12-31" in ids(loose)
+    assert (await search.search("cat yesterday", "toc", limit=20, time_phrases=False))["time_filter"] is None
 
 
 async def test_grips_are_found_by_their_events(made, search):

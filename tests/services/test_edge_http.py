@@ -275,6 +275,21 @@ async def test_an_answers_own_status_and_headers_win():
     assert (answer.status_code, answer.headers["etag"], answer.json()) == (200, '"7"', {"a": 1})
 
 
+async def test_whoever_has_it_already_is_told_so_without_a_body():
+    """304 has no body and says nothing of one, and the connection goes on."""
+
+    async def handle(call):
+        return Answer(status=304, headers={"ETag": '"7"'}) if "if-none-match" in call.headers else Answer(body={"a": 1})
+
+    row = Operation(name="x", method="GET", path="/x", right="search", summary="X.", handle=handle, answer=None, statuses=(304,))
+    async with hosted(row) as edge:
+        for _ in range(2):
+            answer = await edge.client.get("/x", headers={"if-none-match": '"7"'})
+            assert (answer.status_code, answer.headers["etag"], answer.content) == (304, '"7"', b"")
+            assert not {"content-length", "content-type"} & answer.headers.keys()
+        assert (await edge.client.get("/x")).json() == {"a": 1}
+
+
 async def test_requests_are_counted_by_operation_and_outcome(edge):
     """A problem's code is the outcome; no label names a memory."""
     await edge.client.get(NOTES)

@@ -162,7 +162,8 @@ def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator
         digests=shown.digests,
         generations=shown.generations,
         models=shown.models,
-        calendar=common.calendar,
+        # who only reads it settles nothing of what is due, and would tell of a backlog that grows for ever
+        calendar=common.calendar if "summarize" in roles else None,
     )
     return [board.service(), Service(name="dependencies", health=dependencies)]
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalends.domain.errors import Invalid
+from kalends.domain.events import moment
 from kalends.domain.periods import LEVELS, Period, day_of, period_of
 
-DAYS = st.dates(date(1, 1, 1), date(9999, 12, 20))
+DAYS = st.dates()
+BUT_THE_LAST = st.dates(max_value=date(9998, 12, 20))
 
 
 @pytest.mark.parametrize(
@@ -30,21 +32,30 @@ def test_a_week_belongs_to_the_month_of_its_thursday(day, ancestors):
 @given(DAYS)
 def test_a_day_lies_within_each_of_its_ancestors(day):
     """And each of those within the next."""
-    start, end = Period("day", day).span
+    start, end = Period("day", day).days
     for ancestor in Period("day", day).ancestors:
-        outer_start, outer_end = ancestor.span
+        outer_start, outer_end = ancestor.days
         assert outer_start <= start < end <= outer_end
         start, end = outer_start, outer_end
 
 
 @given(DAYS)
+def test_a_span_in_microseconds_is_that_of_its_days(day):
+    """The last year that there is ends after the last day that can be named."""
+    for period in (Period("day", day), *Period("day", day).ancestors):
+        start, end = period.days
+        assert moment(period.span_us[0]).date() == date.fromordinal(start)
+        assert period.span_us[1] - period.span_us[0] == (end - start) * 86_400_000_000
+
+
+@given(BUT_THE_LAST)
 def test_the_day_after_a_period_lies_in_the_next_one_of_its_level(day):
     """So that every day lies in exactly one of each."""
     for period in Period("day", day).ancestors:
-        following = day_of(period.span[1])
+        following = Period("day", date.fromordinal(period.days[1]))
         (after,) = [one for one in following.ancestors if one.level == period.level]
 
-        assert after.span[0] == period.span[1]
+        assert after.days[0] == period.days[1]
         assert after.id > period.id
 
 
@@ -87,3 +98,10 @@ def test_a_moment_lies_in_its_day_in_utc():
 
     assert day_of(late).id == "toc:day:2026-01-31"
     assert day_of(datetime(2026, 1, 30, 23, 30, tzinfo=UTC)).id == "toc:day:2026-01-30"
+
+
+@given(DAYS)
+def test_a_label_is_what_people_call_a_period(day):
+    """Never empty, and the same for a segment and its day."""
+    assert Period("segment", day, "0" * 16).label == Period("day", day).label
+    assert all(period.label for period in Period("day", day).ancestors)

@@ -23,6 +23,10 @@ NAMES = {
     "kalends_job_seconds",
     "kalends_scheduler_leader",
     "kalends_build_info",
+    "kalends_calendar_due",
+    "kalends_calendar_lag_seconds",
+    "kalends_summarizer_fallbacks",
+    "kalends_summarizer_seconds",
 }
 
 

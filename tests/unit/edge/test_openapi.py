@@ -3,7 +3,7 @@
 import jsonschema_rs
 import msgspec
 import pytest
-from tests.support.edge import failing, operations
+from tests.support.edge import Seen, failing, operations
 
 from kalends.edge import openapi, problems
 from kalends.edge.operations import Operation
@@ -68,9 +68,14 @@ def test_a_body_is_required_only_if_one_of_its_fields_is():
 
 
 def test_an_answer_without_a_body_has_no_content():
-    """204 has none, and neither has an operation without an answer type."""
+    """204 and 304 have none, and neither has an operation without an answer type."""
     row = Operation(
         name="x.y", method="DELETE", path="/x", right="admin", summary="X.", handle=failing(ValueError()), answer=None, status=204
     )
     described = openapi.document([row], version="1", base="/v1")["paths"]["/x"]["delete"]
     assert "content" not in described["responses"]["204"]
+    row = Operation(
+        name="x.z", method="GET", path="/x", right="search", summary="X.", handle=failing(ValueError()), answer=Seen, statuses=(304,)
+    )
+    responses = openapi.document([row], version="1", base="/v1")["paths"]["/x"]["get"]["responses"]
+    assert ("content" in responses["200"], "content" in responses["304"]) == (True, False)
