@@ -427,8 +427,8 @@ async def test_a_timeline_whose_counters_are_wrong_is_doubted(made):
     await made.ledger.memory(OTHER)
     await made.ledger.record(event("elsewhere", "a crane over the marsh"), scope=OTHER)
     await made.caught_up()
-    connection = made.ledger.timeline._real._connection
-    await made.ledger.timeline._real._writer.run(connection.execute, "UPDATE memories SET events = events + 1 WHERE id = 1")
+    database = made.ledger.timeline._real._database
+    await database.write(lambda connection: connection.execute("UPDATE memories SET events = events + 1 WHERE id = 1"))
 
     report = await task(made)()
 

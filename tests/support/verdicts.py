@@ -106,7 +106,7 @@ def projections_agree(api: Api, *, events: int | None = None, seconds: float = 6
 
     def agreed() -> bool:
         seen.append(api.digests())
-        return seen[-1] == seen[-2] and _agree(seen[-1])
+        return seen[-1] == seen[-2] and agree(seen[-1])
 
     assert wait_until(agreed, seconds=seconds, every=0.2), seen[-1]
     digests = seen[-1]
@@ -119,7 +119,8 @@ def count_of(digest: str) -> int:
     return int(digest.partition(":")[0])
 
 
-def _agree(digests: Mapping[str, str]) -> bool:
+def agree(digests: Mapping[str, str]) -> bool:
+    """Whether each search projection holds what timeline and calendar hold together."""
     truth = _sum([digests[name] for name in TRUTHS if name in digests])
     return all(digest == truth for name, digest in digests.items() if name not in TRUTHS)
 

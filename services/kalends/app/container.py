@@ -284,6 +284,8 @@ def _index(common: Common, engines: Engines, projections: Mapping[str, Projectio
 
 def _compact(common: Common, engines: Engines) -> Compact:
     stores = {"lexical": engines.lexicon.compact, "vector": engines.vectors.compact, "timeline": common.timeline.compact}
+    if common.calendar is not None:
+        stores["calendar"] = common.calendar.compact
     return Compact(stores=stores, traffic=common.traffic)
 
 

@@ -234,3 +234,7 @@ class Calendar(Protocol):
     async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
         """What is known of *keys*, those that are gone included."""
         ...
+
+    async def compact(self) -> int:
+        """Give back what is not needed; the bytes of disk that this freed."""
+        ...

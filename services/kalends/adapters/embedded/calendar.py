@@ -53,6 +53,10 @@ class SqliteCalendar:
         """
         return cls(await Database.open(path, name="calendar", schema=tables.SCHEMA, version=tables.SCHEMA_VERSION))
 
+    async def compact(self) -> int:
+        """Fold the write-ahead log into the file and cut it off; the bytes that this freed."""
+        return await self._database.compact()
+
     async def close(self) -> None:
         """Close the file; twice is no error."""
         await self._database.close()

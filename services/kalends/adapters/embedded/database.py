@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from kalends.adapters.embedded import files
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Misconfigured
@@ -20,6 +21,8 @@ READERS = 2
 WRITER_CACHE_KIB = 8_000
 READER_CACHE_KIB = 4_000
 BUSY_SECONDS = 5.0
+FOLD_WAIT_MS = 200
+"""How long the next write waits at most because somebody still reads what is to be folded."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +31,8 @@ T = TypeVar("T")
 class Database:
     """The file of one projection that is rows; *name* is what the status calls it."""
 
-    def __init__(self, name: str, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+    def __init__(self, path: Path, name: str, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+        self._path = path
         self._name = name
         self._connection = writer
         self._readers = readers
@@ -39,7 +43,7 @@ class Database:
         self._reader = Lane(f"{name}-read", threads=len(readers))
 
     @classmethod
-    async def open(cls, path: Path, *, name: str, schema: str, version: int) -> "Database":
+    async def open(cls, path: Path, *, name: str, schema: str, version: int, writer_cache_kib: int = WRITER_CACHE_KIB) -> "Database":
         """Open the file at *path*, or make it with the tables of *schema*.
 
         Raises:
@@ -47,11 +51,11 @@ class Database:
         """
         opener = Lane(f"{name}-open")
         try:
-            writer = await opener.run(_open, path, name, schema, version)
+            writer = await opener.run(_open, path, name, schema, version, writer_cache_kib)
             readers = [await opener.run(_connect, path, name, READER_CACHE_KIB) for _ in range(READERS)]
         finally:
             await opener.close()
-        return cls(name, writer, readers)
+        return cls(path, name, writer, readers)
 
     async def ask(self, question: Callable[Concatenate[sqlite3.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run *question* on a reader, in one transaction, so that all its queries see one state."""
@@ -60,6 +64,10 @@ class Database:
     async def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run *change* on the writer, in one transaction that is committed on return and undone by an exception."""
         return await self._writer.run(self._change, lambda database: change(database, *args, **kwargs))
+
+    async def compact(self) -> int:
+        """Fold the write-ahead log into the file and cut it off; the bytes that this freed."""
+        return await self._writer.run(self._compact)
 
     async def close(self) -> None:
         """Fold the write-ahead log into the file and close it; once is enough, twice is no error."""
@@ -70,6 +78,13 @@ class Database:
             reader.close()
         await self._writer.run(self._connection.close)
         await self._writer.close()
+
+    def _compact(self) -> int:
+        beside = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        before = files.bytes_on_disk(*beside)
+        with translated(self._name):
+            _fold(self._connection)
+        return max(0, before - files.bytes_on_disk(*beside))
 
     def _answer(self, question: Callable[[sqlite3.Connection], T]) -> T:
         database = self._idle.get()
@@ -82,6 +97,17 @@ class Database:
     def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
         with translated(self._name), _transaction(self._connection, "BEGIN IMMEDIATE"):
             return change(self._connection)
+
+
+def _fold(database: sqlite3.Connection) -> None:
+    """Copy the write-ahead log into the file; then, if nobody reads it any more within a moment, cut it to nothing."""
+    (before,) = database.execute("PRAGMA busy_timeout").fetchone()
+    database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    database.execute(f"PRAGMA busy_timeout={FOLD_WAIT_MS}").fetchall()
+    try:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        database.execute(f"PRAGMA busy_timeout={before}").fetchall()
 
 
 def placeholders(values: Sequence[object]) -> str:
@@ -100,26 +126,26 @@ def floors(database: sqlite3.Connection) -> Mapping[str, int]:
     return dict(database.execute("SELECT name, floor FROM streams WHERE floor > 0"))
 
 
-def _open(path: Path, name: str, schema: str, version: int) -> sqlite3.Connection:
+def _open(path: Path, name: str, schema: str, version: int, cache_kib: int) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    database = _connect(path, name, WRITER_CACHE_KIB)
+    database = _connect(path, name, cache_kib)
     try:
         with translated(name):
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")
             database.execute("PRAGMA wal_autocheckpoint=4000")
-            _prepare(path, database, schema, version)
+            _prepare(path, database, name, schema, version)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _prepare(path: Path, database: sqlite3.Connection, schema: str, version: int) -> None:
+def _prepare(path: Path, database: sqlite3.Connection, name: str, schema: str, version: int) -> None:
     with _transaction(database, "BEGIN IMMEDIATE"):
         (found,) = database.execute("PRAGMA user_version").fetchone()
         if found not in (0, version):
-            raise Misconfigured(f"{path} is of version {found}, not {version}; delete it and it is rebuilt")
+            raise Misconfigured(f"{path} is a {name} of version {found}, not {version}; delete it and it is rebuilt")
         if found == 0:
             for statement in schema.split(";"):
                 database.execute(statement)

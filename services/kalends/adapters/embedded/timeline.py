@@ -5,28 +5,22 @@ newcomer would get wrong: a power cut may take the last batches (``synchronous=N
 missing is simply read from the log again.
 """
 
-import contextlib
-import queue
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kalends.adapters.embedded import files, timeline_inventory, writes
+from kalends.adapters.embedded import timeline_inventory, writes
 from kalends.adapters.embedded import timeline_tables as tables
-from kalends.adapters.embedded.failures import translated
-from kalends.adapters.embedded.threads import Lane
-from kalends.domain.errors import Misconfigured
+from kalends.adapters.embedded.database import Database
+from kalends.adapters.embedded.database import floors as floors_of
 from kalends.domain.events import EventId, EventKey
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Digest, Held
 from kalends.domain.scope import Scope
 from kalends.ports.timeline import Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
-READERS = 2
 WRITER_CACHE_KIB = 16_000
-READER_CACHE_KIB = 4_000
-BUSY_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -48,15 +42,8 @@ _AT, _VERSION, _SESSION = 6, 9, 10
 class SqliteTimeline:
     """The timeline of one process; see ``ports.timeline.Timeline``."""
 
-    def __init__(self, path: Path, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
-        self._path = path
-        self._connection = writer
-        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._readers = readers
-        for reader in readers:
-            self._idle.put(reader)
-        self._writer = Lane("timeline-write")
-        self._reader = Lane("timeline-read", threads=len(readers))
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteTimeline":
@@ -65,120 +52,86 @@ class SqliteTimeline:
         Raises:
             Misconfigured: another version of Kalends made it. Damaged: it cannot be read; delete it and it is rebuilt from the log.
         """
-        opener = Lane("timeline-open")
-        try:
-            writer = await opener.run(_open, path)
-            readers = [await opener.run(_connect, path, READER_CACHE_KIB) for _ in range(READERS)]
-        finally:
-            await opener.close()
-        return cls(path, writer, readers)
+        schema, version = tables.SCHEMA, tables.SCHEMA_VERSION
+        return cls(await Database.open(path, name="timeline", schema=schema, version=version, writer_cache_kib=WRITER_CACHE_KIB))
 
     async def floors(self) -> Mapping[str, int]:
         """Per stream, how far the log has been followed."""
-        return await self._ask(lambda database: dict(database.execute("SELECT name, floor FROM streams WHERE floor > 0")))
+        return await self._database.ask(floors_of)
 
     async def put(self, changes: Sequence[TimelineEntry | Retracted], *, floors: Mapping[str, int]) -> None:
         """Apply *changes* and *floors* in one transaction."""
-        await self._writer.run(self._put, changes, floors)
+        await self._database.write(tables.apply, changes, floors)
 
     async def lookup(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Known]:
         """What is known of *keys*; a retraction that came before its event is not yet known."""
-        return await self._ask(lambda database: {known.key: known for known in _lookup(database, scope, keys)})
+        return {known.key: known for known in await self._database.ask(_lookup, scope, keys)}
 
     async def page(
         self, scope: Scope, *, criteria: Criteria, after: tuple[int, int] | None, descending: bool, limit: int
     ) -> Sequence[Known]:
         """Live events by (occurred_us, version); one session's are read in its own order, others are filtered while reading."""
-        return await self._ask(_page, scope, criteria=criteria, after=after, descending=descending, limit=limit)
+        return await self._database.ask(_page, scope, criteria=criteria, after=after, descending=descending, limit=limit)
 
     async def around(self, scope: Scope, key: EventKey, *, before: int, after: int) -> Sequence[Known]:
         """The event with up to *before* and *after* neighbours of its session."""
-        return await self._ask(_around, scope, key, before=before, after=after)
+        return await self._database.ask(_around, scope, key, before=before, after=after)
 
     async def neighbours(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, tuple[EventKey | None, EventKey | None]]:
         """The keys before and after each live one of *keys*."""
-        return await self._ask(_neighbours, scope, keys)
+        return await self._database.ask(_neighbours, scope, keys)
 
     async def lengths(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, int]:
         """Characters of each live event's text."""
-        return await self._ask(_lengths, scope, keys)
+        return await self._database.ask(_lengths, scope, keys)
 
     async def matching(self, scope: Scope, keys: Sequence[EventKey], *, criteria: Criteria) -> frozenset[EventKey]:
         """Those of *keys* that are live and meet *criteria*."""
-        return await self._ask(_matching, scope, keys, criteria=criteria)
+        return await self._database.ask(_matching, scope, keys, criteria=criteria)
 
     async def sessions(self, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> Sequence[SessionSummary]:
         """Sessions, the latest first; a document's chunks make a session too, but not one that is listed."""
-        return await self._ask(_sessions, scope, after=after, limit=limit)
+        return await self._database.ask(_sessions, scope, after=after, limit=limit)
 
     async def session(self, scope: Scope, session_id: str) -> SessionSummary | None:
         """One session, if it has a live event."""
-        return await self._ask(_session, scope, session_id)
+        return await self._database.ask(_session, scope, session_id)
 
     async def stats(self, scope: Scope) -> MemoryStats:
         """Counts of one memory; events include the chunks of documents, sessions do not include documents."""
-        return await self._ask(_stats, scope)
+        return await self._database.ask(_stats, scope)
 
     async def digest(self) -> Digest:
         """What is held, over all memories."""
-        return await self._ask(_digest)
+        return await self._database.ask(_digest)
 
     async def scopes(self) -> Sequence[str]:
         """The scopes of which something is held, by key."""
-        return await self._ask(timeline_inventory.scopes)
+        return await self._database.ask(timeline_inventory.scopes)
 
     async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
         """What is known of one memory, by key, after the given one."""
-        return await self._ask(timeline_inventory.inventory, scope_key, after=after, limit=limit)
+        return await self._database.ask(timeline_inventory.inventory, scope_key, after=after, limit=limit)
 
     async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
         """What is known of *keys* in one memory."""
-        return await self._ask(timeline_inventory.held, scope_key, keys)
+        return await self._database.ask(timeline_inventory.held, scope_key, keys)
 
     async def session_ids(self, scope_key: str, *, after: str | None, limit: int) -> Sequence[str]:
         """Every session of one memory, by id, after the given one."""
-        return await self._ask(timeline_inventory.session_ids, scope_key, after=after, limit=limit)
+        return await self._database.ask(timeline_inventory.session_ids, scope_key, after=after, limit=limit)
 
     async def expired(self, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Expired]:
         """Live events of all memories whose time is over, the longest first."""
-        return await self._ask(timeline_inventory.expired, now_us, after=after, limit=limit)
+        return await self._database.ask(timeline_inventory.expired, now_us, after=after, limit=limit)
 
     async def compact(self) -> int:
         """Fold the write-ahead log into the file and cut it off; the bytes that this freed."""
-        return await self._writer.run(self._compact)
+        return await self._database.compact()
 
     async def close(self) -> None:
-        """Fold the write-ahead log into the file and close it; once is enough, twice is no error."""
-        if self._writer.closed:
-            return
-        await self._reader.close()
-        for reader in self._readers:
-            reader.close()
-        await self._writer.run(self._connection.close)
-        await self._writer.close()
-
-    async def _ask(self, question: "Callable[..., T]", *values: object, **named: object) -> T:
-        return await self._reader.run(self._answer, question, values, named)
-
-    def _answer(self, question: "Callable[..., T]", values: Sequence[object], named: Mapping[str, object]) -> T:
-        database = self._idle.get()
-        try:
-            # one transaction for all queries of a question, so that they see one state
-            with translated("timeline"), _transaction(database, "BEGIN"):
-                return question(database, *values, **named)
-        finally:
-            self._idle.put(database)
-
-    def _compact(self) -> int:
-        beside = (self._path, self._path.with_name(f"{self._path.name}-wal"))
-        before = files.bytes_on_disk(*beside)
-        with translated("timeline"):
-            timeline_inventory.fold(self._connection)
-        return max(0, before - files.bytes_on_disk(*beside))
-
-    def _put(self, changes: Sequence[TimelineEntry | Retracted], floors: Mapping[str, int]) -> None:
-        with translated("timeline"), _transaction(self._connection, "BEGIN IMMEDIATE"):
-            tables.apply(self._connection, changes, floors)
+        """Fold the write-ahead log into the file and close it; twice is no error."""
+        await self._database.close()
 
 
 def _lookup(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey]) -> list[Known]:
@@ -339,47 +292,3 @@ def _known(row: Sequence[Any]) -> Known:
         session=session,
         retracted=not live,
     )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    database = _connect(path, WRITER_CACHE_KIB)
-    try:
-        with translated("timeline"):
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            database.execute("PRAGMA wal_autocheckpoint=4000")
-            _prepare(path, database)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _prepare(path: Path, database: sqlite3.Connection) -> None:
-    with _transaction(database, "BEGIN IMMEDIATE"):
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, tables.SCHEMA_VERSION):
-            raise Misconfigured(f"{path} is a timeline of version {version}, not {tables.SCHEMA_VERSION}; delete it and it is rebuilt")
-        if version == 0:
-            for statement in tables.SCHEMA.split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
-
-
-def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
-    with translated("timeline"):
-        database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        database.execute(f"PRAGMA cache_size=-{cache_kib}")
-    return database
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
-    database.execute(begin)
-    try:
-        yield
-    except BaseException:
-        database.rollback()
-        raise
-    database.commit()

@@ -1,4 +1,4 @@
-"""What maintenance asks of the timeline: inventories, sessions, what has expired; and folding its write-ahead log.
+"""What maintenance asks of the timeline: inventories, sessions, what has expired.
 
 Belongs here: questions over whole memories, in pieces. Does not belong here: questions that somebody waits for (``timeline``). A newcomer
 would get wrong: rows are never deleted, so there is nothing to vacuum; and SQLite is not asked to gather statistics (``PRAGMA optimize``),
@@ -12,9 +12,6 @@ from kalends.adapters.embedded import timeline_tables as tables
 from kalends.domain.events import EventId, EventKey
 from kalends.domain.queries import Held
 from kalends.ports.timeline import Expired
-
-_WAIT_MS = 200
-"""How long the next write waits at most because somebody still reads what is to be folded."""
 
 _MEMORY = "(SELECT id FROM memories WHERE scope = ?)"
 _HELD = f"SELECT key, version, gone, live FROM events WHERE memory = {_MEMORY}"  # noqa: S608 - no value in it
@@ -63,17 +60,6 @@ def expired(database: sqlite3.Connection, now_us: int, *, after: tuple[int, Even
         Expired(scope_key=scope, session=session, key=EventKey(key.hex()), event_id=EventId(event_id), expires_us=expires)
         for scope, session, key, event_id, expires in rows
     ]
-
-
-def fold(database: sqlite3.Connection) -> None:
-    """Copy the write-ahead log into the file; then, if nobody reads it any more within a moment, cut it to nothing."""
-    (before,) = database.execute("PRAGMA busy_timeout").fetchone()
-    database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    database.execute(f"PRAGMA busy_timeout={_WAIT_MS}").fetchall()
-    try:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        database.execute(f"PRAGMA busy_timeout={before}").fetchall()
 
 
 def _held(key: bytes, version: int, gone: int, live: int) -> Held:
