@@ -101,12 +101,12 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         engines: Engines | None = None
         if "ingest" in roles:
             services.append(_ingest(common))
-            tasks |= upkeep.ingest_tasks(common)
+            tasks |= upkeep.ingest_tasks(common, shown.health)
         if "index" in roles:
             engines = await stack.enter_async_context(open_engines(folders, settings.model))
             services += await _engine_services(stack, common, engines, shown, tasks, own=broker is not None)
         if "summarize" in roles:
-            summarize = await upkeep.summarize(stack, common, folders, engines)
+            summarize = await upkeep.summarize(stack, common, folders, engines, shown.health)
             services.append(summarize.service)
             tasks |= summarize.tasks
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)

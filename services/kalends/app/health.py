@@ -11,6 +11,7 @@ from kalends.adapters.nats.bus import NatsBus
 from kalends.app.engines import Engines
 from kalends.edge.services import Health
 from kalends.index.usecases import Projection
+from kalends.summarize.writing import Writer
 from kalends.wire.follower import TimelineFollower
 
 Ask = Callable[[], Sequence[Health]]
@@ -34,6 +35,21 @@ def of_log(bus: NatsBus, follower: TimelineFollower) -> Ask:
                 required=False,
             ),
         ]
+
+    return ask
+
+
+def of_chat(writer: Writer, *, url: str) -> Ask:
+    """What to say of the chat model at *url*, where one is set."""
+    started = datetime.now(UTC).isoformat()
+    seen = {"away": "", "since": started}
+
+    def ask() -> Sequence[Health]:
+        if seen["away"] != writer.away:
+            seen.update(away=writer.away, since=datetime.now(UTC).isoformat())
+        step = "nodes are written without it and say so; it is asked again by itself: see that its server answers" if writer.away else ""
+        state = "degraded" if writer.away else "up"
+        return [Health(name="chat", state=state, since=seen["since"], detail=writer.away or url, next_step=step, required=False)]
 
     return ask
 

@@ -30,6 +30,15 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time such as 2026-09-14 or 2026-09-14T08:30:00Z", param, ctx)
 
 
+def brief(text: str) -> str:
+    """An RFC 3339 time for people, in UTC: only the time of day if it is of today; anything else as it is."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{moment:%H:%M:%S}" if moment.date() == datetime.now(UTC).date() else f"{moment:%Y-%m-%d %H:%M}"
+
+
 def shown(moment: datetime | None) -> str:
     """A moment for people: UTC, to the minute."""
     return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"

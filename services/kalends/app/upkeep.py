@@ -7,24 +7,26 @@ newcomer would get wrong: the scheduler asks over NATS even where both are one p
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Protocol
 
 from kalends.adapters.nats.work import NatsWork
 from kalends.adapters.vllm.chat import open_chat
+from kalends.app import health
 from kalends.app.engines import Engines, LateEmbedder
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.domain.errors import Misconfigured
-from kalends.domain.scope import CALENDAR_SUFFIX
+from kalends.domain.scope import CALENDAR_SUFFIX, Scope
 from kalends.edge.services import Loop, Service
 from kalends.index.compacting import Compact
 from kalends.index.reconciling import EVENTS, Reconcile, Reconciled
 from kalends.index.truths import CalendarTruth, TimelineTruth, Truth
 from kalends.ingest.checking import CheckKeys
 from kalends.ingest.retaining import Retain
+from kalends.ports.calendar import Calendar
 from kalends.ports.models import Embedder
 from kalends.ports.work import TaskCall, TaskHandler, Work
 from kalends.scheduler import jobs
@@ -38,6 +40,7 @@ from kalends.wire.jobs import JobStore
 from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
 from kalends.wire.spending import SpendingStore
+from kalends.wire.vault import node_key_reference
 
 
 class Report(Protocol):
@@ -58,8 +61,10 @@ def task(work: Callable[[], Awaitable[Report]]) -> TaskHandler:
     return run
 
 
-async def summarize(stack: AsyncExitStack, common: Common, folders: Folders, engines: Engines | None) -> summarize_service.Summarize:
-    """The summarize service; on the model of *engines* where this process has them, else on one of its own.
+async def summarize(
+    stack: AsyncExitStack, common: Common, folders: Folders, engines: Engines | None, told: list[health.Ask]
+) -> summarize_service.Summarize:
+    """The summarize service; on the model of *engines* where this process has them, else on one of its own. *told* gets its health.
 
     Raises:
         Misconfigured: the calendar is not open here, which is a mistake of ours.
@@ -72,6 +77,9 @@ async def summarize(stack: AsyncExitStack, common: Common, folders: Folders, eng
     else:
         embedder = late = LateEmbedder(cache=folders.models, settings=common.settings.model)
         stack.push_async_callback(late.close)
+    writer = _writer(stack, common, embedder)
+    if common.settings.summarize.chat_url:
+        told.append(health.of_chat(writer, url=common.settings.summarize.chat_url))
     return summarize_service.build(
         common.settings.summarize,
         log=common.bus.log,
@@ -81,7 +89,7 @@ async def summarize(stack: AsyncExitStack, common: Common, folders: Folders, eng
         nodes=common.nodes,
         memories=common.memories,
         operations=OperationStore(records=common.bus.records, clock=common.clock),
-        summarizer=_writer(stack, common, embedder),
+        summarizer=writer,
         tokenizer=common.tokenizer,
         progress=common.progress,
         clock=common.clock,
@@ -134,8 +142,9 @@ def scheduler(common: Common, work: Work, *, alone: bool) -> Service:
     )
 
 
-def ingest_tasks(common: Common) -> Mapping[str, TaskHandler]:
-    """Retention and the check of keys."""
+def ingest_tasks(common: Common, told: list[health.Ask]) -> Mapping[str, TaskHandler]:
+    """Retention and the check of keys; *told* gets what the check found."""
+    metrics = common.metrics
     retain = Retain(
         log=common.bus.log,
         timeline=common.timeline,
@@ -143,6 +152,7 @@ def ingest_tasks(common: Common) -> Mapping[str, TaskHandler]:
         memories=common.memories,
         clock=common.clock,
         traffic=common.traffic,
+        observe=metrics.events_expired.inc,
     )
     check = CheckKeys(
         keys=common.bus.keys,
@@ -151,8 +161,21 @@ def ingest_tasks(common: Common) -> Mapping[str, TaskHandler]:
         memories=common.memories,
         traffic=common.traffic,
         clock=common.clock,
+        others=[] if common.calendar is None else [partial(node_references, common.calendar)],
+        observe=lambda finding, count: metrics.keys_wrong.labels(finding).set(count),
     )
+    told.append(check.health)
     return {"retention": task(retain), "key-check": task(check)}
+
+
+async def node_references(calendar: Calendar, scope: Scope) -> AsyncIterator[Sequence[str]]:
+    """The keys of what stands above conversations, a year's worth of days at once."""
+    for year in await calendar.years(scope):
+        found = [year.period]
+        for period in found:  # grows while it is walked: months, weeks, days
+            if period.level != "day":
+                found += [child.period for child in await calendar.children(scope, period)]
+        yield [node_key_reference(scope, period.id) for period in found]
 
 
 def index_tasks(common: Common, targets: Mapping[str, Reconciled], compact: Compact) -> Mapping[str, TaskHandler]:
@@ -168,6 +191,7 @@ def index_tasks(common: Common, targets: Mapping[str, Reconciled], compact: Comp
         memories=common.memories,
         progress=common.progress,
         traffic=common.traffic,
+        observe=lambda projection, finding, count: common.metrics.reconcile_findings.labels(projection, finding).inc(count),
     )
     return {"reconcile": task(reconcile), "compaction": task(compact)}
 

@@ -56,6 +56,9 @@ class Metrics:
     scheduler_leader: Gauge
     summarizer_seconds: Histogram
     summarizer_fallbacks: Counter
+    reconcile_findings: Counter
+    keys_wrong: Gauge
+    events_expired: Counter
     calendar_due: Gauge
     calendar_lag_seconds: Gauge
     build_info: Gauge
@@ -99,6 +102,9 @@ def new_metrics(*, version: str) -> Metrics:
         scheduler_leader=gauge("scheduler_leader", "1 while the scheduler of this process leads."),
         summarizer_seconds=histogram("summarizer_seconds", "Time of one summary.", "summarizer", buckets=LONG_SECONDS),
         summarizer_fallbacks=counter("summarizer_fallbacks_total", "Summaries that another wrote than was wanted.", "reason"),
+        reconcile_findings=counter("reconcile_findings_total", "What differed from the log.", "projection", "result"),
+        keys_wrong=gauge("keys_wrong", "Keys that the last check found missing or unusable.", "result"),
+        events_expired=counter("events_expired_total", "Events that were taken back because their time was over."),
         calendar_due=gauge("calendar_due", "Days of sessions to be cut, and periods to be rolled.", "component"),
         calendar_lag_seconds=gauge("calendar_lag_seconds", "How long the oldest change waits for its place in the calendar."),
         build_info=gauge("build_info", "Always 1; the version is the label.", "version"),

@@ -74,7 +74,7 @@ class ExtractiveSummarizer:
         found = phrases.phrases_of(shortlist, made, speakers=speakers)
         claims = [shortlist[index] for index in sorted(chosen)]
         return Summary(
-            title=phrases.title([found[index] for index in chosen], found, first=shortlist[chosen[0]].text),
+            title=phrases.title([found[index] for index in chosen], found, first=_spoken([shortlist[index].text for index in chosen])),
             claims=tuple(Claim(text=piece.text, evidence=piece.evidence) for piece in claims),
             keywords=phrases.keywords(found, made, speakers=speakers),
             author=self.identity,
@@ -128,3 +128,8 @@ def wanted_claims(count: int) -> int:
 def _vector(windows: Sequence[Window]) -> Array:
     mean = np.mean([window.dense for window in windows], axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), dtype=np.float32)
+
+
+def _spoken(texts: Sequence[str]) -> str:
+    """The first of *texts* that is no call of a tool, if there is one."""
+    return next((text for text in texts if "{" not in text), texts[0])

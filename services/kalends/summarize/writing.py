@@ -61,6 +61,11 @@ class Writer:
         """The extractive summarizer's alone, or both."""
         return self._extractive.identity if self._chat is None else f"{self._chat.identity}+{self._extractive.identity}"
 
+    @property
+    def away(self) -> str:
+        """Why the chat model is not asked now: ``CHAT_AWAY`` or ``CHAT_SLOW``; empty if it is, or if there is none."""
+        return self._away
+
     async def summarize(self, material: Material, *, memory: str) -> Summary:
         """The chat model's summary, or the extractive one that says why it is there.
 
@@ -73,7 +78,7 @@ class Writer:
         if isinstance(written, Summary):
             return written
         self._fell_back(written)
-        log.info("summary without the chat model", reason=written)
+        log.debug("summary without the chat model", reason=written)
         return await self._extracted(material, memory, degraded=written)
 
     async def _written(self, chat: ChatSummarizer, material: Material, memory: str) -> Summary | str:

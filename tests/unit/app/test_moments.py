@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from kalends.app.moments import Moment, shown
+from kalends.app.moments import Moment, brief, shown
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,12 @@ def test_times_are_shown_in_utc():
     """To the minute; the absent ones as nothing."""
     assert shown(datetime(2026, 9, 14, 8, 30, 59, tzinfo=UTC)) == "2026-09-14 08:30"
     assert shown(None) == ""
+
+
+def test_a_time_of_today_is_told_by_its_clock_alone():
+    """Whatever its offset; what is no time is told as it is."""
+    now = datetime.now(UTC).replace(hour=7, minute=5, second=9, microsecond=17)
+
+    assert brief(now.isoformat()) == "07:05:09"
+    assert brief("2026-03-01T09:05:00+02:00") == "2026-03-01 07:05"
+    assert brief("never") == "never"

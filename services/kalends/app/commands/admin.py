@@ -99,20 +99,17 @@ def _show_compaction(console: "Console", ended: "Operation") -> None:
 
 
 @admin.command("rebuild-toc", cls=Command)
-@click.option("--memory", "name", help="Only this memory's calendar; else every memory's.")
 @click.option("--from-date", type=click.DateTime(["%Y-%m-%d"]), help="The first day that is written anew, in UTC.")
 @click.option("--dry-run", is_flag=True, help="Only count events, days and nodes; nothing is written.")
 @click.option("--wait", is_flag=True, help="Watch it until it has ended.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Longest time to watch, in seconds.")
 @click.pass_obj
-def rebuild_toc(
-    invocation: Invocation, *, name: str | None, from_date: "datetime | None", dry_run: bool, wait: bool, timeout: float
-) -> int:
-    """Write the calendar anew from the events; where the same words come out, nothing changes."""
+def rebuild_toc(invocation: Invocation, *, from_date: "datetime | None", dry_run: bool, wait: bool, timeout: float) -> int:
+    """Write the calendar anew from the events, of the memory of --memory or of all; where the same words come out, nothing changes."""
     output = invocation.output
     with invocation.client() as kalends:
         since = None if from_date is None else from_date.date()
-        started = kalends.rebuild_toc(memory=name, from_date=since, dry_run=dry_run)
+        started = kalends.rebuild_toc(memory=invocation.named_memory, from_date=since, dry_run=dry_run)
         if not wait and not dry_run:
             output.give(started, lambda console: console.print(f"started operation {started.operation_id}"))
             return 0

@@ -13,6 +13,7 @@ import click
 from kalends import __version__
 from kalends.app.configuration import settings_from
 from kalends.app.invocation import Command, Invocation
+from kalends.app.moments import brief
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,7 +131,7 @@ def _show(console: "Console", found: "Status") -> None:
     from kalends.app.output import state, table
 
     console.print(f"Kalends {found.version}, {found.mode}: ", state(found.state), sep="")
-    rows = ((one.name, state(one.state), one.since, one.detail, one.next_step) for one in found.dependencies)
+    rows = ((one.name, state(one.state), brief(one.since), one.detail, one.next_step) for one in found.dependencies)
     console.print(table(["dependency", "state", "since", "detail", "next step"], rows))
     lags = ((name, lag.events, f"{lag.seconds:.1f}", found.generations.get(name, "")) for name, lag in found.lag.items())
     console.print()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kalends.app.invocation import Command, Group, Invocation
-from kalends.app.moments import shown
+from kalends.app.moments import brief, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,12 +85,12 @@ def _show(console: "Console", jobs: "list[Job]") -> None:
             job.job_name,
             job.cron,
             Text(_state(job), style=_STYLES.get(_state(job), "")),
-            shown(job.last_run_at),
+            "" if job.last_run_at is None else brief(job.last_run_at.isoformat()),
             Text(harmless(job.last_result or ""), style=_STYLES.get(job.last_result or "", "")),
             job.run_count,
             job.error_count,
             "" if job.last_duration_s is None else f"{job.last_duration_s:.3g}",
-            shown(job.next_run_at),
+            "" if job.next_run_at is None else brief(job.next_run_at.isoformat()),
         )
         for job in jobs
     )
