@@ -412,10 +412,16 @@ def undisturbed(run: Run, uninterrupted: Instance) -> Iterator[Api]:
 def check_calendar(api: Api, run: Run, other: Api) -> None:
     """The calendar is whole, is what a rebuild makes of it, and is that of an instance that was told the same and never died."""
     verdicts.calendar_done(api)
+    assert wait_until(lambda: all_succeeded(api), seconds=30, every=0.1), api.good("GET", "/operations")
     walked = verdicts.calendar_complete(api, run.lasting.acked, memory=MEMORY)
     verdicts.calendar_equals_a_forced_rebuild(api, walked, memory=MEMORY)
     verdicts.calendar_done(other)
     assert walk(other, MEMORY).said == walked.said
+
+
+def all_succeeded(api: Api) -> bool:
+    """Whether every long piece of work that was asked for, by whomever and whenever, has been done."""
+    return {one["state"] for one in api.good("GET", "/operations")["items"]} <= {"succeeded"}
 
 
 def wanted(documents: Sequence[str]) -> Iterator[tuple[str, int]]:

@@ -36,8 +36,8 @@ SAID = (
     "We decided on day {} to keep billing documents for ten years in the archive bucket.",
     "The tariff table of day {} was wrong, so Jonas corrected fourteen invoices by hand.",
 )
-LEAP = (datetime(2020, 2, 24, tzinfo=UTC), 12)
-WEEK_53 = (datetime(2020, 12, 24, tzinfo=UTC), 14)
+LEAP = (datetime(2020, 2, 27, tzinfo=UTC), 9)
+WEEK_53 = (datetime(2020, 12, 26, tzinfo=UTC), 10)
 WHOLE = (datetime(2020, 2, 1, tzinfo=UTC), 1400)
 
 
