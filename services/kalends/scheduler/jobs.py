@@ -20,7 +20,7 @@ JOBS: tuple[JobSpec, ...] = (
     JobSpec(name="toc-week", cron="0 20 * * * *", task="toc-week", timeout_s=30 * _MINUTE, jitter_s=10.0),
     JobSpec(name="toc-month", cron="0 30 3 * * *", task="toc-month", timeout_s=_HOUR, jitter_s=30.0),
     JobSpec(name="toc-year", cron="0 40 3 * * *", task="toc-year", timeout_s=_HOUR, jitter_s=30.0),
-    JobSpec(name="retention", cron="0 0 4 * * *", task="retention", timeout_s=_HOUR, jitter_s=30.0),
+    JobSpec(name="retention", cron="30 */10 * * * *", task="retention", timeout_s=_HOUR, jitter_s=5.0),
     JobSpec(name="reconcile", cron="0 30 4 * * *", task="reconcile", timeout_s=_HOUR, jitter_s=30.0),
     JobSpec(name="compaction", cron="0 0 5 * * SUN", task="compaction", timeout_s=2 * _HOUR, jitter_s=30.0),
     JobSpec(name="key-check", cron="0 0 6 * * SUN", task="key-check", timeout_s=_HOUR, jitter_s=30.0),
