@@ -187,7 +187,7 @@ class KeepCalendar:
             written = await self._store_all(scope, proposed)
             await failpoints.reach("calendar.before-settle")
             for due in cut:
-                await self._calendar.settle_unit(due.unit, version=due.version)
+                await self._calendar.settle_unit(due.unit, version=due.version, forced=due.forced)
             await failpoints.reach("calendar.after-settle")
             done += Done(units=len(cut), nodes=written)
         return done
@@ -221,7 +221,7 @@ class KeepCalendar:
         written = await self._store_all(scope, proposed)
         await failpoints.reach("calendar.before-settle-period")
         for due in rolled:
-            await self._calendar.settle_period(scope, due.period, version=due.version)
+            await self._calendar.settle_period(scope, due.period, version=due.version, forced=due.forced)
         return Done(periods=len(rolled), nodes=written, failed=len(group) - len(rolled))
 
     async def _store_all(self, scope: Scope, proposed: Sequence[Proposed]) -> int:

@@ -35,9 +35,14 @@ def calendar(narrator: Narrator, kalends: Kalends, memory: Memory) -> None:
 
 def settled(kalends: Kalends) -> bool:
     """Whether the calendar has everything that is quiet, and every projection has the calendar."""
-    status = kalends.status()
-    due = status.calendar is not None and (status.calendar.units_due or status.calendar.periods_due)
-    return not due and not any(lag.events for lag in status.lag.values())
+    calendar = kalends.status().calendar
+    due = calendar is not None and (calendar.units_due or calendar.periods_due)
+    return not due and followed(kalends)
+
+
+def followed(kalends: Kalends) -> bool:
+    """Whether every projection has what the log holds."""
+    return not any(lag.events for lag in kalends.status().lag.values())
 
 
 def _wait(kalends: Kalends, memory: Memory) -> None:

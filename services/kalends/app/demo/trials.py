@@ -111,8 +111,9 @@ def _count(narrator: Narrator, memory: Memory, acknowledged: Sequence[str]) -> N
 def rebuild(narrator: Narrator, kalends: Kalends, memory: Memory, asked: Sequence[Question]) -> None:
     """Drop what can be searched, build it anew from the log while it serves, and compare the answers."""
     with narrator.scene("Everything searchable is built anew from the log, while it serves"):
-        if not wait_until(lambda: remembering.settled(kalends), seconds=remembering.WRITTEN_S):
-            narrator.say("  The calendar is still being written; what is compared below may differ by that.")
+        # the meter's session still talks, so the calendar leaves it alone; all else is written
+        if not wait_until(lambda: remembering.followed(kalends), seconds=remembering.WRITTEN_S):
+            raise Unavailable("the projections did not catch up", dependency="index")
         before = _answers(memory, asked)
         held = kalends.status(digests=True).digests
         narrator.command("admin reindex --projection all --wait")
