@@ -20,7 +20,7 @@ from kalends.adapters.nats.log import NatsLog
 from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, Throttled, TooLarge, Unavailable
 from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope, Tenant
-from kalends.ports.log import Appended, Draft, Message
+from kalends.ports.log import Appended, Delivery, Draft, Message
 
 OTHER = Scope(Tenant("umbrella"), MemoryName("notes"))
 
@@ -280,7 +280,9 @@ async def test_the_floor_follows_the_acks_and_reaches_the_head(log: NatsLog) -> 
     """A hole holds the floor down; when all is acked the floor is the end of the stream."""
     await log.append(drafts("a", 300))
     consumer = await log.consumer("c")
-    deliveries = await consumer.fetch(limit=300, wait=5)
+    deliveries: list[Delivery] = []
+    while len(deliveries) < 300:
+        deliveries += await consumer.fetch(limit=300 - len(deliveries), wait=5)
     assert len(deliveries) == 300
     await consumer.ack_all([*deliveries[:100], *deliveries[101:]])
 
@@ -298,6 +300,19 @@ async def test_an_empty_fetch_is_empty(log: NatsLog) -> None:
     assert await consumer.fetch(limit=10, wait=0.05) == []
     await log.append([draft("one")])
     assert len(await consumer.fetch(limit=10, wait=5)) == 1
+
+
+async def test_a_consumer_that_finds_nothing_has_one_question_open(bus: NatsBus) -> None:
+    """However often it looks: an answer to an earlier question opens no second one, or the broker would be full of them one day."""
+    consumer = await bus.log.consumer("idle")
+
+    waiting = []
+    for number in range(120):
+        assert await consumer.fetch(limit=10, wait=0.01 + number % 7 / 1000) == []
+        info = await bus.connection.jetstream().consumer_info("EVENTS_0", "idle")
+        waiting.append(info.num_waiting)
+
+    assert max(waiting[-40:]) <= 2
 
 
 async def test_a_new_consumer_begins_where_it_is_told_and_an_old_one_stays_where_it_is(log: NatsLog) -> None:

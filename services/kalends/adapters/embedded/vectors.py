@@ -203,7 +203,8 @@ class EdgeVectors:
         if self._unflushed >= POINTS_PER_FLUSH:
             self._flush()
             return
-        for path in self._log.iterdir():
+        # folders are what a kill left of Edge's own writing of small files; nothing reads them
+        for path in (path for path in self._log.iterdir() if not path.is_dir()):
             # the shard may drop a full log file at any time; what it held is then flushed
             with contextlib.suppress(FileNotFoundError):
                 files.sync_file(path)

@@ -10,6 +10,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from nats.aio.msg import Msg
 
@@ -26,6 +27,9 @@ _ACK = b"+ACK"
 _GATHER = 0.005
 """After the first message of a fetch, the longest silence until it is handed out; a backlog arrives without such gaps."""
 _PAUSE = 0.05
+_OVER = (404, 408)
+"""Nothing came, or not in time. Any other status is a refusal, such as that too many questions wait or that the consumer is gone."""
+
 _ACKS_KEPT = 16_384
 _ACKS_AGE = 10.0
 
@@ -113,8 +117,9 @@ class RecentAcks:
 
 @dataclass(slots=True)
 class _Question:
-    """What was asked of a stream: how many messages may still come, and until when (the loop's time)."""
+    """What was asked of a stream: its number, how many messages may still come, and until when (the loop's time)."""
 
+    number: int
     left: int
     ends: float
 
@@ -130,6 +135,8 @@ class NatsConsumer:
         self._inbox = inbox
         self._ready: deque[NatsDelivery] = deque()
         self._open: dict[str, _Question] = {}
+        self._numbers = count(1)
+        self._refused = False
         self._acks = RecentAcks()
         self._breaks = 0
 
@@ -153,6 +160,9 @@ class NatsConsumer:
                 continue
             ends = max((question.ends for question in self._open.values()), default=end)
             self._sort(await self._inbox.take(wait=max(0.0, min(left, ends - loop.time() + _PAUSE))))
+            if self._refused:
+                self._refused = False
+                await asyncio.sleep(max(0.0, min(end - loop.time(), _PAUSE)))
         while self._ready and len(self._ready) < limit:
             message = self._inbox.take_now() or await self._inbox.take(wait=_GATHER)
             if message is None:
@@ -205,8 +215,13 @@ class NatsConsumer:
             if question is not None:
                 question.left -= 1
             return
-        # Whatever the reason (time is over, limit of the batch, consumer moved), that question is closed and the next fetch asks anew.
-        self._open.pop(consumer_of(message), None)
+        # Whatever the reason (time is over, limit of the batch, consumer moved), that question is closed and the next fetch asks anew. It
+        # says nothing of a newer question: were that closed too, two would be open from then on, and later three, until the broker is full.
+        stream, _, number = consumer_of(message).rpartition("-")
+        question = self._open.get(stream)
+        if question is not None and str(question.number) == number:
+            del self._open[stream]
+            self._refused = status(message) not in _OVER
 
     async def _ask(self, limit: int, *, wait: float) -> None:
         """Open a question on every stream that has none."""
@@ -223,8 +238,9 @@ class NatsConsumer:
                 continue
             ask = {"batch": share, "expires": max(1_000_000, int(wait * _SECOND))}
             target = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{self._name}"
-            frames.append(frame(target, json.dumps(ask).encode(), reply=f"{self._inbox.subject}.{stream}"))
-            self._open[stream] = _Question(left=share, ends=now + wait)
+            number = next(self._numbers)
+            frames.append(frame(target, json.dumps(ask).encode(), reply=f"{self._inbox.subject}.{stream}-{number}"))
+            self._open[stream] = _Question(number=number, left=share, ends=now + wait)
         if frames:
             await self._requests.link.send(b"".join(frames), messages=len(frames))
 

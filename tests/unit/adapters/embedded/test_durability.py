@@ -76,6 +76,23 @@ async def test_every_write_syncs_what_it_relies_on(tmp_path: Path, monkeypatch: 
         await lexicon.close()
 
 
+async def test_what_a_kill_left_of_the_engines_own_writing_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Edge writes its small files in a folder beside its log and moves them out; a kill in between leaves the folder for ever."""
+    index = await opened_at(tmp_path)
+    (tmp_path / "shard" / "wal" / ".atomicwriteAbCdEf").mkdir()
+    try:
+        await index.put([with_windows(entry("before"), window("before"))])
+    finally:
+        await index.close()
+
+    again = await opened_at(tmp_path)
+    try:
+        await again.put([with_windows(entry("after", version=2), window("after"))])
+        assert await again.count(SCOPE) == 2
+    finally:
+        await again.close()
+
+
 def test_a_file_is_either_the_old_or_the_new_one(tmp_path: Path) -> None:
     """A writer that fails leaves the old content and no temporary file."""
     path = tmp_path / "file"
