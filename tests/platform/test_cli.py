@@ -233,7 +233,7 @@ def test_the_demo_tells_its_story_and_every_check_holds(tmp_path):
     record = Shell(tmp_path).json("demo", "--json")
 
     assert record["passed"] is True
-    assert len(record["scenes"]) == 9
+    assert len(record["scenes"]) == 10
     assert all(check["holds"] for scene in record["scenes"] for check in scene["checks"])
     assert record["seconds"] <= time.monotonic() - started
 
