@@ -29,7 +29,7 @@ up: setup ## everything in one process, until Ctrl-C
 	@.venv/bin/kalends up
 
 test: setup ## all tests but the slow ones
-	@.venv/bin/python -m pytest -m "not slow"
+	@.venv/bin/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 check: setup ## style, types, import contracts, generated files
 	@.venv/bin/ruff check .

@@ -83,7 +83,7 @@ def test_a_node_says_who_wrote_it_and_why(tmp_path: Path, prepared: NewFolder):
                 assert api.append(memory, talk(day)).status == 202
             found = {}
             for memory in ("honest", "lied-to"):
-                filled(api, memory)
+                filled(api, memory, len(SAID))
                 found[memory] = walk(api, memory)
             counted = [line for line in metrics(instance).splitlines() if line.startswith(FALLBACKS)]
 

@@ -22,6 +22,7 @@ from tests.support.instance import Instance, wait_until
 from kalends.adapters.embedded.tokens import MiniLmTokenizer
 
 MEMORY = "operations"
+LONG_AGO, NODE = "2021-06-07T12:00:00Z", "toc:year:2021"
 VOLATILE = {"took_ms", "lag", "recorded_at", "visibility", "updated_at"}
 
 
@@ -30,6 +31,8 @@ def memory(admin: Person) -> str:
     """A memory with a session of five events and a document."""
     path = admin.make_memory(MEMORY)
     admin.remember(path, *[f"step {number} of the recipe" for number in range(5)], session_id="cooking", actor="cook")
+    admin.remember(path, "the oven was bought", session_id="long-ago", occurred_at=LONG_AGO)
+    assert wait_until(lambda: admin.ask("GET", f"{path}/toc/{NODE}").status_code == 200, seconds=60), admin.good("GET", "/status")
     kept = admin.ask("POST", f"{path}/documents", {"document_id": "plan", "text": "# Plan\n\nBuy flour"}, headers={"prefer": "wait=30"})
     assert kept.status_code == 200
     return path
@@ -47,7 +50,8 @@ def test_every_operation_answers(admin: Person) -> None:
     admin.make_memory("samples")  # of its own: what is written here is indexed while the next tests compare answers
     for operation in samples.operations(described(admin)):
         answer = admin.ask(operation.method, operation.at(memory="samples"), operation.body)
-        named = any(f"{{{name}_id}}" in operation.path for name in ("event", "session", "document", "token", "operation", "dead_letter"))
+        names = ("event_id", "session_id", "document_id", "token_id", "operation_id", "dead_letter_id", "node", "grip_id", "name")
+        named = any(f"{{{name}}}" in operation.path for name in names)
 
         assert answer.is_success or (named and answer.status_code == 404), (operation.name, answer.text)
         assert answer.headers["x-request-id"]
@@ -62,6 +66,11 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("events.get", "GET", "/events/{event_id}", {"before": 1, "after": 1}),
     ("sessions.list", "GET", "/sessions", {"limit": 1}),
     ("sessions.get", "GET", "/sessions/{session_id}", {}),
+    ("toc.list", "GET", "/toc", {"limit": 1}),
+    ("toc.get", "GET", "/toc/{node}", {}),
+    ("toc.children", "GET", "/toc/{node}/children", {"limit": 1}),
+    ("grips.expand", "GET", "/grips/{grip_id}", {"before": 1}),
+    ("search", "POST", "/search", {"query": "oven", "targets": ["toc", "grips"]}),
     ("documents.put", "POST", "/documents", {"document_id": "plan", "text": "# Plan\n\nBuy flour"}),
     (
         "events.append",
@@ -79,7 +88,9 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
 async def test_nats_answers_as_http_does(admin: Person, memory: str, subject: str, method: str, path: str, given: dict[str, Any]) -> None:
     """The same status and body; path and query parameters are members of the request beside the body's."""
     event_id = admin.good("GET", f"{memory}/events?session_id=cooking&limit=1")["items"][0]["event_id"]
-    ids = {name: value for name, value in {"event_id": event_id, "session_id": "cooking"}.items() if f"{{{name}}}" in path}
+    grip_id = admin.good("GET", f"{memory}/toc/{NODE}/grips")["items"][0]["grip_id"]
+    known = {"event_id": event_id, "session_id": "cooking", "node": NODE, "grip_id": grip_id}
+    ids = {name: value for name, value in known.items() if f"{{{name}}}" in path}
     query = "?" + "&".join(f"{name}={quote(str(value))}" for name, value in given.items()) if method == "GET" and given else ""
     if subject == "events.append":
         admin.ask(method, memory + path, given)  # so that both are told of a duplicate

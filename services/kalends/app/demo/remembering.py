@@ -17,10 +17,9 @@ SHOWN_LINES = 3
 _INDENT = {"year": 2, "month": 4, "week": 6, "day": 8}
 
 
-def calendar(narrator: Narrator, kalends: Kalends, memory: Memory) -> None:
+def calendar(narrator: Narrator, memory: Memory) -> None:
     """Walk the calendar from its years down, and open one line."""
     with narrator.scene("What happened? The calendar, written without any language model"):
-        _wait(kalends, memory)
         narrator.command("toc")
         segments: list[TocNode] = []
         for year in memory.toc():
@@ -33,6 +32,16 @@ def calendar(narrator: Narrator, kalends: Kalends, memory: Memory) -> None:
             _open(narrator, memory, memory.toc(month.node_id))
 
 
+def wait_until_written(kalends: Kalends) -> None:
+    """Wait until the calendar has everything that was stored.
+
+    Raises:
+        Unavailable: it was not written in time.
+    """
+    if not wait_until(lambda: settled(kalends), seconds=WRITTEN_S):
+        raise Unavailable(f"the calendar was not written within {WRITTEN_S:g} s", dependency="summarize")
+
+
 def settled(kalends: Kalends) -> bool:
     """Whether the calendar has everything that is quiet, and every projection has the calendar."""
     calendar = kalends.status().calendar
@@ -43,11 +52,6 @@ def settled(kalends: Kalends) -> bool:
 def followed(kalends: Kalends) -> bool:
     """Whether every projection has what the log holds."""
     return not any(lag.events for lag in kalends.status().lag.values())
-
-
-def _wait(kalends: Kalends, memory: Memory) -> None:
-    if not wait_until(lambda: bool(list(memory.toc())) and settled(kalends), seconds=WRITTEN_S):
-        raise Unavailable(f"the calendar was not written within {WRITTEN_S:g} s", dependency="summarize")
 
 
 def _below(narrator: Narrator, memory: Memory, entry: TocEntry, segments: list[TocNode]) -> None:

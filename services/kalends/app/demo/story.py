@@ -73,8 +73,9 @@ def _play(narrator: Narrator, folder: Path, path: Path | None) -> None:
             # it would write down even what is still talked about, at a time that has nothing to do with the story
             kalends.pause_job("toc-day")
             asked = _own_history(narrator, memory) if path is None else _readers_data(narrator, memory, path)
+            remembering.wait_until_written(kalends)
             if path is None:
-                remembering.calendar(narrator, kalends, memory)
+                remembering.calendar(narrator, memory)
         trials.crash(narrator, instance)
         with instance.client() as kalends:
             trials.rebuild(narrator, kalends, kalends.memory(MEMORY), asked)
