@@ -115,7 +115,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             services.append(scheduler)
             shown.health.append(scheduler.health)
         services += _watchers(roles, common, authenticator, shown)
-        services.append(Service(name="operations", operations=long_work.operations([one for each in services for one in each.long_work])))
+        services.append(Service(name="long-work", operations=long_work.operations([one for each in services for one in each.long_work])))
         loops = [
             Loop(name="timeline", run=common.follower.run),
             Loop(name="memories", run=common.memories.follow),
