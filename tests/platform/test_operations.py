@@ -214,14 +214,15 @@ def test_a_document_is_kept_once_replaced_and_removed(admin: Person) -> None:
 
 @pytest.mark.parametrize("budget", [64, 100, 500])
 def test_a_context_never_exceeds_its_budget(admin: Person, memory: str, budget: int) -> None:
-    """In tokens of the model; each line names an event that exists."""
+    """In tokens of the model; each line names an event or a grip that exists."""
     admin.remember(memory, "word " * 300, priority="low")
     told = admin.good("POST", f"{memory}/context", {"max_tokens": budget, "query": "recipe", "recent": 50})
 
     assert MiniLmTokenizer().count(told["text"]) <= budget
     assert told["tokens"] <= budget
-    assert all(f"[{event_id}]" in told["text"] for event_id in told["ids"])
-    assert all(admin.ask("GET", f"{memory}/events/{event_id}").status_code == 200 for event_id in told["ids"])
+    assert all(f"[{name}]" in told["text"] for name in told["ids"])
+    places = [f"grips/{name}" if name.startswith("grip:") else f"events/{name}" for name in told["ids"]]
+    assert all(admin.ask("GET", f"{memory}/{place}").status_code == 200 for place in places)
 
 
 def test_an_id_or_an_idempotency_key_makes_a_retry_safe(admin: Person) -> None:
