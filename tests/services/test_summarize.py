@@ -1,6 +1,7 @@
 """The calendar over a real log, with the embedded summarizer: cut, rolled, late, retracted, interrupted."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -84,7 +85,9 @@ async def test_a_walk_from_the_years_meets_every_event_once_and_every_line_has_e
     assert all(node.bullets and node.title and node.keywords for node in walked.nodes.values())
     assert walked.nodes["toc:day:2025-01-25"].agents == ("atlas", "priya")
     stats = await books.calendar.stats(SCOPE)
-    assert sum(stats.nodes.values()) == len(walked.nodes)
+    assert stats.nodes == Counter(node.period.level for node in walked.nodes.values())
+    assert stats.grips == len({grip.id for node in walked.nodes.values() for bullet in node.bullets for grip in bullet.grips})
+    assert stats.versions == len(walked.nodes)
 
 
 async def test_a_second_sweep_finds_nothing_to_do(books: Ledger):
