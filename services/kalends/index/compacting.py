@@ -5,20 +5,13 @@ Belongs here: asking one store after the other, because it is due or because som
 for as long as that takes (45 µs a point, measured); a rebuild of the projection does.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
-import structlog
-
-from kalends.domain.errors import Conflict, KalendsError
-from kalends.domain.events import microseconds, new_ulid
 from kalends.edge.long_work import Work
-from kalends.kit import tasks
+from kalends.index.queued import QueuedWork
 from kalends.kit.traffic import Traffic
 from kalends.ports.clock import Clock
-
-log = structlog.get_logger(__name__)
 
 _GIVE_WAY_S = 2.0
 _REMEMBERED = 20
@@ -68,80 +61,17 @@ class Compact:
         return CompactReport(freed=freed, dry_run=dry_run)
 
 
-class Compactions:
-    """Compactions asked for, one after another; the newest twenty are remembered. See ``edge.long_work``."""
+class Compactions(QueuedWork):
+    """Compactions asked for, one after another; the newest twenty are remembered."""
 
     def __init__(self, *, compact: Compact, clock: Clock) -> None:
+        super().__init__(kind="compaction", remembered=_REMEMBERED, clock=clock, do=self._compact_all)
         self._compact = compact
-        self._clock = clock
-        self._known: dict[str, Work] = {}
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._running: tuple[str, asyncio.Task[None]] | None = None
 
     def ask(self) -> Work:
         """Queue a compaction of every store."""
-        now = self._clock.now()
-        at = microseconds(now)
-        work = Work(operation_id=new_ulid(now), kind="compaction", subject="all", state="queued", created_us=at, updated_us=at)
-        self._known[work.operation_id] = work
-        while len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        self._queue.put_nowait(work.operation_id)
-        return work
+        return self.add("all")
 
-    async def find(self, operation_id: str) -> Work | None:
-        """A compaction by its operation id."""
-        return self._known.get(operation_id)
-
-    async def all(self) -> Sequence[Work]:
-        """Every compaction that is remembered."""
-        return list(self._known.values())
-
-    async def cancel(self, operation_id: str) -> None:
-        """Stop a queued or running compaction; what is compacted stays so.
-
-        Raises:
-            Conflict: it has ended already.
-        """
-        work = self._known[operation_id]
-        if work.state not in {"queued", "running"}:
-            raise Conflict(f"the operation has already {work.state}")
-        self._change(operation_id, state="cancelled")
-        if self._running is not None and self._running[0] == operation_id:
-            self._running[1].cancel()
-
-    async def run(self) -> None:
-        """Work through the queue until cancelled."""
-        while True:
-            operation_id = await self._queue.get()
-            known = self._known.get(operation_id)
-            if known is None or known.state != "queued":
-                continue
-            async with tasks.group() as group:
-                work = group.create_task(self._work(operation_id), name="index.compaction")
-                self._running = (operation_id, work)
-                await asyncio.wait([work])
-                self._running = None
-
-    async def _work(self, operation_id: str) -> None:
-        self._change(operation_id, state="running")
-        try:
-            report = await self._compact(report=lambda done, total: self._change(operation_id, done=done, total=total))
-        except asyncio.CancelledError:
-            self._change(operation_id, state="cancelled")
-            raise
-        except KalendsError as error:
-            self._change(operation_id, state="failed", error=error.detail)
-            log.exception("compaction failed", kind=error.code)
-            return
-        except Exception:
-            self._change(operation_id, state="failed", error="an unexpected error; the log says which")
-            log.exception("compaction failed", kind="internal")
-            return
-        self._change(operation_id, state="succeeded", result=report.text)
-
-    def _change(self, operation_id: str, **changes: object) -> None:
-        known = self._known.get(operation_id)
-        if known is not None:
-            now_us = microseconds(self._clock.now())
-            self._known[operation_id] = replace(known, updated_us=now_us, **changes)  # type: ignore[arg-type]
+    async def _compact_all(self, work: Work) -> dict[str, object]:
+        report = await self._compact(report=lambda done, total: self.change(work.operation_id, done=done, total=total))
+        return {"result": report.text}

@@ -6,14 +6,13 @@ get wrong: the new generation's consumer starts at the beginning of the log and 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 
 from kalends.domain.errors import Conflict, KalendsError, NotFound
-from kalends.domain.events import microseconds, new_ulid
 from kalends.edge.long_work import Work
 from kalends.index.consumers import Projector, Sink
+from kalends.index.queued import QueuedWork
 from kalends.kit import failpoints, tasks
 from kalends.kit.traffic import Traffic
 from kalends.ports.clock import Clock
@@ -25,6 +24,7 @@ from kalends.wire.reader import Readable, Reader
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 0.1
+_REMEMBERED = 100
 Notice = Callable[[Sequence[Readable]], Awaitable[None]]
 
 
@@ -175,102 +175,31 @@ class Projection:
         await self._generations.drop(generation)
 
 
-class Rebuilds:
+class Rebuilds(QueuedWork):
     """Rebuilds asked for, one after another; the newest hundred are remembered."""
 
     def __init__(self, *, projections: Mapping[str, Projection], clock: Clock) -> None:
+        super().__init__(kind="reindex", remembered=_REMEMBERED, clock=clock, do=self._rebuild)
         self._projections = projections
-        self._clock = clock
-        self._known: dict[str, Work] = {}
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._running: tuple[str, asyncio.Task[None]] | None = None
 
     async def ask(self, projection: str, *, dry_run: bool, total: int) -> Work:
         """Queue a rebuild of *projection* (or of all); a dry run only counts."""
-        now = self._clock.now()
-        state = "succeeded" if dry_run else "queued"
-        at = microseconds(now)
-        rebuild = Work(
-            operation_id=new_ulid(now),
-            kind="reindex",
-            subject=projection,
-            state=state,
-            created_us=at,
-            updated_us=at,
-            total=total,
-            dry_run=dry_run,
-        )
-        self._known[rebuild.operation_id] = rebuild
-        while len(self._known) > 100:
-            del self._known[next(iter(self._known))]
-        if not dry_run:
-            self._queue.put_nowait(rebuild.operation_id)
-        return rebuild
+        return self.add(projection, total=total, dry_run=dry_run)
 
-    async def find(self, operation_id: str) -> Work | None:
-        """A rebuild by its operation id."""
-        return self._known.get(operation_id)
-
-    async def all(self) -> Sequence[Work]:
-        """Every rebuild that is remembered."""
-        return list(self._known.values())
-
-    async def cancel(self, operation_id: str) -> None:
-        """Cancel a queued or running rebuild; the serving generation stays."""
-        rebuild = self._known[operation_id]
-        if rebuild.state not in {"queued", "running"}:
-            raise Conflict(f"the operation has already {rebuild.state}")
-        self._change(rebuild.operation_id, state="cancelled")
-        if self._running is not None and self._running[0] == rebuild.operation_id:
-            self._running[1].cancel()
-
-    async def run(self) -> None:
-        """Work through the queue until cancelled."""
-        while True:
-            operation_id = await self._queue.get()
-            known = self._known.get(operation_id)
-            if known is None or known.state != "queued":
-                continue
-            async with tasks.group() as group:
-                work = group.create_task(self._rebuild(operation_id), name="index.rebuild")
-                self._running = (operation_id, work)
-                await asyncio.wait([work])
-                self._running = None
-
-    async def _rebuild(self, operation_id: str) -> None:
-        self._change(operation_id, state="running")
-        asked = self._known[operation_id].subject
-        names = list(self._projections) if asked == "all" else [asked]
-        generation = f"g{operation_id.lower()}"
+    async def _rebuild(self, work: Work) -> dict[str, object]:
+        names = list(self._projections) if work.subject == "all" else [work.subject]
+        generation = f"g{work.operation_id.lower()}"
         progress = dict.fromkeys(names, (0, 0))
 
         def reporter(name: str) -> Callable[[int, int], None]:
             def report(done: int, total: int) -> None:
                 progress[name] = (done, total)
                 done_of_all = sum(one for one, _ in progress.values())
-                self._change(operation_id, done=done_of_all, total=max(total * len(names), done_of_all))
+                self.change(work.operation_id, done=done_of_all, total=max(total * len(names), done_of_all))
 
             return report
 
-        try:
-            for name in names:
-                await self._projections[name].rebuild(generation, report=reporter(name))
-        except asyncio.CancelledError:
-            self._change(operation_id, state="cancelled")
-            raise
-        except KalendsError as error:
-            self._change(operation_id, state="failed", error=error.detail)
-            log.exception("rebuild failed", projection=asked, kind=error.code)
-            return
-        except Exception:
-            self._change(operation_id, state="failed", error="an unexpected error; the log says which")
-            log.exception("rebuild failed", projection=asked, kind="internal")
-            return
-        total = self._known[operation_id].total
-        self._change(operation_id, state="succeeded", done=total)
-
-    def _change(self, operation_id: str, **changes: object) -> None:
-        known = self._known.get(operation_id)
-        if known is not None:
-            now_us = microseconds(self._clock.now())
-            self._known[operation_id] = replace(known, updated_us=now_us, **changes)  # type: ignore[arg-type]
+        for name in names:
+            await self._projections[name].rebuild(generation, report=reporter(name))
+        ended = await self.find(work.operation_id)
+        return {} if ended is None else {"done": ended.total}

@@ -15,13 +15,13 @@ import structlog
 
 from kalends.domain.errors import Conflict, KalendsError
 from kalends.domain.periods import LEVELS, Period
-from kalends.domain.queries import Criteria, Filter
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.edge.long_work import Work
 from kalends.kit import tasks
 from kalends.kit.backoff import pauses
 from kalends.ports.calendar import Calendar, Unit
 from kalends.ports.timeline import Timeline
+from kalends.summarize.segmenting import events_of
 from kalends.summarize.usecases import KeepCalendar
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.operations import ENDED, OperationStore, StoredOperation
@@ -195,7 +195,7 @@ class RebuildCalendar:
         after: Unit | None = None
         while page := await self._calendar.units(scope=scope, since=since, after=after, limit=_PAGE):
             for unit in page:
-                found = await self._events(unit)
+                found = len(await events_of(self._timeline, unit))
                 events += found
                 nodes += len(await self._calendar.segments(unit))
                 if found:
@@ -204,16 +204,6 @@ class RebuildCalendar:
         above = {period for day in days for period in Period("segment", day).ancestors}
         known = await self._calendar.newest(scope, sorted(above, key=_order))
         return Extent(events=events, days=len(days), nodes=nodes + sum(not node.gone for node in known.values()))
-
-    async def _events(self, unit: Unit) -> int:
-        start, end = Period("day", unit.day).span_us
-        asked = Filter(session_id=(unit.session_id,), targets=("events",)).criteria()
-        criteria = Criteria(any_of=asked.any_of, since_us=start, until_us=end)
-        count, after = 0, None
-        while page := await self._timeline.page(unit.scope, criteria=criteria, after=after, descending=False, limit=_PAGE):
-            count += len(page)
-            after = (page[-1].occurred_us, page[-1].position.version)
-        return count
 
 
 def _order(period: Period) -> tuple[int, date]:

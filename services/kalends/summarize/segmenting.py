@@ -60,7 +60,7 @@ class CutUnits:
             Unavailable, DeadlineExceeded: a store or a model is away; the unit stays due.
         """
         unit = due.unit
-        known = {one.key: one for one in await self._events(unit)}
+        known = {one.key: one for one in await events_of(self._timeline, unit)}
         segments = cut(unit.session_id, await self._steps(unit, known), cutting=self._cutting)
         held = {node.period: node for node in await self._calendar.segments(unit)}
         newest = {**await self._calendar.newest(unit.scope, [segment.period for segment in segments]), **held}
@@ -73,20 +73,6 @@ class CutUnits:
         proposed = [one for one in proposed if one.newest is not None or not one.node.gone]
         kept = {segment.period for segment in segments}
         return [*proposed, *(_taken_back(unit, node) for period, node in held.items() if period not in kept)]
-
-    async def _events(self, unit: Unit) -> list[Known]:
-        """The unit's live events; documents are no part of the calendar."""
-        start, end = Period("day", unit.day).span_us
-        asked = Filter(session_id=(unit.session_id,), targets=("events",)).criteria()
-        criteria = Criteria(any_of=asked.any_of, since_us=start, until_us=end)
-        found: list[Known] = []
-        after: tuple[int, int] | None = None
-        while True:
-            page = await self._timeline.page(unit.scope, criteria=criteria, after=after, descending=False, limit=_PAGE)
-            found += page
-            if len(page) < _PAGE:
-                return found
-            after = (page[-1].occurred_us, page[-1].position.version)
 
     async def _steps(self, unit: Unit, known: Mapping[EventKey, Known]) -> list[Step]:
         counts = dict(await self._calendar.tokens(unit))
@@ -158,6 +144,21 @@ class CutUnits:
 def _taken_back(unit: Unit, known: KnownNode) -> Proposed:
     node = _nothing(known.period, unit.session_id, first_us=known.first_us, last_us=known.last_us)
     return Proposed(node=node, newest=known)
+
+
+async def events_of(timeline: Timeline, unit: Unit) -> list[Known]:
+    """The unit's live events, in their order; documents are no part of the calendar."""
+    start, end = Period("day", unit.day).span_us
+    asked = Filter(session_id=(unit.session_id,), targets=("events",)).criteria()
+    criteria = Criteria(any_of=asked.any_of, since_us=start, until_us=end)
+    found: list[Known] = []
+    after: tuple[int, int] | None = None
+    while True:
+        page = await timeline.page(unit.scope, criteria=criteria, after=after, descending=False, limit=_PAGE)
+        found += page
+        if len(page) < _PAGE:
+            return found
+        after = (page[-1].occurred_us, page[-1].position.version)
 
 
 def _agents(opened: Sequence[OpenedEvent]) -> tuple[str, ...]:

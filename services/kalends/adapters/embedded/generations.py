@@ -47,6 +47,7 @@ class ClosingVectors(VectorIndex, Closing, Protocol):
 Index = TypeVar("Index", bound=Closing)
 Lexicon = TypeVar("Lexicon", bound=ClosingLexicon)
 Vectors = TypeVar("Vectors", bound=ClosingVectors)
+Engine = TypeVar("Engine", bound=ClosingLexicon | ClosingVectors)
 Factory = Callable[[Path], Awaitable[Index]]
 
 
@@ -178,11 +179,50 @@ class FolderGenerations(Generic[Index]):
             await asyncio.to_thread(_remove, self._base / name)
 
 
-class ServingLexicon(Generic[Lexicon]):
-    """The lexical index of whichever generation is current."""
+class _Serving(Generic[Engine]):
+    """What both engines answer alike, from whichever generation is current."""
 
-    def __init__(self, generations: FolderGenerations[Lexicon]) -> None:
+    def __init__(self, generations: FolderGenerations[Engine]) -> None:
         self._generations = generations
+
+    async def digest(self) -> Digest:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.digest()
+
+    async def count(self, scope: Scope) -> int:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.count(scope)
+
+    async def scopes(self) -> Sequence[str]:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.scopes()
+
+    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.inventory(scope_key, after=after, limit=limit)
+
+    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.held(scope_key, keys)
+
+    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.remove(scope_key, held)
+
+    async def compact(self) -> int:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.compact()
+
+
+class ServingLexicon(_Serving[Lexicon]):
+    """The lexical index of whichever generation is current."""
 
     async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone] = ()) -> None:
         """Hand on; see ``ports.lexicon``."""
@@ -199,47 +239,9 @@ class ServingLexicon(Generic[Lexicon]):
         async with self._generations.serving() as index:
             return await index.rarities(scope, words)
 
-    async def digest(self) -> Digest:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.digest()
 
-    async def count(self, scope: Scope) -> int:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.count(scope)
-
-    async def scopes(self) -> Sequence[str]:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.scopes()
-
-    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.inventory(scope_key, after=after, limit=limit)
-
-    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.held(scope_key, keys)
-
-    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.remove(scope_key, held)
-
-    async def compact(self) -> int:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.compact()
-
-
-class ServingVectors(Generic[Vectors]):
+class ServingVectors(_Serving[Vectors]):
     """The vector index of whichever generation is current."""
-
-    def __init__(self, generations: FolderGenerations[Vectors]) -> None:
-        self._generations = generations
 
     async def put(self, entries: Sequence[VectorEntry], tombstones: Sequence[Tombstone] = ()) -> None:
         """Hand on; see ``ports.vectors``."""
@@ -255,41 +257,6 @@ class ServingVectors(Generic[Vectors]):
         """Hand on; see ``ports.vectors``."""
         async with self._generations.serving() as index:
             return await index.late(scope, tokens, keys)
-
-    async def digest(self) -> Digest:
-        """Hand on; see ``ports.vectors``."""
-        async with self._generations.serving() as index:
-            return await index.digest()
-
-    async def count(self, scope: Scope) -> int:
-        """Hand on; see ``ports.vectors``."""
-        async with self._generations.serving() as index:
-            return await index.count(scope)
-
-    async def scopes(self) -> Sequence[str]:
-        """Hand on; see ``ports.vectors``."""
-        async with self._generations.serving() as index:
-            return await index.scopes()
-
-    async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
-        """Hand on; see ``ports.vectors``."""
-        async with self._generations.serving() as index:
-            return await index.inventory(scope_key, after=after, limit=limit)
-
-    async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
-        """Hand on; see ``ports.vectors``."""
-        async with self._generations.serving() as index:
-            return await index.held(scope_key, keys)
-
-    async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
-        """Hand on; see ``ports.vectors``."""
-        async with self._generations.serving() as index:
-            return await index.remove(scope_key, held)
-
-    async def compact(self) -> int:
-        """Hand on; see ``ports.vectors``."""
-        async with self._generations.serving() as index:
-            return await index.compact()
 
 
 def _current_name(base: Path, first: str) -> str | None:
