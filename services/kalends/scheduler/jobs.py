@@ -10,20 +10,22 @@ from dataclasses import replace
 
 from kalends.domain.errors import Misconfigured
 from kalends.domain.schedules import JobSpec
+from kalends.settings import SchedulerSettings
 
 _MINUTE = 60.0
 _HOUR = 3600.0
+_WHEN = SchedulerSettings()
 
 JOBS: tuple[JobSpec, ...] = (
-    JobSpec(name="segment-sweep", cron="*/5 * * * * *", task="segment-sweep", timeout_s=5 * _MINUTE, jitter_s=0.5),
-    JobSpec(name="toc-day", cron="0 */15 * * * *", task="toc-day", timeout_s=15 * _MINUTE, jitter_s=5.0),
-    JobSpec(name="toc-week", cron="0 20 * * * *", task="toc-week", timeout_s=30 * _MINUTE, jitter_s=10.0),
-    JobSpec(name="toc-month", cron="0 30 3 * * *", task="toc-month", timeout_s=_HOUR, jitter_s=30.0),
-    JobSpec(name="toc-year", cron="0 40 3 * * *", task="toc-year", timeout_s=_HOUR, jitter_s=30.0),
-    JobSpec(name="retention", cron="30 */10 * * * *", task="retention", timeout_s=_HOUR, jitter_s=5.0),
-    JobSpec(name="reconcile", cron="0 30 4 * * *", task="reconcile", timeout_s=_HOUR, jitter_s=30.0),
-    JobSpec(name="compaction", cron="0 0 5 * * SUN", task="compaction", timeout_s=2 * _HOUR, jitter_s=30.0),
-    JobSpec(name="key-check", cron="0 0 6 * * SUN", task="key-check", timeout_s=_HOUR, jitter_s=30.0),
+    JobSpec(name="segment-sweep", cron=_WHEN.segment_sweep, task="segment-sweep", timeout_s=5 * _MINUTE, jitter_s=0.5),
+    JobSpec(name="toc-day", cron=_WHEN.toc_day, task="toc-day", timeout_s=15 * _MINUTE, jitter_s=5.0),
+    JobSpec(name="toc-week", cron=_WHEN.toc_week, task="toc-week", timeout_s=30 * _MINUTE, jitter_s=10.0),
+    JobSpec(name="toc-month", cron=_WHEN.toc_month, task="toc-month", timeout_s=_HOUR, jitter_s=30.0),
+    JobSpec(name="toc-year", cron=_WHEN.toc_year, task="toc-year", timeout_s=_HOUR, jitter_s=30.0),
+    JobSpec(name="retention", cron=_WHEN.retention, task="retention", timeout_s=_HOUR, jitter_s=5.0),
+    JobSpec(name="reconcile", cron=_WHEN.reconcile, task="reconcile", timeout_s=_HOUR, jitter_s=30.0),
+    JobSpec(name="compaction", cron=_WHEN.compaction, task="compaction", timeout_s=2 * _HOUR, jitter_s=30.0),
+    JobSpec(name="key-check", cron=_WHEN.key_check, task="key-check", timeout_s=_HOUR, jitter_s=30.0),
 )
 """In the order of their times."""
 
