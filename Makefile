@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check faults eval bench proto docs lock clean
+.PHONY: help setup demo up test test-cluster test-vllm check faults eval bench proto docs lock clean
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -10,7 +10,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 TO_INSTALL := --quiet --require-hashes --no-deps
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: .venv/ready ## install the locked dependencies and Kalends into .venv
 
@@ -28,8 +28,14 @@ demo: setup ## a short story on real stores, in a folder of its own
 up: setup ## everything in one process, until Ctrl-C
 	@.venv/bin/kalends up
 
-test: setup ## all tests but the slow ones
-	@.venv/bin/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+test: setup ## all tests but the slow ones and those of cluster and vLLM
+	@.venv/bin/python -m pytest -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile
+
+test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
+	@.venv/bin/python -m pytest -m "cluster and not slow"
+
+test-vllm: setup ## the model adapters on real vLLM servers on the CPU; builds them once (about 900 MB)
+	@.venv/bin/python -m pytest -m "vllm and not slow"
 
 check: setup ## style, types, import contracts, generated files
 	@.venv/bin/ruff check .
@@ -56,7 +62,7 @@ docs: setup ## generate docs/reference
 lock: ## resolve the dependencies anew, keeping the pins that still fit; delete a lock first to raise everything
 	@.ci/python build/lock
 	@build/lock/bin/python -m pip --disable-pip-version-check --no-input install --quiet $(UV)
-	@$(COMPILE) pyproject.toml --extra embedded --extra dev --python-version 3.11 --universal -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra dev --python-version 3.11 --universal -o requirements/dev.txt
 	@$(COMPILE) requirements/model.in --no-deps -o requirements/model.txt
 
 clean: ## delete .venv and every cache; leaves data folders alone

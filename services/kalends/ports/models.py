@@ -1,4 +1,8 @@
-"""Models: texts to vectors. The identity names model, precision and dimension; vectors of different identities never mix."""
+"""Models: texts to vectors, and passages to how well they answer.
+
+The identity names model, precision and dimension; vectors of different identities never mix. A newcomer would get wrong: a model that is
+served elsewhere may give no token vectors; ``tokens`` then has no rows, and whoever needs them does without.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +16,7 @@ class Question:
     """An encoded question.
 
     ``dense`` (dimension,) has unit length, ``tokens`` (m, dimension) unit rows, the model's own marks included; ``spans`` holds for each
-    row of ``tokens`` its characters in the text, (0, 0) for a mark.
+    row of ``tokens`` its characters in the text, (0, 0) for a mark. A model without token vectors gives no rows and no spans.
     """
 
     dense: Array
@@ -21,7 +25,7 @@ class Question:
 
 
 class Embedder(Protocol):
-    """A sentence encoder that also gives token vectors."""
+    """A sentence encoder that also gives token vectors, where it can."""
 
     @property
     def identity(self) -> str:
@@ -37,6 +41,25 @@ class Embedder(Protocol):
 
     async def embed_query(self, text: str) -> Question:
         """A question, cut at the model's limit; foreground priority."""
+        ...
+
+
+class Reranker(Protocol):
+    """A model that reads a question and a passage together."""
+
+    @property
+    def identity(self) -> str:
+        """The model's name."""
+        ...
+
+    async def scores(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+        """How well each of *passages* answers *question*, in their order; larger is better, comparable within one call only.
+
+        Passages longer than the model reads are cut.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the model cannot be had now.
+        """
         ...
 
 

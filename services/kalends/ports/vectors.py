@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One window of a text: ``dense`` has shape (dimension,), unit length; ``tokens`` (n, dimension), unit rows."""
+    """One window of a text: ``dense`` has shape (dimension,), unit length; ``tokens`` (n, dimension), unit rows, or none."""
 
     dense: Array
     tokens: Array
@@ -45,7 +45,7 @@ class VectorIndex(Protocol):
         ...
 
     async def late(self, scope: Scope, tokens: Array, keys: Sequence[EventKey]) -> Mapping[EventKey, float]:
-        """Late interaction: one score for each of *keys* that is held.
+        """Late interaction: one score for each of *keys* that is held with token vectors.
 
         It is the sum over the rows of *tokens* (m, dimension) of the best dot product with the event's token vectors; the caller scales
         the rows to weigh them.
