@@ -3,14 +3,15 @@
 import asyncio
 
 import pytest
-from tests.support.engines import SCOPE, Engines, engines, event, ledger
+from tests.support.engines import SCOPE, Engines, engines, event, lease_of, ledger
 from tests.support.waiting import until
 
 from kalends.domain.errors import Conflict, Unavailable
+from kalends.domain.operations import LongOperation
 from kalends.domain.queries import Criteria
-from kalends.edge.long_work import Work
 from kalends.index.compacting import Compact, Compactions, CompactReport
 from kalends.kit.traffic import Traffic
+from kalends.wire.operations import OperationStore
 
 SAID = ["the red fox sleeps", "a heron eats fish", "rain over the harbour", "the train to Oslo was late"]
 
@@ -88,27 +89,33 @@ async def test_a_store_that_is_away_ends_the_run(made):
     assert [name for name, _ in told] == ["lexical"]
 
 
+def compactions_of(made, told):
+    """Compactions as they are wired in a process."""
+    store = OperationStore(records=made.ledger.bus.records, clock=made.ledger.clock)
+    return Compactions(compact=task(made, told), store=store, lease=lease_of(made.ledger, "compaction"), clock=made.ledger.clock)
+
+
 async def test_compactions_that_were_asked_for_are_done_one_after_another(made):
-    """A failure is said, a cancelled one is passed over, and the queue goes on."""
+    """A store that is away is waited for, a cancelled one is passed over, and the queue goes on."""
     told = []
-    compactions = Compactions(compact=task(made, told), clock=made.ledger.clock)
+    compactions = compactions_of(made, told)
     made.vectors.leave("compact")
-    failing, cancelled = compactions.ask(), compactions.ask()
+    waiting, cancelled = await compactions.ask("all"), await compactions.ask("all")
     await compactions.cancel(cancelled.operation_id)
     working = asyncio.create_task(compactions.run())
 
-    await until(lambda: state_of(compactions, failing) == "failed")
+    await until(lambda: made.vectors.refused["compact"] > 0)
     made.vectors.come_back()
-    good = compactions.ask()
-    await until(lambda: state_of(compactions, good) == "succeeded")
+    good = await compactions.ask("all")
+    await until(lambda: state_is(compactions, good, "succeeded"))
     working.cancel()
     await asyncio.wait([working])
 
-    assert [one.state for one in await compactions.all()] == ["failed", "cancelled", "succeeded"]
+    assert [one.state for one in await compactions.all()] == ["succeeded", "cancelled", "succeeded"]
     found = await compactions.find(good.operation_id)
     assert (found.kind, found.done, found.total) == ("compaction", 3, 3)
     assert found.result.startswith("lexical: ")
-    assert (await compactions.find(failing.operation_id)).error
+    assert (await compactions.find(waiting.operation_id)).result
     assert await compactions.find("unknown") is None
     with pytest.raises(Conflict):
         await compactions.cancel(good.operation_id)
@@ -117,39 +124,23 @@ async def test_compactions_that_were_asked_for_are_done_one_after_another(made):
 async def test_a_compaction_that_is_under_way_can_be_cancelled(made):
     """The store that it is in finishes; the others are left."""
     told = []
-    compactions = Compactions(compact=task(made, told), clock=made.ledger.clock)
+    compactions = compactions_of(made, told)
     made.vectors.hold("compact")
-    asked = compactions.ask()
+    asked = await compactions.ask("all")
     working = asyncio.create_task(compactions.run())
     await until(lambda: made.vectors.waiting["compact"] == 1)
 
     await compactions.cancel(asked.operation_id)
     made.vectors.let_pass()
-    again = compactions.ask()
-    await until(lambda: state_of(compactions, again) == "succeeded")
+    again = await compactions.ask("all")
+    await until(lambda: state_is(compactions, again, "succeeded"))
     working.cancel()
     await asyncio.wait([working])
 
-    assert state_of(compactions, asked) == "cancelled"
+    assert await state_is(compactions, asked, "cancelled")
     assert [name for name, _ in told] == ["lexical", "lexical", "vector", "timeline"]
 
 
-async def test_only_the_newest_compactions_are_remembered(made):
-    """What was forgotten while it waited is passed over."""
-    compactions = Compactions(compact=task(made, []), clock=made.ledger.clock)
-    asked = [compactions.ask() for _ in range(25)]
-    for one in asked[5:-1]:
-        await compactions.cancel(one.operation_id)
-    working = asyncio.create_task(compactions.run())
-
-    await until(lambda: state_of(compactions, asked[-1]) == "succeeded")
-    working.cancel()
-    await asyncio.wait([working])
-
-    assert len(await compactions.all()) == 20
-    assert await compactions.find(asked[0].operation_id) is None
-
-
-def state_of(compactions: Compactions, work: Work) -> str:
-    """How it goes."""
-    return compactions._known[work.operation_id].state
+async def state_is(compactions: Compactions, one: LongOperation, state: str) -> bool:
+    """Whether it is in that state."""
+    return (await compactions.find(one.operation_id)).state == state

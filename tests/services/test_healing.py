@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from tests.support.engines import QUICK, Engines, engines, event, ledger
+from tests.support.engines import QUICK, Engines, engines, event, ledger, rebuilds_of
 from tests.support.waiting import until
 
 from kalends.domain.errors import Unavailable
@@ -36,7 +36,7 @@ def _quick(monkeypatch):
 
 def healer(made: Engines, *, after_s: float = AFTER_S) -> Healer:
     """A healer of both projections."""
-    return Healer(projections=made.projections, clock=made.ledger.clock, after_s=after_s)
+    return Healer(projections=made.projections, rebuild=rebuilds_of(made).heal, clock=made.ledger.clock, after_s=after_s)
 
 
 @asynccontextmanager

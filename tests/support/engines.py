@@ -34,6 +34,7 @@ from kalends.domain.positions import highest
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.edge.progress import Progress
 from kalends.index.consumers import LexicalSink, Sink, VectorSink
+from kalends.index.rebuilds import Rebuilds
 from kalends.index.usecases import Projection
 from kalends.ingest.documents import KeepDocument
 from kalends.ingest.usecases import AppendEvents, Outcome
@@ -45,8 +46,10 @@ from kalends.search.usecases import FindMemories
 from kalends.settings import IndexSettings, SearchSettings
 from kalends.wire.documents import DocumentStore
 from kalends.wire.follower import TimelineFollower
+from kalends.wire.leases import Lease
 from kalends.wire.memories import Memory, MemoryRegistry
 from kalends.wire.node_store import NodeStore
+from kalends.wire.operations import OperationStore
 from kalends.wire.reader import Reader
 from kalends.wire.vault import Vault
 from tests.support.broker import SMALL, fresh_bus
@@ -293,6 +296,22 @@ class Engines:
         return {name: (one.events, one.digest) for name, one in found.items()}
 
 
+def lease_of(ledger: Ledger, name: str, *, holder: str = "a test") -> Lease:
+    """A lease that is replaced within two seconds."""
+    return Lease(ledger.bus.records, name=name, holder=holder, lease_s=2.0, clock=ledger.clock)
+
+
+def rebuilds_of(made: Engines, *, place: str = "here", holder: str = "a test") -> Rebuilds:
+    """Rebuilds as they are wired in a process, on engines of its own."""
+    return Rebuilds(
+        projections=made.projections,
+        store=OperationStore(records=made.ledger.bus.records, clock=made.ledger.clock),
+        lease=lease_of(made.ledger, "reindex", holder=holder),
+        clock=made.ledger.clock,
+        place=place,
+    )
+
+
 @asynccontextmanager
 async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
     """The projections of *ledger* in *folder*; nothing runs yet."""
@@ -318,8 +337,8 @@ async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
         "traffic": Traffic(),
     }
     projections = {
-        "lexical": Projection(name="lexical", generations=lexical, sink_of=LexicalSink, current=lexicon, batch=50, **common),
-        "vector": Projection(name="vector", generations=vector, sink_of=vector_sink, current=vectors, batch=16, **common),
+        "lexical": Projection(name="lexical", generations=lexical, sink_of=LexicalSink, index_of=lambda _: lexicon, batch=50, **common),
+        "vector": Projection(name="vector", generations=vector, sink_of=vector_sink, index_of=lambda _: vectors, batch=16, **common),
     }
     for name, projection in projections.items():
         ledger.progress.add(name, projection.floors)

@@ -20,6 +20,7 @@ class Faulty:
         self._dependency = dependency
         self._away: dict[str, KalendsError] = {}
         self._gates: dict[str, asyncio.Event] = {}
+        self._passing: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """How often each method was called while it was away."""
         self.waiting: Counter[str] = Counter()
@@ -38,9 +39,10 @@ class Faulty:
         """Hold no further call; those that wait go on waiting."""
         self._gates.clear()
 
-    def hold(self, method: str) -> asyncio.Event:
-        """Let calls of *method* wait until the event that this returns is set."""
+    def hold(self, method: str, *, after: int = 0) -> asyncio.Event:
+        """Let calls of *method*, but the next *after* ones, wait until the event that this returns is set."""
         self._gates[method] = asyncio.Event()
+        self._passing[method] = after
         return self._gates[method]
 
     def __getattr__(self, name: str) -> Any:
@@ -51,7 +53,9 @@ class Faulty:
 
         async def call(*arguments: Any, **named: Any) -> Any:
             gate = self._gates.get(name)
-            if gate is not None:
+            if gate is not None and self._passing[name] > 0:
+                self._passing[name] -= 1
+            elif gate is not None:
                 self.waiting[name] += 1
                 await gate.wait()
             error = self._away.get(name) or self._away.get("*")

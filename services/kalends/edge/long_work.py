@@ -5,7 +5,6 @@ work in ``Service.long_work``; the routes exist once in a process and ask all of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Protocol
 
@@ -13,38 +12,19 @@ from msgspec import Meta, Struct
 
 from kalends.domain.errors import NotFound
 from kalends.domain.events import moment
+from kalends.domain.operations import LongOperation
 from kalends.domain.queries import decode_cursor, encode_cursor
 from kalends.edge.operations import Answer, Call, Operation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One piece of long work: ``state`` is queued, running, succeeded, failed or cancelled; ``done`` of ``total`` of whatever it counts.
-
-    ``subject`` says what it is about, such as a projection; ``result`` what came of it.
-    """
-
-    operation_id: str
-    kind: str
-    subject: str
-    state: str
-    created_us: int
-    updated_us: int
-    done: int = 0
-    total: int = 0
-    error: str | None = None
-    result: str | None = None
-    dry_run: bool = False
 
 
 class LongWork(Protocol):
     """What a service does for long."""
 
-    async def find(self, operation_id: str) -> Work | None:
+    async def find(self, operation_id: str) -> LongOperation | None:
         """One of this service's operations."""
         ...
 
-    async def all(self) -> Sequence[Work]:
+    async def all(self) -> Sequence[LongOperation]:
         """This service's operations."""
         ...
 
@@ -121,7 +101,7 @@ class LongWorkRoutes:
         _, work = await self._find(work.operation_id)
         return Answer(body=work_out(work))
 
-    async def _find(self, operation_id: str) -> tuple[LongWork, Work]:
+    async def _find(self, operation_id: str) -> tuple[LongWork, LongOperation]:
         for provider in self._providers:
             work = await provider.find(operation_id)
             if work is not None:
@@ -129,7 +109,7 @@ class LongWorkRoutes:
         raise NotFound("no such operation")
 
 
-def work_out(work: Work) -> OperationOut:
+def work_out(work: LongOperation) -> OperationOut:
     """*work* as JSON."""
     return OperationOut(
         operation_id=work.operation_id,
@@ -138,8 +118,8 @@ def work_out(work: Work) -> OperationOut:
         state=work.state,
         done=work.done,
         total=work.total,
-        error=work.error,
-        result=work.result,
+        error=work.error or None,
+        result=work.result or None,
         dry_run=work.dry_run,
         created_at=moment(work.created_us),
         updated_at=moment(work.updated_us),

@@ -8,13 +8,14 @@ for as long as that takes (45 µs a point, measured); a rebuild of the projectio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from kalends.edge.long_work import Work
-from kalends.index.queued import QueuedWork
+from kalends.domain.operations import LongOperation
 from kalends.kit.traffic import Traffic
 from kalends.ports.clock import Clock
+from kalends.wire.leases import Lease
+from kalends.wire.operations import OperationStore
+from kalends.wire.running import OperationRunner, Report
 
 _GIVE_WAY_S = 2.0
-_REMEMBERED = 20
 
 Compactable = Callable[[], Awaitable[int]]
 """A store's ``compact``: the bytes of disk that it freed."""
@@ -61,17 +62,12 @@ class Compact:
         return CompactReport(freed=freed, dry_run=dry_run)
 
 
-class Compactions(QueuedWork):
-    """Compactions asked for, one after another; the newest twenty are remembered."""
+class Compactions(OperationRunner):
+    """Compactions asked for, one after another."""
 
-    def __init__(self, *, compact: Compact, clock: Clock) -> None:
-        super().__init__(kind="compaction", remembered=_REMEMBERED, clock=clock, do=self._compact_all)
+    def __init__(self, *, compact: Compact, store: OperationStore, lease: Lease, clock: Clock, place: str = "") -> None:
+        super().__init__(kind="compaction", store=store, lease=lease, clock=clock, do=self._compact_all, place=place)
         self._compact = compact
 
-    def ask(self) -> Work:
-        """Queue a compaction of every store."""
-        return self.add("all")
-
-    async def _compact_all(self, work: Work) -> dict[str, object]:
-        report = await self._compact(report=lambda done, total: self.change(work.operation_id, done=done, total=total))
-        return {"result": report.text}
+    async def _compact_all(self, _: LongOperation, report: Report) -> str:
+        return (await self._compact(report=report)).text

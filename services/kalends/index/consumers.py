@@ -113,7 +113,10 @@ class Projector:
         moved: Callable[[], None],
         traffic: Traffic,
         indexed: Callable[[Sequence[Readable]], Awaitable[None]] | None = None,
+        rate: float = 0.0,
     ) -> None:
+        """*rate* is the most events a second that are written; 0 for any."""
+        self._rate = rate
         self._projection = projection
         self._consumer = consumer
         self._sink = sink
@@ -153,7 +156,10 @@ class Projector:
                     oldest_s = time.time() - deliveries[0].message.recorded_us / 1e6
                     await self._traffic.give_way(at_most=patience(oldest_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
                     await failpoints.reach(f"index.{self._projection}.after-fetch")
+                    began = time.monotonic()
                     await self._deal_with(deliveries)
+                    if self._rate:
+                        await asyncio.sleep(max(0.0, began + len(deliveries) / self._rate - time.monotonic()))
         finally:
             while not fetched.empty():
                 left = fetched.get_nowait()

@@ -1,17 +1,17 @@
 """Healing: a projection whose store stays broken is built anew beside it, from the log.
 
-Belongs here: deciding when. Does not belong here: rebuilding (``usecases``). A newcomer would get wrong: a missing model is no reason,
-because a new generation would need the same model; only the store's own failure is.
+Belongs here: deciding when. Does not belong here: rebuilding (``rebuilds``). A newcomer would get wrong: a missing model is no reason,
+because a new generation would need the same model; nor is a server that is away, which will come back with all that it had. Only a store
+of our own that fails is, and a server that answers and has lost the index.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 import structlog
 
 from kalends.domain.errors import KalendsError
-from kalends.domain.events import new_ulid
 from kalends.index.usecases import Projection
 from kalends.kit import tasks
 from kalends.ports.clock import Clock
@@ -24,8 +24,11 @@ _LOOK_S = 1.0
 class Healer:
     """Looks after the projections of a process."""
 
-    def __init__(self, *, projections: Mapping[str, Projection], clock: Clock, after_s: float) -> None:
+    def __init__(
+        self, *, projections: Mapping[str, Projection], rebuild: Callable[[Projection], Awaitable[None]], clock: Clock, after_s: float
+    ) -> None:
         self._projections = projections
+        self._rebuild = rebuild
         self._clock = clock
         self._after_s = after_s
 
@@ -40,6 +43,7 @@ class Healer:
             await asyncio.sleep(_LOOK_S)
             if self.is_due(projection):
                 await self._heal(projection)
+                await asyncio.sleep(self._after_s)
 
     def is_due(self, projection: Projection) -> bool:
         """Whether the projection's own store has failed for long enough."""
@@ -49,10 +53,9 @@ class Healer:
         return (self._clock.now() - datetime.fromisoformat(since)).total_seconds() >= self._after_s
 
     async def _heal(self, projection: Projection) -> None:
-        generation = f"g{new_ulid(self._clock.now()).lower()}"
-        log.warning("projection is built anew because its store stays broken", projection=projection.name, generation=generation)
         try:
-            await projection.rebuild(generation, report=lambda _done, _total: None)
+            if await projection.is_lost():
+                log.warning("projection is built anew because its store stays broken", projection=projection.name)
+                await self._rebuild(projection)
         except KalendsError as error:
             log.warning("projection could not be built anew; tried again later", projection=projection.name, kind=error.code)
-            await asyncio.sleep(self._after_s)

@@ -11,7 +11,7 @@ from kalends.edge.long_work import OperationStarted
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.index import schemas
 from kalends.index.compacting import Compactions
-from kalends.index.usecases import Rebuilds
+from kalends.index.rebuilds import Rebuilds
 from kalends.ports.dead_letters import DeadLetter, DeadLetters
 from kalends.ports.log import Log
 
@@ -47,7 +47,7 @@ class CompactionRoutes:
 
     async def start(self, _call: Call) -> Answer:
         """Let every store give back what it does not need, while it serves."""
-        return Answer(body=OperationStarted(operation_id=self._compactions.ask().operation_id))
+        return Answer(body=OperationStarted(operation_id=(await self._compactions.ask("all")).operation_id))
 
 
 class DeadLetterRoutes:

@@ -1,6 +1,6 @@
 """The index service as a value."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kalends.domain.errors import NotFound, Unavailable
 from kalends.edge.services import Loop, Service
@@ -8,11 +8,14 @@ from kalends.index import routes
 from kalends.index.compacting import Compact, Compactions
 from kalends.index.consumers import Sink
 from kalends.index.healing import Healer
-from kalends.index.usecases import Projection, Rebuilds
+from kalends.index.rebuilds import Rebuilds
+from kalends.index.usecases import Projection
 from kalends.ports.clock import Clock
 from kalends.ports.dead_letters import DeadLetter, DeadLetters
 from kalends.ports.log import Log
 from kalends.settings import IndexSettings
+from kalends.wire.leases import Lease
+from kalends.wire.operations import OperationStore
 from kalends.wire.reader import Reader, Unreadable
 
 
@@ -26,12 +29,15 @@ def build(
     letters: DeadLetters,
     clock: Clock,
     compact: Compact,
+    operations: OperationStore,
+    lease_of: Callable[[str], Lease],
+    place: str,
 ) -> Service:
     """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing.
 
-    *sinks* are those of the serving generations.
+    *sinks* are those of the serving generations; *place* is where the engines are, empty for servers that every process shares.
     """
-    rebuilds = Rebuilds(projections=projections, clock=clock)
+    rebuilds = Rebuilds(projections=projections, store=operations, lease=lease_of("reindex"), clock=clock, place=place)
 
     async def replay(letter: DeadLetter) -> None:
         """Write one message to the projection whose consumer gave it up."""
@@ -49,12 +55,12 @@ def build(
 
     loops = [Loop(name=f"index.{name}", run=projection.run) for name, projection in projections.items()]
     loops.append(Loop(name="index.rebuilds", run=rebuilds.run))
-    healer = Healer(projections=projections, clock=clock, after_s=settings.heal_after_s)
+    healer = Healer(projections=projections, rebuild=rebuilds.heal, clock=clock, after_s=settings.heal_after_s)
     loops.append(Loop(name="index.healing", run=healer.run))
-    compactions = Compactions(compact=compact, clock=clock)
+    compactions = Compactions(compact=compact, store=operations, lease=lease_of("compaction"), clock=clock, place=place)
     loops.append(Loop(name="index.compactions", run=compactions.run))
     rebuild_routes = routes.RebuildRoutes(rebuilds=rebuilds, log=log)
     compaction_routes = routes.CompactionRoutes(compactions)
     letter_routes = routes.DeadLetterRoutes(letters=letters, replay=replay)
-    operations = routes.operations(rebuild_routes, compaction_routes, letter_routes)
-    return Service(name="index", operations=operations, loops=loops, long_work=[rebuilds, compactions])
+    rows = routes.operations(rebuild_routes, compaction_routes, letter_routes)
+    return Service(name="index", operations=rows, loops=loops, long_work=[rebuilds, compactions])

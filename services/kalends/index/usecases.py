@@ -1,21 +1,22 @@
 """Projections as a whole: the serving generation, and rebuilding one beside it.
 
-Belongs here: which consumer feeds which generation and when to switch. Not here: writing one batch (``consumers``). A newcomer would
-get wrong: the new generation's consumer starts at the beginning of the log and simply goes on after the switch; nothing is handed over.
+Belongs here: which consumer feeds which generation and when to switch. Not here: writing one batch (``consumers``), or who rebuilds when
+(``rebuilds``). A newcomer would get wrong: the new generation's consumer starts at the beginning of the log and simply goes on after the
+switch; nothing is handed over. As it is durable it also says where an interrupted rebuild goes on, and any number of processes may pull
+from it at once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
-from kalends.domain.errors import Conflict, KalendsError, NotFound
-from kalends.edge.long_work import Work
+from kalends.domain.errors import Conflict, KalendsError, NotFound, Unavailable
 from kalends.index.consumers import Projector, Sink
-from kalends.index.queued import QueuedWork
 from kalends.kit import failpoints, tasks
+from kalends.kit.backoff import pauses
 from kalends.kit.traffic import Traffic
-from kalends.ports.clock import Clock
 from kalends.ports.generations import Generations
 from kalends.ports.log import Consumer, Log
 from kalends.settings import IndexSettings
@@ -24,7 +25,9 @@ from kalends.wire.reader import Readable, Reader
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 0.1
-_REMEMBERED = 100
+_REFRESH_S = 2.0
+"""How often it is looked whether another process has switched."""
+
 Notice = Callable[[Sequence[Readable]], Awaitable[None]]
 
 
@@ -38,7 +41,7 @@ class Projection:
         log: Log,
         generations: Generations,
         sink_of: Callable[[object], Sink],
-        current: object,
+        index_of: Callable[[str], object],
         reader: Reader,
         batch: int,
         settings: IndexSettings,
@@ -50,7 +53,7 @@ class Projection:
         self._log = log
         self._generations = generations
         self._sink_of = sink_of
-        self._current = current
+        self._index_of = index_of
         self._reader = reader
         self._batch = batch
         self._settings = settings
@@ -61,6 +64,8 @@ class Projection:
         self._restart = asyncio.Event()
         self._building = asyncio.Lock()
         self._consumers: dict[str, Consumer] = {}
+        self._failure: KalendsError | None = None
+        self._failing_since: datetime | None = None
 
     @property
     def generation(self) -> str:
@@ -70,50 +75,87 @@ class Projection:
     @property
     def failure(self) -> KalendsError | None:
         """Why the projection is paused, if it is."""
-        return self._projector.failure if self._projector else None
+        return self._failure or (self._projector.failure if self._projector else None)
 
     @property
     def failing_since(self) -> str | None:
         """Since when it is paused, as RFC 3339; None while it is not."""
-        since = self._projector.failing_since if self._projector else None
+        since = self._failing_since or (self._projector.failing_since if self._projector else None)
         return None if since is None else since.isoformat()
 
     async def floors(self) -> Mapping[str, int]:
-        """Per stream, up to where the serving generation has everything."""
-        consumer = await self._consumer(self.generation)
-        return {state.stream: state.floor for state in await consumer.states()}
+        """Per stream, up to where the serving generation has everything; nothing while there is none."""
+        if not self.generation:
+            return {}
+        try:
+            consumer = await self._consumer(self.generation)
+            return {state.stream: state.floor for state in await consumer.states()}
+        except NotFound:
+            # another process has switched and dropped it, or the broker lost it
+            self._consumers.pop(self.generation, None)
+            await self._generations.refresh()
+            raise Unavailable(f"the consumer of {self.name} is being made anew", dependency=self.name) from None
+
+    async def is_lost(self) -> bool:
+        """Whether the serving generation cannot come back by itself."""
+        return await self._generations.is_lost()
+
+    async def follow(self) -> None:
+        """Notice until cancelled when another process has switched."""
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            before = self.generation
+            try:
+                if await self._generations.refresh() != before:
+                    log.info("another generation serves", projection=self.name, generation=self.generation)
+                    self._consumers.pop(before, None)
+                    self._restart.set()
+                    self._moved()
+            except KalendsError as error:
+                log.info("the serving generation cannot be asked for", projection=self.name, kind=error.code)
 
     async def run(self) -> None:
         """Feed the serving generation until cancelled; after a switch, the new one."""
-        while True:
-            self._restart.clear()
-            async with tasks.group() as group:
+        async with tasks.group() as group:
+            group.create_task(self.follow(), name=f"index.{self.name}.follow")
+            while True:
+                self._restart.clear()
                 feeding = group.create_task(self._feed(), name=f"index.{self.name}.feed")
                 await self._restart.wait()
                 feeding.cancel()
+                await asyncio.wait([feeding])
 
     async def _feed(self) -> None:
+        waits = self._pauses()
         while True:
             try:
-                self._projector = await self._projector_for(self.generation, self._current, self._batch, serving=True)
+                await self._generations.ensure()
+                self._projector = await self._projector_for(self.generation, self._index_of(self.generation), serving=True)
+                self._failure = self._failing_since = None
+                waits = self._pauses()
                 await self._projector.run()
             except KalendsError as error:
                 log.warning("projection starts over", projection=self.name, kind=error.code)
-                if isinstance(error, NotFound):
-                    self._consumers.clear()  # the broker lost it: it is made anew
-                await asyncio.sleep(self._settings.breaker_first_s)
+                self._failure, self._failing_since = error, self._failing_since or datetime.now(UTC)
+                # the broker lost it and it is made anew, or another process has switched and dropped it
+                self._consumers.clear()
+            await asyncio.sleep(next(waits))
 
-    async def _projector_for(self, generation: str, index: object, batch: int, *, serving: bool) -> Projector:
+    def _pauses(self) -> Iterator[float]:
+        return pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s)
+
+    async def _projector_for(self, generation: str, index: object, *, serving: bool) -> Projector:
         return Projector(
             projection=self.name,
-            consumer=await self._consumer(generation),
+            consumer=await self._consumer(generation) if serving else await self._log.consumer(self._consumer_name(generation)),
             sink=self._sink_of(index),
             reader=self._reader,
-            batch=batch,
+            batch=self._batch,
             settings=self._settings,
             moved=self._moved,
             traffic=self._traffic,
             indexed=self._indexed if serving else None,
+            rate=0.0 if serving else self._settings.rebuild_rate,
         )
 
     async def _consumer(self, generation: str) -> Consumer:
@@ -130,19 +172,22 @@ class Projection:
     async def rebuild(self, generation: str, *, report: Callable[[int, int], None]) -> None:
         """Build *generation* from the whole log beside the serving one, switch to it, and drop the old one.
 
+        One that was begun and interrupted goes on where it was; one that serves already is done.
+
         Raises:
             Conflict: another rebuild of this projection is under way. And what log and store raise.
         """
         if self._building.locked():
             raise Conflict(f"a rebuild of {self.name} is under way")
         async with self._building:
-            old = self.generation
-            index = await self._generations.begin(generation)
-            try:
-                await self._fill(generation, index, report)
-            except BaseException:
-                await asyncio.shield(self._abandon(generation))
-                raise
+            old = await self._generations.refresh()
+            if old == generation:
+                return
+            index = await self._generations.resume(generation)
+            if index is None:
+                await self._log.drop_consumer(self._consumer_name(generation))
+                index = await self._generations.begin(generation)
+            await self._fill(generation, index, report)
             await failpoints.reach("rebuild.before-switch")
             try:
                 await self._generations.switch(generation)
@@ -150,56 +195,51 @@ class Projection:
                 if self.generation == generation:  # also if it was cancelled while the old one was being closed
                     self._restart.set()
             await failpoints.reach("rebuild.after-switch")
-            await self._log.drop_consumer(self._consumer_name(old))
-            self._consumers.pop(old, None)
-            await self._generations.drop(old)
+            await self._forget(old)
+
+    async def help_rebuild(self, generation: str) -> None:
+        """Write into *generation*, which another process builds, until cancelled; returns at once if there is none here."""
+        index = await self._generations.resume(generation)
+        if index is None:
+            return
+        async with tasks.group() as group:
+            await self._start_filling(group, generation, index)
+
+    async def clear_away(self, *, keep: Sequence[str]) -> None:
+        """Delete the generations that are begun, do not serve and are not in *keep*: what rebuilds left that will not go on.
+
+        While a rebuild is under way here nothing is, for it may be its.
+        """
+        if self._building.locked():
+            return
+        for leftover in await self._generations.leftovers():
+            if leftover not in keep:
+                await self._forget(leftover)
+
+    async def _forget(self, generation: str) -> None:
+        self._consumers.pop(generation, None)
+        await self._log.drop_consumer(self._consumer_name(generation))
+        await self._generations.drop(generation)
+
+    async def _start_filling(self, group: asyncio.TaskGroup, generation: str, index: object) -> "list[asyncio.Task[None]]":
+        """One projector for each worker, all of them on the generation's one consumer."""
+        filling = []
+        for number in range(self._settings.rebuild_workers):
+            projector = await self._projector_for(generation, index, serving=False)
+            filling.append(group.create_task(projector.run(), name=f"index.{self.name}.fill.{number}"))
+        return filling
 
     async def _fill(self, generation: str, index: object, report: Callable[[int, int], None]) -> None:
         total = sum((await self._log.heads()).values())
-        projector = await self._projector_for(generation, index, self._batch, serving=False)
-        consumer = await self._consumer(generation)
+        consumer = await self._log.consumer(self._consumer_name(generation))
         async with tasks.group() as group:
-            filling = group.create_task(projector.run(), name=f"index.{self.name}.fill")
+            filling = await self._start_filling(group, generation, index)
             while not await self._is_full(consumer, total, report):
-                await asyncio.wait([filling], timeout=_LOOK_S)
-            filling.cancel()
+                await asyncio.wait(filling, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            for one in filling:
+                one.cancel()
 
     async def _is_full(self, consumer: Consumer, total: int, report: Callable[[int, int], None]) -> bool:
         states = await consumer.states()
         report(min(sum(state.floor for state in states), total), total)
         return bool(states) and all(state.pending == 0 and state.in_flight == 0 for state in states)
-
-    async def _abandon(self, generation: str) -> None:
-        self._consumers.pop(generation, None)
-        await self._log.drop_consumer(self._consumer_name(generation))
-        await self._generations.drop(generation)
-
-
-class Rebuilds(QueuedWork):
-    """Rebuilds asked for, one after another; the newest hundred are remembered."""
-
-    def __init__(self, *, projections: Mapping[str, Projection], clock: Clock) -> None:
-        super().__init__(kind="reindex", remembered=_REMEMBERED, clock=clock, do=self._rebuild)
-        self._projections = projections
-
-    async def ask(self, projection: str, *, dry_run: bool, total: int) -> Work:
-        """Queue a rebuild of *projection* (or of all); a dry run only counts."""
-        return self.add(projection, total=total, dry_run=dry_run)
-
-    async def _rebuild(self, work: Work) -> dict[str, object]:
-        names = list(self._projections) if work.subject == "all" else [work.subject]
-        generation = f"g{work.operation_id.lower()}"
-        progress = dict.fromkeys(names, (0, 0))
-
-        def reporter(name: str) -> Callable[[int, int], None]:
-            def report(done: int, total: int) -> None:
-                progress[name] = (done, total)
-                done_of_all = sum(one for one, _ in progress.values())
-                self.change(work.operation_id, done=done_of_all, total=max(total * len(names), done_of_all))
-
-            return report
-
-        for name in names:
-            await self._projections[name].rebuild(generation, report=reporter(name))
-        ended = await self.find(work.operation_id)
-        return {} if ended is None else {"done": ended.total}

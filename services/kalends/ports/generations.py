@@ -15,19 +15,19 @@ class Generations(Protocol):
 
     @property
     def current(self) -> str:
-        """The generation that serves, as far as this process knows."""
+        """The generation that serves, as far as this process knows; empty while it knows of none."""
+        ...
+
+    async def ensure(self) -> None:
+        """See to it that one generation serves and is there; again changes nothing.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the store is away; ask again.
+        """
         ...
 
     async def refresh(self) -> str:
         """The generation that serves, asked anew: another process may have switched."""
-        ...
-
-    def index(self, name: str) -> object:
-        """The index that writes into generation *name*, the current one or one that was begun (a LexicalIndex or a VectorIndex).
-
-        Raises:
-            NotFound: there is no such generation here.
-        """
         ...
 
     async def begin(self, name: str) -> object:
@@ -44,6 +44,10 @@ class Generations(Protocol):
 
     async def drop(self, name: str) -> None:
         """Delete a generation that is not current; one that does not exist is no error."""
+        ...
+
+    async def is_lost(self) -> bool:
+        """Whether the current generation is beyond repair: its store answers, or is this process's own, and cannot serve it any more."""
         ...
 
     async def leftovers(self) -> Sequence[str]:

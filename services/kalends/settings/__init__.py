@@ -7,11 +7,15 @@ else than from an argument. A newcomer would get wrong: the name of a variable i
 from kalends.settings.loading import load, table
 from kalends.settings.tree import (
     AuthSettings,
+    EmbedderSettings,
     HttpSettings,
     IndexSettings,
     IngestSettings,
     LogSettings,
     ModelSettings,
+    OpensearchSettings,
+    QdrantSettings,
+    RerankerSettings,
     SchedulerSettings,
     SearchSettings,
     Settings,
@@ -21,11 +25,15 @@ from kalends.settings.tree import (
 
 __all__ = [
     "AuthSettings",
+    "EmbedderSettings",
     "HttpSettings",
     "IndexSettings",
     "IngestSettings",
     "LogSettings",
     "ModelSettings",
+    "OpensearchSettings",
+    "QdrantSettings",
+    "RerankerSettings",
     "SchedulerSettings",
     "SearchSettings",
     "Settings",

@@ -50,6 +50,8 @@ class IndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     breaker_first_s: Annotated[float, Meta(gt=0, description="First pause after a projection's store failed, in seconds.")] = 0.5
     breaker_longest_s: Annotated[float, Meta(gt=0, description="Longest pause, in seconds.")] = 30.0
     linger_s: Annotated[float, Meta(ge=0, description="Least time between two small writes of a projection, in seconds.")] = 0.1
+    rebuild_workers: Annotated[int, Meta(ge=1, le=64, description="Writers of one process on a projection that is rebuilt.")] = 1
+    rebuild_rate: Annotated[float, Meta(ge=0, description="Events a second that each of them writes at most; 0: any.")] = 0.0
     heal_after_s: Annotated[float, Meta(gt=0, description="Outage of an embedded engine after which it is rebuilt, in seconds.")] = 30.0
 
 
@@ -76,9 +78,13 @@ class SummarizeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     silence_s: Annotated[float, Meta(gt=0, description="Silence after which a session's segment ends, in seconds.")] = 1800.0
     segment_tokens: Annotated[int, Meta(ge=100, description="Tokens of one segment at most, as the embedded model counts.")] = 4000
     settle_s: Annotated[float, Meta(ge=0, description="Time without news of a session's day before it is cut, in seconds.")] = 2.0
-    chat_url: Annotated[str, Meta(description="API root of a chat model, e.g. http://host:8000/v1; empty: no chat model.")] = ""
+    chat_url: Annotated[
+        str, Meta(description="API roots of a chat model's servers, e.g. http://host:8000/v1, with commas between; empty: no chat model.")
+    ] = ""
     chat_model: Annotated[str, Meta(description="Name of the chat model, as its server knows it.")] = ""
     chat_key_file: Annotated[str, Meta(description="File with the chat model's bearer key, if it wants one.")] = ""
+    chat_ca_file: Annotated[str, Meta(description="File with the certificates that sign the chat model's; empty: the system's.")] = ""
+    chat_concurrency: Annotated[int, Meta(ge=1, le=256, description="Questions to the chat model at once.")] = 4
     chat_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one answer of the chat model, in seconds.")] = 60.0
     chat_prompt_tokens: Annotated[int, Meta(ge=1000, description="Tokens of one question to the chat model at most.")] = 6000
     chat_answer_tokens: Annotated[int, Meta(ge=100, description="Tokens of one answer at most.")] = 900
@@ -109,6 +115,92 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     nice: Annotated[int, Meta(ge=0, le=19, description="How much background embedding yields to requests.")] = 10
 
 
+class QdrantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The vector store of a cluster."""
+
+    url: Annotated[str, Meta(description="Qdrant's gRPC, e.g. https://host:6334; empty: not used, the embedded engine serves.")] = ""
+    rest_url: Annotated[str, Meta(description="Qdrant's REST, if transport is rest; empty: port 6333 of url's host.")] = ""
+    transport: Annotated[
+        str, Meta(pattern="^(grpc|rest)$", description="How Qdrant is spoken to: grpc, or rest where gRPC is cut off.")
+    ] = "grpc"
+    api_key_file: Annotated[str, Meta(description="File with Qdrant's API key, if it wants one.")] = ""
+    ca_file: Annotated[str, Meta(description="File with the certificates that sign Qdrant's; empty: those of the system.")] = ""
+    prefix: Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="First part of every collection's name.")] = (
+        "kalends"
+    )
+    shards: Annotated[int, Meta(ge=1, le=1024, description="Shards of each new collection.")] = 1
+    replicas: Annotated[int, Meta(ge=1, le=7, description="Replicas of each shard of a new collection; 3 in a cluster.")] = 1
+    write_consistency: Annotated[int, Meta(ge=0, le=7, description="Replicas that must have a write before it counts; 0: most.")] = 0
+    read_consistency: Annotated[
+        str, Meta(pattern="^(one|majority|quorum|all)$", description="Replicas that must agree on a read, where there are several.")
+    ] = "majority"
+    quantize_above: Annotated[
+        int, Meta(ge=0, description="Points of a collection above which compaction turns 8-bit quantization on; 0: never.")
+    ] = 100_000
+    deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one read from Qdrant, in seconds.")] = 5.0
+    write_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one write to Qdrant, in seconds.")] = 30.0
+    batch_points: Annotated[int, Meta(ge=1, le=1000, description="Points in one write to Qdrant, at most.")] = 100
+
+
+class OpensearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The lexical store of a cluster."""
+
+    urls: Annotated[
+        str,
+        Meta(description="OpenSearch's nodes, e.g. https://a:9200,https://b:9200; empty: not used, the embedded engine serves."),
+    ] = ""
+    user: Annotated[str, Meta(description="OpenSearch user, if it asks for one; its password stands in password_file.")] = ""
+    password_file: Annotated[str, Meta(description="File with the OpenSearch user's password.")] = ""
+    ca_file: Annotated[str, Meta(description="File with the certificates that sign OpenSearch's; empty: those of the system.")] = ""
+    cert_file: Annotated[str, Meta(description="File with our client certificate, if OpenSearch asks for one.")] = ""
+    key_file: Annotated[str, Meta(description="File with the client certificate's key.")] = ""
+    prefix: Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="First part of each index's name.")] = "kalends"
+    shards: Annotated[int, Meta(ge=1, le=1024, description="Primary shards of each new index; a memory lies in one of them.")] = 4
+    replicas: Annotated[int, Meta(ge=0, le=6, description="Copies of each shard beside the primary; 0 on a single node.")] = 1
+    search_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one search in OpenSearch, in seconds.")] = 2.0
+    bulk_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one write to OpenSearch, retries included, in seconds.")] = 30.0
+    merge_deadline_s: Annotated[float, Meta(gt=0, description="Longest wait for a merge that compaction asks for, in seconds.")] = 3600.0
+    bulk_bytes: Annotated[int, Meta(ge=1 << 10, description="Size of one bulk request, in bytes; a larger event goes alone.")] = 8 << 20
+    connections: Annotated[int, Meta(ge=1, le=1000, description="Connections to each OpenSearch node, at most.")] = 16
+
+
+class EmbedderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An embedding model that is served elsewhere, as vLLM serves it."""
+
+    urls: Annotated[
+        str, Meta(description="Servers of an embedding model, e.g. http://a:8000,http://b:8000; empty: the embedded model serves.")
+    ] = ""
+    token_urls: Annotated[
+        str, Meta(description="Servers of the same model that pool by token (task token_embed); empty: urls are asked whether they do.")
+    ] = ""
+    token_vectors: Annotated[
+        str, Meta(pattern="^(auto|off)$", description="Token vectors: auto takes what the servers offer; off does without.")
+    ] = "auto"  # noqa: S105 - vectors of a model's tokens, and no secret
+    model: Annotated[str, Meta(description="Name of the embedding model, as its servers know it.")] = ""
+    dimension: Annotated[int, Meta(ge=1, le=65_536, description="Numbers in a vector of the embedding model.")] = 384
+    max_tokens: Annotated[int, Meta(ge=16, le=131_072, description="Tokens of one window, marks included; longer texts have several.")] = (
+        256
+    )
+    key_file: Annotated[str, Meta(description="File with the embedding model's bearer key, if it wants one.")] = ""
+    ca_file: Annotated[str, Meta(description="File with the certificates that sign the servers'; empty: those of the system.")] = ""
+    deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one request to the embedding model, in seconds.")] = 15.0
+    batch_tokens: Annotated[int, Meta(ge=16, description="Tokens in one request to the embedding model, about.")] = 4096
+    concurrency: Annotated[int, Meta(ge=1, le=256, description="Requests to the embedding model at once; questions have as many more.")] = 4
+
+
+class RerankerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A reranking model that is served elsewhere, as vLLM serves it."""
+
+    urls: Annotated[
+        str, Meta(description="Servers of the reranking model, e.g. http://a:8001; empty: late interaction over token vectors reranks.")
+    ] = ""
+    model: Annotated[str, Meta(description="Name of the reranking model, as its servers know it.")] = ""
+    key_file: Annotated[str, Meta(description="File with the reranking model's bearer key, if it wants one.")] = ""
+    ca_file: Annotated[str, Meta(description="File with the certificates that sign the servers'; empty: those of the system.")] = ""
+    deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one request to the reranking model, in seconds.")] = 5.0
+    concurrency: Annotated[int, Meta(ge=1, le=256, description="Requests to the reranking model at once.")] = 8
+
+
 class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Credentials."""
 
@@ -135,5 +227,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     summarize: SummarizeSettings = SummarizeSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     model: ModelSettings = ModelSettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    opensearch: OpensearchSettings = OpensearchSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    reranker: RerankerSettings = RerankerSettings()
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

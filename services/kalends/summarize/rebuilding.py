@@ -7,24 +7,26 @@ its operation; and where the same words come out again, nothing is written.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
 import structlog
 
-from kalends.domain.errors import Conflict, KalendsError
+from kalends.domain.errors import KalendsError
+from kalends.domain.operations import LongOperation
 from kalends.domain.periods import LEVELS, Period
 from kalends.domain.scope import MemoryName, Scope, Tenant
-from kalends.edge.long_work import Work
 from kalends.kit import tasks
 from kalends.kit.backoff import pauses
 from kalends.ports.calendar import Calendar, Unit
+from kalends.ports.clock import Clock
 from kalends.ports.timeline import Timeline
 from kalends.summarize.segmenting import events_of
 from kalends.summarize.usecases import KeepCalendar
+from kalends.wire.leases import Lease
 from kalends.wire.memories import MemoryRegistry
-from kalends.wire.operations import ENDED, OperationStore, StoredOperation
+from kalends.wire.operations import OperationStore
+from kalends.wire.running import OperationRunner, Report
 
 log = structlog.get_logger(__name__)
 
@@ -56,18 +58,23 @@ class RebuildCalendar:
     """Rebuilds that were asked for, one after another; see ``edge.long_work.LongWork``."""
 
     def __init__(
-        self, *, keep: KeepCalendar, calendar: Calendar, timeline: Timeline, memories: MemoryRegistry, store: OperationStore
+        self,
+        *,
+        keep: KeepCalendar,
+        calendar: Calendar,
+        timeline: Timeline,
+        memories: MemoryRegistry,
+        store: OperationStore,
+        lease: Lease,
+        clock: Clock,
     ) -> None:
         self._keep = keep
         self._calendar = calendar
         self._timeline = timeline
         self._memories = memories
-        self._store = store
-        self._wanted = asyncio.Event()
-        self._running: tuple[str, asyncio.Task[None]] | None = None
-        self._progress: dict[str, tuple[int, int]] = {}
+        self._runner = OperationRunner(kind=KIND, store=store, lease=lease, clock=clock, do=self._rebuild)
 
-    async def ask(self, *, tenant: Tenant, memory: MemoryName | None, since: date | None, dry_run: bool) -> StoredOperation:
+    async def ask(self, *, tenant: Tenant, memory: MemoryName | None, since: date | None, dry_run: bool) -> LongOperation:
         """Begin to write the calendar of *memory* (None: of every memory of *tenant*) anew from *since* on; a dry run only counts.
 
         Raises:
@@ -75,23 +82,22 @@ class RebuildCalendar:
         """
         scopes = await self._scopes(tenant, memory)
         said = since.isoformat() if since is not None else ""
-        begun = await self._store.begin(KIND, "toc", tenant=tenant, memory=memory or "", since=said)
+        about = {"tenant": tenant, "memory": memory or "", "since": said}
         if not dry_run:
-            self._wanted.set()
-            return begun
+            return await self._runner.ask("toc", **about)
         extent = Extent(events=0, days=0, nodes=0)
         for scope in scopes:
             extent += await self._extent(scope, since)
-        return await self._store.put(begun, state="succeeded", dry_run=True, total=extent.events, done=extent.events, result=extent.text)
+        counted = {"state": "succeeded", "dry_run": True, "total": extent.events, "done": extent.events, "result": extent.text}
+        return await self._runner.ask("toc", **about, **counted)
 
-    async def find(self, operation_id: str) -> Work | None:
+    async def find(self, operation_id: str) -> LongOperation | None:
         """A rebuild by its operation id."""
-        found = await self._store.find(operation_id)
-        return None if found is None or found.kind != KIND else self._work(found)
+        return await self._runner.find(operation_id)
 
-    async def all(self) -> Sequence[Work]:
+    async def all(self) -> Sequence[LongOperation]:
         """Every rebuild that is remembered."""
-        return [self._work(one) for one in await self._store.all(KIND)]
+        return await self._runner.all()
 
     async def cancel(self, operation_id: str) -> None:
         """Stop a rebuild; what was written stays, what is left is as due as any change.
@@ -99,57 +105,31 @@ class RebuildCalendar:
         Raises:
             Conflict: it has ended.
         """
-        found = await self._store.find(operation_id)
-        if found is None or found.state in ENDED:
-            raise Conflict(f"the operation has already {found.state if found else 'ended'}")
-        await self._store.put(found, state="cancelled")
-        if self._running is not None and self._running[0] == operation_id:
-            self._running[1].cancel()
+        await self._runner.cancel(operation_id)
 
     async def run(self) -> None:
         """Work through what was asked for until cancelled; first what an earlier process left."""
-        waits = pauses(first=0.5, longest=30.0)
-        while True:
-            self._wanted.clear()
-            try:
-                left = [one for one in await self._store.all(KIND) if one.state not in ENDED]
-            except KalendsError as error:
-                log.warning("operations cannot be read", kind=error.code)
-                await asyncio.sleep(next(waits))
-                continue
-            for operation in left:
-                async with tasks.group() as group:
-                    work = group.create_task(self._rebuild(operation), name="summarize.rebuild")
-                    self._running = (operation.operation_id, work)
-                    await asyncio.wait([work])
-                    self._running = None
-            if not left:
-                await self._wanted.wait()
+        await self._runner.run()
 
-    async def _rebuild(self, operation: StoredOperation) -> None:
-        try:
-            if operation.state == "queued":
-                since = date.fromisoformat(operation.since) if operation.since else None
-                memory = MemoryName(operation.memory) if operation.memory else None
-                scopes = await self._scopes(Tenant(operation.tenant), memory)
-                total = sum([await self._calendar.force(scope=scope, since=since) for scope in scopes])
-                operation = await self._store.put(operation, state="running", total=total)
-            await self._until_done(operation)
-            result = f"{operation.total} pieces written anew"
-            await self._store.put(operation, state="succeeded", done=operation.total, result=result)
-        except KalendsError as error:
-            log.warning("the calendar could not be rebuilt", kind=error.code)
-            with suppress(KalendsError):  # a store that is away is why it failed; the operation is then found running, and goes on
-                await self._store.put(operation, state="failed", error=error.detail)
-        finally:
-            self._progress.pop(operation.operation_id, None)
+    async def _rebuild(self, operation: LongOperation, report: Report) -> str:
+        total = operation.total
+        if not total or not await self._calendar.forced():
+            # not begun yet, or begun by another process, which marked what is to be done in a calendar of its own
+            since = date.fromisoformat(operation.since) if operation.since else None
+            memory = MemoryName(operation.memory) if operation.memory else None
+            scopes = await self._scopes(Tenant(operation.tenant), memory)
+            total = sum([await self._calendar.force(scope=scope, since=since) for scope in scopes])
+            report(0, total)
+        await self._until_done(total, report)
+        report(total, total)
+        return f"{total} pieces written anew"
 
-    async def _until_done(self, operation: StoredOperation) -> None:
+    async def _until_done(self, total: int, report: Report) -> None:
         """Sweep until nothing is due by force; a model or a store that is away is waited for."""
         waits = pauses(first=0.5, longest=30.0)
         stuck, before = 0, -1
         async with tasks.group() as group:
-            looking = group.create_task(self._look(operation), name="summarize.rebuild.look")
+            looking = group.create_task(self._look(total, report), name="summarize.rebuild.look")
             while left := await self._calendar.forced():
                 stuck = stuck + 1 if left == before else 0
                 if stuck >= _STUCK_LOOKS:
@@ -163,27 +143,10 @@ class RebuildCalendar:
                     await asyncio.sleep(next(waits))
             looking.cancel()
 
-    async def _look(self, operation: StoredOperation) -> None:
+    async def _look(self, total: int, report: Report) -> None:
         while True:
-            left = await self._calendar.forced()
-            self._progress[operation.operation_id] = (max(operation.total - left, 0), operation.total)
+            report(max(total - await self._calendar.forced(), 0), total)
             await asyncio.sleep(_LOOK_S)
-
-    def _work(self, stored: StoredOperation) -> Work:
-        done, total = self._progress.get(stored.operation_id, (stored.done, stored.total))
-        return Work(
-            operation_id=stored.operation_id,
-            kind=stored.kind,
-            subject=stored.subject,
-            state=stored.state,
-            created_us=stored.created_us,
-            updated_us=stored.updated_us,
-            done=done,
-            total=total,
-            error=stored.error or None,
-            result=stored.result or None,
-            dry_run=stored.dry_run,
-        )
 
     async def _scopes(self, tenant: Tenant, memory: MemoryName | None) -> list[Scope]:
         if memory is not None:

@@ -20,6 +20,7 @@ from kalends.summarize.rebuilding import RebuildCalendar
 from kalends.summarize.rolling import RollPeriods
 from kalends.summarize.segmenting import CutUnits
 from kalends.summarize.usecases import ROLLED, KeepCalendar, Timing
+from kalends.wire.leases import Lease
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.node_store import NodeStore
 from kalends.wire.operations import OperationStore
@@ -45,6 +46,7 @@ def build(
     nodes: NodeStore,
     memories: MemoryRegistry,
     operations: OperationStore,
+    lease: Lease,
     summarizer: Summarizer,
     tokenizer: Tokenizer,
     progress: Progress,
@@ -72,7 +74,9 @@ def build(
         traffic=traffic,
         timing=Timing(silence_s=settings.silence_s, settle_s=settings.settle_s),
     )
-    rebuild = RebuildCalendar(keep=keep, calendar=calendar, timeline=timeline, memories=memories, store=operations)
+    rebuild = RebuildCalendar(
+        keep=keep, calendar=calendar, timeline=timeline, memories=memories, store=operations, lease=lease, clock=clock
+    )
     service = Service(
         name="summarize",
         operations=routes.operations(routes.RebuildRoutes(rebuild=rebuild)),

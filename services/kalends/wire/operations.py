@@ -1,17 +1,19 @@
 """Operations that outlive the process that began them: one record each.
 
-Belongs here: the record's mapping and its store. Does not belong here: doing the work, or long work that a restart simply ends (``index``).
-A newcomer would get wrong: only how an operation stands is kept, and not what is left to do; that is found in the projection it is about.
+Belongs here: the record's mapping and its store. Does not belong here: who does the work and when (``running``), or the work itself. A
+newcomer would get wrong: only how an operation stands is kept, and not what is left to do; that is found in the projection it is about.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 from google.protobuf.message import DecodeError
 
 from kalends.domain.errors import Damaged
 from kalends.domain.events import EventId, microseconds, new_ulid
+from kalends.domain.operations import LongOperation
 from kalends.ports.clock import Clock
 from kalends.ports.records import Record, Records
 from kalends.wire.gen.kalends.v1 import work_pb2 as pb
@@ -23,27 +25,6 @@ KEPT = 100
 """Operations that are remembered; the oldest that have ended go first."""
 
 _OWNER = "instance"
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredOperation:
-    """An operation as it is kept; ``memory`` is empty for all memories, ``since`` an ISO date or empty. Times in microseconds."""
-
-    operation_id: EventId
-    kind: str
-    subject: str
-    state: str
-    created_us: int
-    updated_us: int
-    tenant: str = ""
-    memory: str = ""
-    since: str = ""
-    done: int = 0
-    total: int = 0
-    error: str = ""
-    result: str = ""
-    dry_run: bool = False
 
 
 class OperationStore:
@@ -53,47 +34,56 @@ class OperationStore:
         self._records = records
         self._clock = clock
 
-    async def begin(self, kind: str, subject: str, *, tenant: str = "", memory: str = "", since: str = "") -> StoredOperation:
-        """A new operation, queued."""
+    async def begin(self, kind: str, subject: str, **more: object) -> LongOperation:
+        """A new operation, queued; *more* are further fields of it."""
         now = self._clock.now()
-        begun = StoredOperation(
+        begun = LongOperation(
             operation_id=new_ulid(now),
             kind=kind,
             subject=subject,
             state="queued",
             created_us=microseconds(now),
             updated_us=microseconds(now),
-            tenant=tenant,
-            memory=memory,
-            since=since,
         )
-        await self._records.put(KIND, _OWNER, begun.operation_id, _encode(begun), revision=0)
+        begun = replace(begun, **more)  # type: ignore[arg-type]
+        revision = await self._records.put(KIND, _OWNER, begun.operation_id, encode(begun), revision=0)
         await self._forget_oldest()
-        return begun
+        return replace(begun, revision=revision)
 
-    async def put(self, operation: StoredOperation, **changes: object) -> StoredOperation:
-        """Store *operation* with *changes*."""
+    async def put(self, operation: LongOperation, **changes: object) -> LongOperation:
+        """Store *operation* with *changes*.
+
+        Raises:
+            Conflict: it was changed since *operation* was read.
+        """
         changed = replace(operation, updated_us=microseconds(self._clock.now()), **changes)  # type: ignore[arg-type]
-        await self._records.put(KIND, _OWNER, changed.operation_id, _encode(changed))
-        return changed
+        revision = await self._records.put(KIND, _OWNER, changed.operation_id, encode(changed), revision=operation.revision)
+        return replace(changed, revision=revision)
 
-    async def find(self, operation_id: str) -> StoredOperation | None:
+    async def watch(self) -> AsyncGenerator[LongOperation | None, None]:
+        """Every operation that exists now, then None once, then each change as it comes; what was forgotten or is unreadable is left out.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the store did not answer at the start.
+        """
+        async with aclosing(self._records.watch(KIND)) as changes:
+            async for record in changes:
+                if record is None:
+                    yield None
+                elif not record.deleted:
+                    operation = _readable(record)
+                    if operation is not None:
+                        yield operation
+
+    async def find(self, operation_id: str) -> LongOperation | None:
         """An operation, or None."""
         record = await self._records.get(KIND, _OWNER, operation_id)
-        return None if record is None else _decode(record)
+        return None if record is None else decode(record)
 
-    async def all(self, kind: str) -> Sequence[StoredOperation]:
+    async def all(self, kind: str) -> Sequence[LongOperation]:
         """The operations of *kind*, oldest first; one that cannot be read is left out and logged."""
-        found = []
-        for record in await self._records.list(KIND, _OWNER):
-            try:
-                operation = _decode(record)
-            except Damaged as error:
-                log.warning("record skipped", name=record.name, reason=error.detail)
-                continue
-            if operation.kind == kind:
-                found.append(operation)
-        return found
+        found = (_readable(record) for record in await self._records.list(KIND, _OWNER))
+        return [operation for operation in found if operation is not None and operation.kind == kind]
 
     async def _forget_oldest(self) -> None:
         records = await self._records.list(KIND, _OWNER)
@@ -104,13 +94,20 @@ class OperationStore:
 
 def _is_over(record: Record) -> bool:
     """What cannot be read will never end."""
+    operation = _readable(record)
+    return operation is None or operation.has_ended
+
+
+def _readable(record: Record) -> LongOperation | None:
     try:
-        return _decode(record).state in ENDED
-    except Damaged:
-        return True
+        return decode(record)
+    except Damaged as error:
+        log.warning("record skipped", name=record.name, reason=error.detail)
+        return None
 
 
-def _encode(operation: StoredOperation) -> bytes:
+def encode(operation: LongOperation) -> bytes:
+    """The bytes of an operation's record."""
     return pb.Operation(
         operation_id=operation.operation_id,
         kind=operation.kind,
@@ -126,15 +123,21 @@ def _encode(operation: StoredOperation) -> bytes:
         error=operation.error,
         result=operation.result,
         dry_run=operation.dry_run,
+        place=operation.place,
     ).SerializeToString()
 
 
-def _decode(record: Record) -> StoredOperation:
+def decode(record: Record) -> LongOperation:
+    """The operation that a record holds.
+
+    Raises:
+        Damaged: the bytes are not what ``encode`` makes.
+    """
     try:
         stored = pb.Operation.FromString(record.value)
     except DecodeError as error:
         raise Damaged(f"the record of operation {record.name} cannot be read") from error
-    return StoredOperation(
+    return LongOperation(
         operation_id=EventId(stored.operation_id),
         kind=stored.kind,
         subject=stored.subject,
@@ -149,4 +152,6 @@ def _decode(record: Record) -> StoredOperation:
         error=stored.error,
         result=stored.result,
         dry_run=stored.dry_run,
+        place=stored.place,
+        revision=record.revision,
     )

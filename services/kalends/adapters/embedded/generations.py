@@ -103,6 +103,32 @@ class FolderGenerations(Generic[Index]):
         """The name of the serving generation."""
         return self._serving.name
 
+    async def ensure(self) -> None:
+        """Opening has done so."""
+
+    async def refresh(self) -> str:
+        """The name of the serving generation; nobody else can switch."""
+        return self.current
+
+    async def is_lost(self) -> bool:
+        """An engine of our own that fails does not come back by itself."""
+        return True
+
+    async def resume(self, name: str) -> Index | None:
+        """The index of a generation that an earlier process began, as far as it came; None if there is none.
+
+        Raises:
+            Damaged: what it left cannot be read.
+        """
+        async with self._changes:
+            if name == self.current or name in self._retired:
+                return None
+            if name not in self._begun:
+                if not _NAME.fullmatch(name) or not await asyncio.to_thread((self._base / name).is_dir):
+                    return None
+                self._begun[name] = _Lent(name, await self._factory(self._base / name))
+            return self._begun[name].index
+
     async def begin(self, name: str) -> Index:
         """Make an empty generation; what an earlier attempt of that name left is deleted first.
 
@@ -147,9 +173,9 @@ class FolderGenerations(Generic[Index]):
             await self._discard(name)
 
     async def leftovers(self) -> Sequence[str]:
-        """Generations on disk that are neither current nor begun: what a rebuild that was cut short has left, or an old one."""
+        """Generations on disk that are not current: what a rebuild has begun or left, or an old one."""
         found = await asyncio.to_thread(_generation_names, self._base)
-        return [name for name in found if name != self.current and name not in self._begun]
+        return [name for name in found if name != self.current]
 
     async def close(self) -> None:
         """Close every open index, after its calls are over."""

@@ -21,7 +21,7 @@ class DeadLetter(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., sequence: _Optional[int] = ..., consumer: _Optional[str] = ..., reason: _Optional[str] = ..., deliveries: _Optional[int] = ..., at_us: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("operation_id", "subject", "state", "created_us", "updated_us", "done", "total", "error", "tenant", "dry_run", "kind", "memory", "since", "result")
+    __slots__ = ("operation_id", "subject", "state", "created_us", "updated_us", "done", "total", "error", "tenant", "dry_run", "kind", "memory", "since", "result", "place")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,7 @@ class Operation(_message.Message):
     MEMORY_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
     operation_id: str
     subject: str
     state: str
@@ -50,7 +51,16 @@ class Operation(_message.Message):
     memory: str
     since: str
     result: str
-    def __init__(self, operation_id: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[str] = ..., created_us: _Optional[int] = ..., updated_us: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., error: _Optional[str] = ..., tenant: _Optional[str] = ..., dry_run: _Optional[bool] = ..., kind: _Optional[str] = ..., memory: _Optional[str] = ..., since: _Optional[str] = ..., result: _Optional[str] = ...) -> None: ...
+    place: str
+    def __init__(self, operation_id: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[str] = ..., created_us: _Optional[int] = ..., updated_us: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., error: _Optional[str] = ..., tenant: _Optional[str] = ..., dry_run: _Optional[bool] = ..., kind: _Optional[str] = ..., memory: _Optional[str] = ..., since: _Optional[str] = ..., result: _Optional[str] = ..., place: _Optional[str] = ...) -> None: ...
+
+class Generation(_message.Message):
+    __slots__ = ("current", "made")
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    MADE_FIELD_NUMBER: _ClassVar[int]
+    current: str
+    made: bool
+    def __init__(self, current: _Optional[str] = ..., made: _Optional[bool] = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("name", "cron", "is_paused", "is_running", "last_run_us", "last_started_us", "next_run_us", "run_count", "error_count", "last_result", "last_error", "last_duration_s", "checkpoint", "term", "run_id", "tries", "wanted", "granted", "resets", "resets_done")

@@ -1,0 +1,85 @@
+"""How far projections are that this process does not feed, and whether stores answer that it only reads.
+
+Belongs here: asking on behalf of roles that run apart from index. Does not belong here: feeding (``index``). A newcomer would get wrong:
+floors come from what index has left where all can see it, the record of the serving generation and its durable consumer; no process asks
+another.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import structlog
+
+from kalends.domain.errors import KalendsError, NotFound, Unavailable
+from kalends.ports.log import Consumer, Log
+from kalends.wire.generations import CurrentGeneration
+
+log = structlog.get_logger(__name__)
+
+_REFRESH_S = 2.0
+_LOOK_S = 5.0
+
+
+class SharedFloors:
+    """The floors of a projection whose store is shared."""
+
+    def __init__(self, *, log: Log, current: CurrentGeneration, projection: str) -> None:
+        self._log = log
+        self._current = current
+        self._projection = projection
+        self._opened: tuple[str, Consumer] | None = None
+        self._asked = float("-inf")
+
+    @property
+    def generation(self) -> str:
+        """The generation that serves, as far as this process knows."""
+        return self._current.name
+
+    async def floors(self) -> Mapping[str, int]:
+        """Per stream, up to where the serving generation has everything; nothing while there is none.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the log does not say.
+        """
+        now = time.monotonic()
+        if now - self._asked >= _REFRESH_S:
+            self._asked = now
+            await self._current.refresh()
+        if not self._current.name:
+            return {}
+        if self._opened is None or self._opened[0] != self._current.name:
+            name = self._current.name
+            self._opened = (name, await self._log.consumer(f"{self._projection}-{name}"))
+        try:
+            return {state.stream: state.floor for state in await self._opened[1].states()}
+        except NotFound:
+            self._opened, self._asked = None, float("-inf")
+            raise Unavailable(f"another generation of {self._projection} begins to serve", dependency=self._projection) from None
+
+
+class StoreWatch:
+    """Whether a store answers, looked at now and then by *ask*; ``failure`` is None while it does."""
+
+    def __init__(self, name: str, ask: Callable[[], Awaitable[object]]) -> None:
+        self.name = name
+        self.failure: KalendsError | None = None
+        self.failing_since: str | None = None
+        self._ask = ask
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            try:
+                await self._ask()
+            except KalendsError as error:
+                if self.failure is None:
+                    log.warning("store away", store=self.name, kind=error.code)
+                    self.failing_since = datetime.now(UTC).isoformat()
+                self.failure = error
+            else:
+                if self.failure is not None:
+                    log.info("store back", store=self.name)
+                self.failure = self.failing_since = None
+            await asyncio.sleep(_LOOK_S)
