@@ -363,13 +363,27 @@ async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
 
 
 @cache
-def shared_embedder() -> MiniLmEmbedder:
-    """The embedded model, opened at first use, for every test; its threads belong to no event loop."""
+def models_folder() -> Path:
+    """Where the model's graph is, or will be once the model was opened; it ends with the tests unless it was named."""
     kept = os.environ.get("KALENDS_TEST_MODELS")
     folder = Path(kept or tempfile.mkdtemp(prefix="kalends-models-"))
     if not kept:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
+
+def copy_models(to: Path) -> None:
+    """Give an instance the model's graph, which it would build from the weights otherwise."""
+    if not any(models_folder().glob("*.onnx")):
+        shared_embedder()
+    same_disk = models_folder().stat().st_dev == to.parent.stat().st_dev
+    shutil.copytree(models_folder(), to, copy_function=os.link if same_disk else shutil.copy2)
+
+
+@cache
+def shared_embedder() -> MiniLmEmbedder:
+    """The embedded model, opened at first use, for every test; its threads belong to no event loop."""
+    folder = models_folder()
     opened: list[MiniLmEmbedder] = []
 
     async def open_once() -> None:

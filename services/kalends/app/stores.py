@@ -48,7 +48,12 @@ def embedder_identity(settings: Settings) -> str:
 
 def _shared(store: GenerationStore[IndexT], records: Records, *, projection: str, dependency: str) -> tuple[SharedStore[IndexT], IndexT]:
     generations = SharedGenerations(store, CurrentGeneration(records, projection=projection), dependency=dependency)
-    return SharedStore(generations=generations, ask=store.pointed), store.serving
+
+    async def ask() -> None:
+        await store.pointed()
+        await generations.refresh()
+
+    return SharedStore(generations=generations, ask=ask), store.serving
 
 
 async def open_lexical(stack: AsyncExitStack, settings: Settings, records: Records) -> tuple[SharedStore[LexicalIndex], LexicalIndex]:

@@ -89,14 +89,18 @@ def demo(invocation: Invocation, path: Path | None, *, data: Path | None, keep: 
 
 
 @click.command(cls=Command)
+@click.argument("roles", nargs=-1, type=click.Choice(ROLES), metavar="[ROLE]...")
 @_DATA
 @click.pass_obj
-def doctor(invocation: Invocation, *, data: Path | None) -> int:
-    """Examine the installation and, if one runs, the instance; say what is wrong and the next step."""
+def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None) -> int:
+    """Examine the installation, the servers that ROLEs need and, if one runs, the instance; say what is wrong and the next step.
+
+    Without a ROLE, the servers of all of them that the settings name.
+    """
     from kalends.app import doctor as examination
 
     output = invocation.output
-    findings = examination.examine(invocation, data=data)
+    findings = examination.examine(invocation, data=data, roles=roles or ROLES)
     healthy = all(finding.state == "ok" for finding in findings)
 
     def show(console: "Console") -> None:

@@ -1,0 +1,146 @@
+"""Kalends as a cluster runs it: each role a process of its own, on three NATS nodes, a real OpenSearch and the wire server.
+
+Belongs here: starting, replacing and ending these, and lines to the stores that can be cut. Does not belong here: what must hold. A
+newcomer would get wrong: every process has a data folder of its own and only the key and the first token in common, as pods have; the
+model's graph is made once and shared, because it is the same for all.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+from tests.support.engines import copy_models
+from tests.support.instance import Broker, Instance
+from tests.support.lines import Cut, Lines
+from tests.support.nats_cluster import NatsCluster
+from tests.support.opensearch.nodes import Node, shared_node
+from tests.support.qdrant_wire.running import WireServer, fresh_prefix
+
+ROLES = ("ingest", "index", "search", "summarize", "scheduler")
+Store = Literal["opensearch", "qdrant"]
+_LINES: Mapping[Store, tuple[int, int]] = {"opensearch": (0, 0), "qdrant": (1, 1)}
+QUICK = {
+    "KALENDS_INDEX__BREAKER_FIRST_S": "0.2",
+    "KALENDS_INDEX__BREAKER_LONGEST_S": "2",
+    "KALENDS_SUMMARIZE__SILENCE_S": "5",
+    "KALENDS_SCHEDULER__LEASE_S": "4",
+}
+
+
+class Deployment:
+    """Processes over common stores; a context manager that ends all of it.
+
+    *nodes* of NATS are its own; the OpenSearch node is the session's unless one is given. *settings* are KALENDS_* variables of every
+    process.
+    """
+
+    def __init__(self, folder: Path, *, nodes: int = 3, settings: Mapping[str, str] | None = None, opensearch: Node | None = None) -> None:
+        self.folder = folder
+        self.processes: dict[str, Instance] = {}
+        self.prefix = fresh_prefix()
+        self._nodes = nodes
+        self._more = dict(settings or {})
+        self._given = opensearch
+        self._lines = Lines()
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        (self.folder / "common").mkdir(parents=True, mode=0o700)
+        try:
+            self._start_stores()
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _start_stores(self) -> None:
+        self._open.enter_context(self._lines)
+        self.nats: NatsCluster | Broker
+        if self._nodes > 1:
+            self.nats = self._open.enter_context(NatsCluster(self.folder / "nats", size=self._nodes))
+        else:
+            self.nats = self._open.enter_context(Broker(self.folder / "nats"))
+        self.nats.start()
+        self.opensearch = self._given or shared_node()
+        self._open.callback(self._clear_opensearch)
+        self.qdrant = self._open.enter_context(WireServer(self.folder / "qdrant"))
+        self._ports = {
+            "opensearch": self._lines.add(_LINES["opensearch"], target=int(self.opensearch.url.rpartition(":")[2])),
+            "qdrant": self._lines.add(_LINES["qdrant"], target=self.qdrant.port),
+        }
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What every process is told."""
+        common = self.folder / "common"
+        return {
+            **self.nats.settings,
+            "KALENDS_AUTH__KEY_FILE": str(common / "kek"),
+            "KALENDS_AUTH__TOKEN_FILE": str(common / "token"),
+            "KALENDS_OPENSEARCH__URLS": f"http://127.0.0.1:{self._ports['opensearch']}",
+            "KALENDS_OPENSEARCH__PREFIX": self.prefix,
+            "KALENDS_OPENSEARCH__SHARDS": "2",
+            "KALENDS_OPENSEARCH__REPLICAS": "0",
+            "KALENDS_QDRANT__URL": f"http://127.0.0.1:{self._ports['qdrant']}",
+            "KALENDS_QDRANT__PREFIX": self.prefix,
+            "KALENDS_MODEL__THREADS": "1",
+            **QUICK,
+            **self._more,
+        }
+
+    def process(self, name: str, *roles: str, settings: Mapping[str, str] | None = None) -> Instance:
+        """A process called *name* that serves *roles* (those of its name, if none are given); it is not started yet.
+
+        One of a name that there was takes its place, on its folder.
+        """
+        data = self.folder / name
+        data.mkdir(exist_ok=True, mode=0o700)
+        if not (data / "models").exists():
+            copy_models(data / "models")
+        made = Instance(data, roles=roles or [name.split("-", maxsplit=1)[0]], settings={**self.settings, **(settings or {})})
+        self._open.callback(made.close)
+        self.processes[name] = made
+        return made
+
+    def start(self, *names: str) -> list[Instance]:
+        """Start a process for each of *names*, such as ``index-2``, at once, and return when all are ready."""
+        started = [self.process(name) for name in names or ROLES]
+        for one in started:
+            one.spawn()
+        for one in started:
+            one.ready()
+        return started
+
+    def cut(self, *stores: Store, how: Cut = "refuse") -> None:
+        """Let nobody reach *stores*: refused at once, or held without an answer."""
+        wanted = {_LINES[store] for store in stores}
+        self._lines.cut(lambda name: name in wanted, how=how)
+
+    def heal(self) -> None:
+        """Let everybody reach every store again."""
+        self._lines.heal()
+
+    def stop(self, names: Sequence[str] | None = None) -> None:
+        """End processes gently; each must end well."""
+        for name in names or list(self.processes):
+            one = self.processes.pop(name)
+            if one.running:
+                assert one.terminate() == 0, one.last_words
+
+    def _clear_opensearch(self) -> None:
+        # the node is the session's and others use it
+        with contextlib.suppress(OSError):
+            self.opensearch.ask("DELETE", f"/{self.prefix}-*")
+
+
+@contextlib.contextmanager
+def deployed(folder: Path, *names: str, nodes: int = 3, settings: Mapping[str, str] | None = None) -> Iterator[Deployment]:
+    """A deployment with a process for each of *names* (for each role, if none are given), ready."""
+    with Deployment(folder, nodes=nodes, settings=settings) as made:
+        made.start(*names)
+        yield made
+        made.stop()
