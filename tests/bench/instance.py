@@ -39,11 +39,12 @@ class Usage:
 
 
 class Instance:
-    """One `kalends up`, from its start to its end."""
+    """One `kalends up`, from its start to its end; *settings* are KALENDS_* variables."""
 
-    def __init__(self, data: Path, *, memory: str = MEMORY) -> None:
+    def __init__(self, data: Path, *, memory: str = MEMORY, settings: Mapping[str, str] | None = None) -> None:
         self.data = data
         self.memory = memory
+        self._settings = dict(settings or {})
         self.start_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: Mapping[str, Any] = {}
@@ -54,7 +55,7 @@ class Instance:
         command = [sys.executable, "-m", "kalends.app.cli", "up", "--data", str(self.data), "--port", "0", "--ops-port", "0", "--json"]
         started = time.perf_counter()
         with self.data.with_suffix(".log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=bare_environment())
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=bare_environment() | self._settings)
         assert self._process.stdout is not None
         self._ready = msgspec.json.decode(self._process.stdout.readline() or b"{}")
         self.start_s = time.perf_counter() - started
@@ -85,20 +86,11 @@ class Instance:
         Raises:
             RuntimeError: it was not answered with a 2xx.
         """
-        target = urlsplit(self._ready["url"])
-        connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
-        headers = {"Authorization": f"Bearer {self._token}"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        try:
-            connection.request(method, path, None if body is None else msgspec.json.encode(body), headers)
-            answer = connection.getresponse()
-            told = answer.read()
-        finally:
-            connection.close()
-        if answer.status >= 300:
-            raise RuntimeError(f"{method} {path}: {answer.status} {told[:300].decode(errors='replace')}")
-        return msgspec.json.decode(told) if told else None
+        return ask(self._ready["url"], self._token, method, path, body)
+
+    def status(self) -> Any:
+        """What the status says."""
+        return self.ask("GET", "/v1/status")
 
     def load(self, *, kind: str, **how: Any) -> Outcome:
         """Let the load maker do a job against this instance."""
@@ -112,7 +104,7 @@ class Instance:
         """
         started = time.perf_counter()
         while time.perf_counter() - started < seconds:
-            lag = self.ask("GET", "/v1/status")["lag"]
+            lag = self.status()["lag"]
             if {"timeline", "lexical", "vector"} <= set(lag) and not any(one["events"] for one in lag.values()):
                 return time.perf_counter() - started
             time.sleep(_POLL_S)
@@ -126,7 +118,7 @@ class Instance:
         """
         started = time.perf_counter()
         while time.perf_counter() - started < seconds:
-            status = self.ask("GET", "/v1/status")
+            status = self.status()
             due = status["calendar"]["units_due"] + status["calendar"]["periods_due"]
             if due == 0 and not any(one["events"] for one in status["lag"].values()):
                 return time.perf_counter() - started
@@ -135,17 +127,17 @@ class Instance:
 
     def usage(self) -> list[Usage]:
         """Memory of the instance's process and its children."""
-        assert self._process is not None
-        return [_usage(pid) for pid in _family(self._process.pid)]
+        return [usage_of(pid) for pid in self.pids().values()]
 
     def cpu_s(self) -> float:
         """Processor time of all its processes so far, in seconds."""
+        return sum(processor_s(pid) for pid in self.pids().values())
+
+    def pids(self) -> dict[str, int]:
+        """The ids of the instance's process and its children, by what they are."""
         assert self._process is not None
-        ticks = 0
-        for pid in _family(self._process.pid):
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        first, *others = family(self._process.pid)
+        return {"kalends": first, **{usage_of(pid).name: pid for pid in others}}
 
     def disk(self) -> dict[str, int]:
         """Bytes on disk by the data folder's top level, as `du` counts them; without logs and the model's graph."""
@@ -155,6 +147,28 @@ class Instance:
             if path.is_file() and top not in {"logs", "models"}:
                 found[top] = found.get(top, 0) + path.stat().st_blocks * 512
         return found
+
+
+def ask(url: str, token: str, method: str, path: str, body: object = None) -> Any:
+    """One request on a connection of its own; the decoded answer.
+
+    Raises:
+        RuntimeError: it was not answered with a 2xx.
+    """
+    target = urlsplit(url)
+    connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
+    headers = {"Authorization": f"Bearer {token}"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    try:
+        connection.request(method, path, None if body is None else msgspec.json.encode(body), headers)
+        answer = connection.getresponse()
+        told = answer.read()
+    finally:
+        connection.close()
+    if answer.status >= 300:
+        raise RuntimeError(f"{method} {path}: {answer.status} {told[:300].decode(errors='replace')}")
+    return msgspec.json.decode(told) if told else None
 
 
 def make_load(job: Job) -> Outcome:
@@ -177,12 +191,20 @@ def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("KALENDS_")}
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """*pid*, its children and theirs."""
     children = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text(encoding="ascii").split()]
-    return [pid, *(one for child in children for one in _family(child))]
+    return [pid, *(one for child in children for one in family(child))]
 
 
-def _usage(pid: int) -> Usage:
+def processor_s(pid: int) -> float:
+    """Processor time of a process so far, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def usage_of(pid: int) -> Usage:
+    """Memory of a process now."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines() if ":" in line)
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
     shares = {line.split(":")[0]: int(line.split()[1]) for line in rollup}

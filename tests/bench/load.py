@@ -40,6 +40,7 @@ class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     wait_every: int = 0
     """Each so many appends, one asks to be answered only when every projection has it."""
     rerank: str = "auto"
+    mode: str = "hybrid"
     about: int = 1
     expect: str = ""
     """What the body of each good answer holds; answers without it are counted."""
@@ -72,7 +73,7 @@ def prepared(job: Job) -> list[bytes]:
     made = []
     if job.kind == "search":
         for question in corpus.questions(job.requests, about=job.about, first=job.first):
-            body = encode({"query": question, "limit": 10, "rerank": job.rerank, "timeout_ms": 10_000})
+            body = encode({"query": question, "limit": 10, "mode": job.mode, "rerank": job.rerank, "timeout_ms": 10_000})
             made.append(_head(job, "search", len(body)) + body)
         return made
     turns = corpus.turns(job.requests * job.batch, first=job.first, session_turns=job.session_turns)

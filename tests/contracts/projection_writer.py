@@ -4,10 +4,12 @@ Belongs here: the writing half of the crash tests. Does not belong here: what mu
 """
 
 import asyncio
+import json
 import sys
 from itertools import count
 from pathlib import Path
 
+import msgspec
 from tests.contracts.calendars import touched
 from tests.contracts.projections import DIMENSION, entry, moment, vectors, window
 
@@ -15,13 +17,15 @@ from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.vectors import EdgeVectors
+from kalends.adapters.opensearch import open_generations
+from kalends.settings import OpensearchSettings
 
 BATCH = 10
 
 
 async def write(kind: str, folder: Path) -> None:
     """Batches of ten events, for ever."""
-    index = await {"lexicon": lexicon, "vectors": edge, "timeline": timeline, "calendar": calendar}[kind](folder)
+    index = await {"lexicon": lexicon, "opensearch": opensearch, "vectors": edge, "timeline": timeline, "calendar": calendar}[kind](folder)
     for number in count():
         names = [f"event-{number * BATCH + offset}" for offset in range(BATCH)]
         await index(names, number + 1)
@@ -33,6 +37,15 @@ async def lexicon(folder):
     """Writes to tantivy."""
     index = await TantivyLexicon.open(folder)
     return lambda names, version: index.put([entry(name, f"a note about {name}", version=version) for name in names])
+
+
+async def opensearch(folder):
+    """Writes to the OpenSearch that a file in the folder names."""
+    settings = msgspec.convert(json.loads((folder / "opensearch.json").read_bytes()), OpensearchSettings)
+    store = await open_generations(msgspec.structs.replace(settings, replicas=0)).__aenter__()
+    await store.make("g1")
+    await store.point("g1")
+    return lambda names, version: store.serving.put([entry(name, f"a note about {name}", version=version) for name in names])
 
 
 async def edge(folder):

@@ -1,21 +1,20 @@
-"""The suite of the port ``chat``, over a small server of OpenAI's API and, where ``KALENDS_TEST_VLLM_URL`` names one, over a real vLLM."""
+"""The suite of the port ``chat``, over a small server of OpenAI's API and over a real vLLM."""
 
 import asyncio
 import json
-import os
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 from tests.support.chat_server import ChatServer, Reply, chat_server, nobody
+from tests.support.vllm import servers
 
 from kalends.adapters.vllm import chat as adapter
-from kalends.adapters.vllm.chat import CHAT_ERRORS, OpenAiChat, open_chat
+from kalends.adapters.vllm.chat import OpenAiChat, open_chat
+from kalends.adapters.vllm.connection import PAUSE_S
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
 
-URL = os.environ.get("KALENDS_TEST_VLLM_URL", "")
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
 SECRET = "Bertrand the turtle"
 PATIENT_S = 120.0
@@ -36,7 +35,7 @@ async def chat(server: ChatServer) -> AsyncIterator[OpenAiChat]:
     await made.close()
 
 
-@pytest.fixture(params=["server", "vllm"])
+@pytest.fixture(params=["server", pytest.param("vllm", marks=servers.MARKS)])
 async def any_chat(request: pytest.FixtureRequest) -> AsyncIterator[OpenAiChat]:
     """Each server in turn."""
     if request.param == "server":
@@ -45,11 +44,8 @@ async def any_chat(request: pytest.FixtureRequest) -> AsyncIterator[OpenAiChat]:
             yield made
             await made.close()
         return
-    if not URL:
-        pytest.skip("KALENDS_TEST_VLLM_URL names no server")
-    async with httpx.AsyncClient(trust_env=False) as client:
-        models = (await client.get(f"{URL}/models", timeout=PATIENT_S)).json()
-    made = open_chat(URL, model=models["data"][0]["id"], deadline_s=PATIENT_S)
+    given = servers.models().chat
+    made = open_chat(given.urls, model=given.model, deadline_s=PATIENT_S)
     yield made
     await made.close()
 
@@ -193,32 +189,3 @@ async def test_an_answer_whose_tokens_nobody_counted_still_costs_some(server: Ch
     server.answer = lambda _: Reply(text="{}", counted=False)
 
     assert (await ask(chat)).tokens > 0
-
-
-async def test_a_question_that_was_never_sent_is_sent_once_more(chat: OpenAiChat) -> None:
-    """One refused connection is no outage; two are."""
-    tries: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        tries.append(str(request.url))
-        if len(tries) != 2:
-            raise httpx.ConnectError("refused")
-        return httpx.Response(200, json={"choices": [{"message": {"content": "{}"}}]})
-
-    await chat.close()
-    chat._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    assert (await ask(chat)).text == "{}"
-    assert len(tries) == 2
-    tries.append("")
-    with pytest.raises(Unavailable):
-        await ask(chat)
-    assert len(tries) == 5
-
-
-def test_every_exception_of_httpx_becomes_one_of_ours() -> None:
-    """The table is complete; the text of the foreign one, which may quote what was sent, is left out."""
-    foreign = {error for error in vars(httpx).values() if isinstance(error, type) and issubclass(error, Exception)}
-    for error in foreign - {httpx.CookieConflict}:
-        assert issubclass(error, tuple(CHAT_ERRORS)), error
-    assert type(adapter.translate(httpx.ReadTimeout(SECRET))) is DeadlineExceeded
-    assert SECRET not in str(adapter.translate(httpx.RemoteProtocolError(SECRET)))

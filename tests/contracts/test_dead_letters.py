@@ -1,15 +1,15 @@
-"""The suite of the port ``dead_letters``, on the real broker.
+"""The suite of the port ``dead_letters``, on the real broker and on a cluster of three.
 
 A newcomer would get wrong: the port itself adds nothing; letters come from consumers that give up, so that is how they are made here.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.contracts.drafts import draft
-from tests.support.broker import SMALL, fresh_bus, own_bus, watched_server
+from tests.support.broker import ALONE, BROKERS, SMALL, fresh_bus, on, own_bus, watched_server
 from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus
@@ -17,6 +17,13 @@ from kalends.domain.errors import DeadlineExceeded, Unavailable
 from kalends.domain.positions import Position
 
 SECRET = b"secret content"
+
+
+@pytest.fixture(autouse=True, params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The suite runs on one server and on a cluster."""
+    with on(request.param):
+        yield
 
 
 @pytest.fixture
@@ -160,6 +167,7 @@ async def test_two_consumers_that_give_up_on_one_message_are_two_letters(bus: Na
     assert [(letter.consumer, letter.position) for letter in letters] == [("lexical", appended.position), ("vector", appended.position)]
 
 
+@ALONE
 async def test_letters_outlive_the_broker(tmp_path: Path) -> None:
     """They are as durable as the log."""
     async with watched_server(tmp_path) as server:
@@ -170,6 +178,7 @@ async def test_letters_outlive_the_broker(tmp_path: Path) -> None:
         assert [letter.position for letter in await bus.dead_letters.list()] == positions
 
 
+@ALONE
 async def test_a_broker_that_stays_away_is_said_and_not_waited_for(tmp_path: Path) -> None:
     """Every operation ends within its deadline with an error that names the broker; none shows an empty list."""
     async with watched_server(tmp_path) as server, own_bus(server, replace(SMALL, request_timeout=0.3)) as bus:

@@ -1,12 +1,12 @@
-"""The suite of the port ``keys``, on the real broker."""
+"""The suite of the port ``keys``, on the real broker and on a cluster of three."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.broker import fresh_bus, own_bus
+from tests.support.broker import ALONE, BROKERS, fresh_bus, on, own_bus
 
 from kalends.adapters.nats import LocalServer
 from kalends.domain.errors import Invalid
@@ -15,6 +15,13 @@ from kalends.ports.keys import Keys
 
 SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
 OTHER = Scope(Tenant("acme"), MemoryName("diary"))
+
+
+@pytest.fixture(autouse=True, params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The suite runs on one server and on a cluster."""
+    with on(request.param):
+        yield
 
 
 @pytest.fixture
@@ -100,6 +107,7 @@ async def test_every_key_of_a_scope_is_listed_in_pieces(keys: Keys) -> None:
     assert [piece async for piece in keys.references(Scope(Tenant("acme"), MemoryName("empty")), limit=10)] == []
 
 
+@ALONE
 async def test_a_destroyed_key_leaves_no_bytes_in_the_files(tmp_path: Path) -> None:
     """Not while the broker runs, and not after it has stopped; a key that was kept is found by the same search."""
     gone, kept = secrets.token_bytes(60), secrets.token_bytes(60)

@@ -1,6 +1,7 @@
-"""The suite of the port ``lexicon``, over every adapter that runs without a server."""
+"""The suite of the port ``lexicon``, over every adapter; what only folders can do stands at the end."""
 
 import asyncio
+import itertools
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.contracts import lexicons
 from tests.contracts.projections import OTHER, SCOPE, START_US, entry, facets, key_of, killed_writer, tombstone
 from tests.support.strategies import TEXTS
 from tests.support.waiting import until
@@ -19,39 +21,51 @@ from kalends.domain.errors import Damaged, Misconfigured, Occupied
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Filter, Held, tag
 from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.ports.lexicon import LexicalIndex
 
-Reopen = Callable[[], Awaitable[TantivyLexicon]]
+Reopen = Callable[[], Awaitable[LexicalIndex]]
 ALL = Criteria()
+_MEMORIES = itertools.count()
+
+
+@pytest.fixture(params=lexicons.PARAMETERS)
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[lexicons.Engine]:
+    """Each engine in turn, in a place of the test's own."""
+    async with lexicons.ENGINES[request.param](tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
-async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
+def reopen(engine: lexicons.Engine) -> Reopen:
     """Opens the index of this test anew, as after a restart."""
-    opened: list[TantivyLexicon] = []
-
-    async def again() -> TantivyLexicon:
-        if opened:
-            await opened.pop().close()
-        opened.append(await TantivyLexicon.open(tmp_path / "lexicon"))
-        return opened[0]
-
-    yield again
-    for index in opened:
-        await index.close()
+    return engine.open
 
 
 @pytest.fixture
-async def lexicon(reopen: Reopen) -> TantivyLexicon:
+async def lexicon(engine: lexicons.Engine) -> LexicalIndex:
     """An empty index."""
-    return await reopen()
+    return await engine.open()
 
 
-async def found(lexicon: TantivyLexicon, text: str, *, criteria: Criteria = ALL, limit: int = 10, scope=SCOPE) -> list[str]:
+@pytest.fixture
+async def folder_lexicon(tmp_path: Path) -> AsyncIterator[TantivyLexicon]:
+    """An empty index of the embedded engine."""
+    opened = await TantivyLexicon.open(tmp_path / "lexicon")
+    yield opened
+    await opened.close()
+
+
+def memory_of_its_own() -> Scope:
+    """A memory that no other example of a property has written to."""
+    return Scope(Tenant("acme"), MemoryName(f"m{next(_MEMORIES)}"))
+
+
+async def found(lexicon: LexicalIndex, text: str, *, criteria: Criteria = ALL, limit: int = 10, scope=SCOPE) -> list[str]:
     """The keys of the best events, best first."""
     return [hit.key for hit in await lexicon.search(scope, text, criteria=criteria, limit=limit)]
 
 
-async def test_events_are_found_by_their_words_best_first(lexicon: TantivyLexicon) -> None:
+async def test_events_are_found_by_their_words_best_first(lexicon: LexicalIndex) -> None:
     """Rare words count more than common ones, and a stem finds its other forms."""
     await lexicon.put([entry("a", "we talked about billing"), entry("b", "we talked about invoices and billing"), entry("c", "we talked")])
 
@@ -62,7 +76,7 @@ async def test_events_are_found_by_their_words_best_first(lexicon: TantivyLexico
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
-async def test_a_memory_never_sees_another(lexicon: TantivyLexicon) -> None:
+async def test_a_memory_never_sees_another(lexicon: LexicalIndex) -> None:
     """Neither in searches nor in counts."""
     await lexicon.put([entry("a", "billing"), entry("a", "billing", scope=OTHER)])
 
@@ -71,7 +85,7 @@ async def test_a_memory_never_sees_another(lexicon: TantivyLexicon) -> None:
     assert await lexicon.count(SCOPE) == 1
 
 
-async def test_filters_hold_inside_the_engine(lexicon: TantivyLexicon) -> None:
+async def test_filters_hold_inside_the_engine(lexicon: LexicalIndex) -> None:
     """The one match among many better ones is found with a limit of one, and filters do not change a score."""
     many = [entry(f"n{number}", "billing billing billing", at=number) for number in range(300)]
     await lexicon.put([*many, entry("wanted", "a word on billing and more", at=500, with_facets=facets("mine", role="assistant"))])
@@ -87,7 +101,7 @@ async def test_filters_hold_inside_the_engine(lexicon: TantivyLexicon) -> None:
     assert len({hits[0].score for hits in scores.values()}) == 1
 
 
-async def test_an_older_or_equal_version_changes_nothing(lexicon: TantivyLexicon) -> None:
+async def test_an_older_or_equal_version_changes_nothing(lexicon: LexicalIndex) -> None:
     """A redelivery, in the same batch or a later one, cannot undo what is newer."""
     await lexicon.put([entry("a", "old", version=1), entry("a", "current", version=5), entry("a", "older", version=3)])
     await lexicon.put([entry("a", "past", version=4), entry("b", "old", version=2)])
@@ -99,7 +113,7 @@ async def test_an_older_or_equal_version_changes_nothing(lexicon: TantivyLexicon
     assert await lexicon.count(SCOPE) == 2
 
 
-async def test_a_retracted_event_never_revives(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+async def test_a_retracted_event_never_revives(lexicon: LexicalIndex, reopen: Reopen) -> None:
     """Not by a redelivery, not after a restart, not if the retraction came first; only by being recorded anew."""
     await lexicon.put([entry("a", "billing", version=1), entry("b", "billing", version=2)], [tombstone("a", version=4)])
     await lexicon.put([], [tombstone("b", version=5), tombstone("c", version=6)])
@@ -112,7 +126,7 @@ async def test_a_retracted_event_never_revives(lexicon: TantivyLexicon, reopen: 
     assert await found(lexicon, "billing") == [key_of("a")]
 
 
-async def test_a_tombstone_older_than_the_event_changes_nothing(lexicon: TantivyLexicon) -> None:
+async def test_a_tombstone_older_than_the_event_changes_nothing(lexicon: LexicalIndex) -> None:
     """An event that was recorded again stays."""
     await lexicon.put([entry("a", "billing", version=7)])
     await lexicon.put([], [tombstone("a", version=3)])
@@ -120,26 +134,23 @@ async def test_a_tombstone_older_than_the_event_changes_nothing(lexicon: Tantivy
     assert await found(lexicon, "billing") == [key_of("a")]
 
 
-async def test_the_digest_tells_contents_and_not_their_history(lexicon: TantivyLexicon, tmp_path: Path) -> None:
+async def test_the_digest_tells_contents_and_not_their_history(lexicon: LexicalIndex, engine: lexicons.Engine) -> None:
     """Order, batches and redeliveries leave no trace; tombstones are in it without counting as events."""
     changes = [entry(f"n{number}", "text", version=number + 1) for number in range(30)]
     gone = [tombstone(f"n{number}", version=100 + number) for number in range(5)]
     await lexicon.put(changes, gone)
     shuffled = [*changes, *changes[:10], *gone]
     random.Random(5).shuffle(shuffled)
-    other = await TantivyLexicon.open(tmp_path / "rebuilt")
-    try:
-        for change in shuffled:
-            await (other.put([change]) if change in changes else other.put([], [change]))
-        assert await other.digest() == await lexicon.digest()
-        assert (await other.digest()).events == 25
-        await other.put([], [tombstone("n9", version=200)])
-        assert (await other.digest()).digest != (await lexicon.digest()).digest
-    finally:
-        await other.close()
+    other = await engine.open("rebuilt")
+    for change in shuffled:
+        await (other.put([change]) if change in changes else other.put([], [change]))
+    assert await other.digest() == await lexicon.digest()
+    assert (await other.digest()).events == 25
+    await other.put([], [tombstone("n9", version=200)])
+    assert (await other.digest()).digest != (await lexicon.digest()).digest
 
 
-async def test_a_restart_keeps_everything(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+async def test_a_restart_keeps_everything(lexicon: LexicalIndex, reopen: Reopen) -> None:
     """What was put is found by the index that is opened next."""
     await lexicon.put([entry("a", "billing"), entry("b", "invoices")])
     before = await lexicon.digest()
@@ -149,20 +160,17 @@ async def test_a_restart_keeps_everything(lexicon: TantivyLexicon, reopen: Reope
     assert await lexicon.digest() == before
 
 
-async def test_killing_the_writer_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """The lock that the killed process held does not block the next one either."""
-    async with killed_writer("lexicon", tmp_path / "lexicon", batches=5) as names:
-        lexicon = await TantivyLexicon.open(tmp_path / "lexicon")
-        try:
-            hits = await found(lexicon, "note", limit=10_000)
-            assert {key_of(name) for name in names} <= set(hits)
-            await lexicon.put([entry("later", "written after the crash")])
-            assert await found(lexicon, "crash") == [key_of("later")]
-        finally:
-            await lexicon.close()
+async def test_killing_the_writer_loses_nothing_that_was_acknowledged(engine: lexicons.Engine) -> None:
+    """What the killed process held does not block the next one either."""
+    async with killed_writer(engine.writer, engine.writers_folder(), batches=5) as names:
+        lexicon = await engine.open()
+        hits = await found(lexicon, "note", limit=10_000)
+        assert {key_of(name) for name in names} <= set(hits)
+        await lexicon.put([entry("later", "written after the crash")])
+        assert await found(lexicon, "crash") == [key_of("later")]
 
 
-async def test_ties_go_by_key_whatever_the_limit(lexicon: TantivyLexicon) -> None:
+async def test_ties_go_by_key_whatever_the_limit(lexicon: LexicalIndex) -> None:
     """Equal texts rank the same in every batch order, also where a limit cuts them."""
     names = [f"n{number}" for number in range(120)]
     for start in range(0, 120, 40):
@@ -188,7 +196,7 @@ async def test_ties_go_by_key_whatever_the_limit(lexicon: TantivyLexicon) -> Non
         ("\uff21\uff22\uff23 ledger", "abc"),
     ],
 )
-async def test_text_of_many_scripts_is_found(lexicon: TantivyLexicon, text: str, query: str) -> None:
+async def test_text_of_many_scripts_is_found(lexicon: LexicalIndex, text: str, query: str) -> None:
     """Scripts without spaces are found by any part of them."""
     await lexicon.put([entry("wanted", text), entry("other", "something else entirely 全然違う話")])
 
@@ -198,14 +206,14 @@ async def test_text_of_many_scripts_is_found(lexicon: TantivyLexicon, text: str,
 @pytest.mark.parametrize(
     "query", ["", "   ", "!?", "🎉", "()\"'+-*:~^[]{}/\\", "''", "\u200b", "AND OR NOT", "a:b", "don't \"quote", "x" * 5000]
 )
-async def test_any_text_is_a_legal_question(lexicon: TantivyLexicon, query: str) -> None:
+async def test_any_text_is_a_legal_question(lexicon: LexicalIndex, query: str) -> None:
     """No sign has a meaning for the engine; a text without words finds nothing."""
     await lexicon.put([entry("a", "billing")])
 
     assert await found(lexicon, query) == []
 
 
-async def test_a_word_between_signs_is_still_a_word(lexicon: TantivyLexicon) -> None:
+async def test_a_word_between_signs_is_still_a_word(lexicon: LexicalIndex) -> None:
     """Apostrophes, quotes and operators around a word do not hide it."""
     await lexicon.put([entry("a", "Caroline's billing said: \"don't panic\" 🎉")])
 
@@ -215,55 +223,25 @@ async def test_a_word_between_signs_is_still_a_word(lexicon: TantivyLexicon) -> 
 
 @given(text=TEXTS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_whatever_is_written_can_be_asked(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+async def test_whatever_is_written_can_be_asked(lexicon: LexicalIndex, text: str) -> None:
     """Every text that an event may have can be stored and can be a question."""
-    lexicon = await TantivyLexicon.open(tmp_path_factory.mktemp("any"))
-    try:
-        await lexicon.put([entry("a", text + " anchor")])
-        assert await found(lexicon, text + " anchor") == [key_of("a")]
-    finally:
-        await lexicon.close()
+    scope = memory_of_its_own()
+    await lexicon.put([entry("a", text + " anchor", scope=scope)])
+    assert await found(lexicon, text + " anchor", scope=scope) == [key_of("a", scope=scope)]
 
 
 @given(numbers=st.lists(st.integers(min_value=0, max_value=3), max_size=6))
-@settings(max_examples=10)
-async def test_rarities_fall_with_every_event_that_holds_the_word(tmp_path_factory: pytest.TempPathFactory, numbers: list[int]) -> None:
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_rarities_fall_with_every_event_that_holds_the_word(lexicon: LexicalIndex, numbers: list[int]) -> None:
     """A word that nobody used is the rarest."""
-    lexicon = await TantivyLexicon.open(tmp_path_factory.mktemp("rare"))
-    try:
-        await lexicon.put([entry(f"n{place}", "common " + "seldom " * (number == 0)) for place, number in enumerate(numbers)])
-        rarities = await lexicon.rarities(SCOPE, ["common", "seldom", "never"])
-        assert rarities["common"] <= rarities["seldom"] <= rarities["never"]
-    finally:
-        await lexicon.close()
+    scope = memory_of_its_own()
+    texts = ["common " + "seldom " * (number == 0) for number in numbers]
+    await lexicon.put([entry(f"n{place}", text, scope=scope) for place, text in enumerate(texts)])
+    rarities = await lexicon.rarities(scope, ["common", "seldom", "never"])
+    assert rarities["common"] <= rarities["seldom"] <= rarities["never"]
 
 
-async def test_a_folder_has_one_owner(lexicon: TantivyLexicon, tmp_path: Path) -> None:
-    """A second opener is told so."""
-    with pytest.raises(Occupied):
-        await TantivyLexicon.open(tmp_path / "lexicon")
-
-
-async def test_a_damaged_folder_is_said_to_be_damaged(lexicon: TantivyLexicon, tmp_path: Path) -> None:
-    """So that whoever opens it knows that a rebuild helps."""
-    await lexicon.put([entry("a", "billing")])
-    await lexicon.close()
-    (damaged,) = (tmp_path / "lexicon").glob("*/meta.json")
-    damaged.write_text("{", encoding="utf-8")
-
-    with pytest.raises(Damaged):
-        await TantivyLexicon.open(tmp_path / "lexicon")
-
-
-async def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
-    """Its words were made otherwise and would silently not be found."""
-    (tmp_path / "identity").write_text("tantivy0\n", encoding="utf-8")
-
-    with pytest.raises(Misconfigured, match="tantivy0"):
-        await TantivyLexicon.open(tmp_path)
-
-
-async def test_other_memories_do_not_change_a_ranking(lexicon: TantivyLexicon) -> None:
+async def test_other_memories_do_not_change_a_ranking(lexicon: LexicalIndex) -> None:
     """What is rare is rare within the memory; nobody learns from a score what others hold."""
     await lexicon.put([entry("a", "billing"), entry("b", "billing invoices"), entry("c", "weather")])
     before = await lexicon.search(SCOPE, "billing invoices", criteria=ALL, limit=5)
@@ -272,7 +250,7 @@ async def test_other_memories_do_not_change_a_ranking(lexicon: TantivyLexicon) -
     assert await lexicon.search(SCOPE, "billing invoices", criteria=ALL, limit=5) == before
 
 
-async def test_more_memories_than_writers_are_kept_apart(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+async def test_more_memories_than_writers_are_kept_apart(lexicon: LexicalIndex, reopen: Reopen) -> None:
     """Whatever is open or put away, each memory finds what was written last."""
     scopes = [Scope(Tenant("acme"), MemoryName(f"m{number}")) for number in range(9)]
     for version in (1, 2):
@@ -287,25 +265,7 @@ async def test_more_memories_than_writers_are_kept_apart(lexicon: TantivyLexicon
     assert (await lexicon.digest()).events == 18
 
 
-async def test_closing_that_was_cut_off_can_be_finished(lexicon: TantivyLexicon, reopen: Reopen) -> None:
-    """A search whose caller went away still runs in its thread; whoever closes may be cancelled while it waits for that."""
-    begun, release = threading.Event(), threading.Event()
-    abandoned = asyncio.create_task(lexicon._read_lane.run(lambda: (begun.set(), release.wait(20))))
-    await until(begun.is_set)
-    abandoned.cancel()
-    closing = asyncio.create_task(lexicon.close())
-    await until(lambda: lexicon._read_lane.closed)
-    closing.cancel()
-    await asyncio.wait([closing])
-    release.set()
-
-    await lexicon.close()
-
-    assert closing.cancelled()
-    assert await (await reopen()).count(SCOPE) == 0
-
-
-async def everything_held(lexicon: TantivyLexicon, *, limit: int, scope=SCOPE) -> list[Held]:
+async def everything_held(lexicon: LexicalIndex, *, limit: int, scope=SCOPE) -> list[Held]:
     """The inventory, piece by piece."""
     found: list[Held] = []
     while piece := await lexicon.inventory(scope.key, after=found[-1].key if found else None, limit=limit):
@@ -314,7 +274,7 @@ async def everything_held(lexicon: TantivyLexicon, *, limit: int, scope=SCOPE) -
 
 
 @pytest.mark.parametrize("limit", [1, 7, 40, 1000])
-async def test_the_inventory_is_by_key_whatever_the_pieces(lexicon: TantivyLexicon, limit: int) -> None:
+async def test_the_inventory_is_by_key_whatever_the_pieces(lexicon: LexicalIndex, limit: int) -> None:
     """Tombstones included, in the version of the retraction; another memory is not in it."""
     await lexicon.put(
         [entry(f"n{number}", "billing", version=number + 1) for number in range(40)],
@@ -334,7 +294,7 @@ async def test_the_inventory_is_by_key_whatever_the_pieces(lexicon: TantivyLexic
     assert await lexicon.held(OTHER.key, asked) == []
 
 
-async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(lexicon: LexicalIndex, reopen: Reopen) -> None:
     """Neither events nor tombstones; an older version may then be written, for nothing says any more that it is older."""
     await lexicon.put([entry("a", "billing", version=5), entry("b", "billing", version=3)], [tombstone("c", version=6)])
     before = await everything_held(lexicon, limit=10)
@@ -352,7 +312,7 @@ async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(lexicon: 
     assert await everything_held(lexicon, limit=10) == [Held(key=key_of("a"), version=1, live=True)]
 
 
-async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(lexicon: TantivyLexicon) -> None:
+async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(lexicon: LexicalIndex) -> None:
     """The engine knows only the upper half in order."""
     half = "7f" * 8
     keys = [EventKey(f"{half}{number:016x}") for number in range(30)] + [EventKey("0" * 32), EventKey("f" * 32)]
@@ -362,7 +322,7 @@ async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(lex
         assert [one.key for one in await everything_held(lexicon, limit=limit)] == sorted(keys)
 
 
-async def test_compacting_changes_no_answer(lexicon: TantivyLexicon, reopen: Reopen) -> None:
+async def test_compacting_changes_no_answer(lexicon: LexicalIndex, reopen: Reopen) -> None:
     """Writes go on beside it; again does nothing more."""
     for start in range(0, 300, 10):
         await lexicon.put([entry(f"n{number}", f"billing number {number}", version=number + 1) for number in range(start, start + 10)])
@@ -380,3 +340,48 @@ async def test_compacting_changes_no_answer(lexicon: TantivyLexicon, reopen: Reo
     await lexicon.compact()
     lexicon = await reopen()
     assert (await lexicon.digest(), await found(lexicon, "billing number 7"), await everything_held(lexicon, limit=1000)) == before
+
+
+async def test_a_folder_has_one_owner(folder_lexicon: TantivyLexicon, tmp_path: Path) -> None:
+    """A second opener is told so."""
+    with pytest.raises(Occupied):
+        await TantivyLexicon.open(tmp_path / "lexicon")
+
+
+async def test_a_damaged_folder_is_said_to_be_damaged(folder_lexicon: TantivyLexicon, tmp_path: Path) -> None:
+    """So that whoever opens it knows that a rebuild helps."""
+    await folder_lexicon.put([entry("a", "billing")])
+    await folder_lexicon.close()
+    (damaged,) = (tmp_path / "lexicon").glob("*/meta.json")
+    damaged.write_text("{", encoding="utf-8")
+
+    with pytest.raises(Damaged):
+        await TantivyLexicon.open(tmp_path / "lexicon")
+
+
+async def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
+    """Its words were made otherwise and would silently not be found."""
+    (tmp_path / "identity").write_text("tantivy0\n", encoding="utf-8")
+
+    with pytest.raises(Misconfigured, match="tantivy0"):
+        await TantivyLexicon.open(tmp_path)
+
+
+async def test_closing_that_was_cut_off_can_be_finished(folder_lexicon: TantivyLexicon, tmp_path: Path) -> None:
+    """A search whose caller went away still runs in its thread; whoever closes may be cancelled while it waits for that."""
+    begun, release = threading.Event(), threading.Event()
+    abandoned = asyncio.create_task(folder_lexicon._read_lane.run(lambda: (begun.set(), release.wait(20))))
+    await until(begun.is_set)
+    abandoned.cancel()
+    closing = asyncio.create_task(folder_lexicon.close())
+    await until(lambda: folder_lexicon._read_lane.closed)
+    closing.cancel()
+    await asyncio.wait([closing])
+    release.set()
+
+    await folder_lexicon.close()
+
+    assert closing.cancelled()
+    again = await TantivyLexicon.open(tmp_path / "lexicon")
+    assert await again.count(SCOPE) == 0
+    await again.close()

@@ -1,9 +1,9 @@
-"""The suite of the port ``log``, on the real broker."""
+"""The suite of the port ``log``, on the real broker and on a cluster of three."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.drafts import SCOPE, bodies, draft, drafts, everything
-from tests.support.broker import SMALL, fresh_bus, own_bus, shared_broker, watched_server
+from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, shared_broker, watched_server
 from tests.support.proxy import Relay, relay
 from tests.support.waiting import until
 
-from kalends.adapters.nats import NatsBus, open_nats
+from kalends.adapters.nats import NatsBus
 from kalends.adapters.nats.log import NatsLog
 from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, Throttled, TooLarge, Unavailable
 from kalends.domain.positions import Position
@@ -23,6 +23,13 @@ from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.log import Appended, Delivery, Draft, Message
 
 OTHER = Scope(Tenant("umbrella"), MemoryName("notes"))
+
+
+@pytest.fixture(autouse=True, params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The suite runs on one server and on a cluster."""
+    with on(request.param):
+        yield
 
 
 @pytest.fixture
@@ -254,13 +261,13 @@ async def test_a_consumer_gets_what_is_not_acked_again() -> None:
 
 async def test_a_sole_reader_gets_what_its_predecessor_left_at_once() -> None:
     """Nothing waits for the time to ack, and what was acked does not come again."""
-    options, broker = replace(SMALL, sole_reader=True), shared_broker()
+    options = replace(SMALL, sole_reader=True)
     async with fresh_bus(options) as bus:
         await bus.log.append(drafts("a", 3))
         first, _, _ = await (await bus.log.consumer("c")).fetch(limit=10, wait=5)
         await first.ack()
 
-    async with open_nats(url=broker.url, user=broker.user, password=broker.password, options=options) as bus:
+    async with another_bus(options) as bus:
         again = await (await bus.log.consumer("c")).fetch(limit=10, wait=5)
 
         assert bodies(delivery.message for delivery in again) == ["a-1", "a-2"]
@@ -340,6 +347,7 @@ async def test_bytes_stored_grow_with_the_log(log: NatsLog) -> None:
     assert await log.bytes_stored() >= before + 10_000
 
 
+@ALONE
 async def test_a_broker_killed_amid_appends_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """Writers whose commit was cut off repeat it with the same ids; every message is in the log once, where its outcome says."""
     options = replace(SMALL, append_timeout=30, attempt_timeout=2)
@@ -376,6 +384,7 @@ async def test_a_broker_killed_amid_appends_loses_and_doubles_nothing(tmp_path: 
         }
 
 
+@ALONE
 async def test_follow_and_consumers_go_on_after_a_restart_of_the_broker(tmp_path: Path) -> None:
     """Nothing is skipped and nothing comes twice to a follower; a consumer gets all that is new and comes to the end."""
     options = replace(SMALL, idle=0.2)
@@ -414,6 +423,7 @@ async def test_follow_and_consumers_go_on_after_a_restart_of_the_broker(tmp_path
         assert bus.state.status == "up"
 
 
+@ALONE
 async def test_a_broker_that_stays_away_is_said_and_not_waited_for(tmp_path: Path) -> None:
     """Every operation ends within its deadline with an error that names the broker."""
     options = replace(SMALL, append_timeout=0.5, attempt_timeout=0.2, request_timeout=0.3)
@@ -478,11 +488,7 @@ async def test_an_older_message_stays_a_duplicate_when_an_answer_is_lost() -> No
 @asynccontextmanager
 async def relayed_bus() -> AsyncIterator[tuple[Relay, NatsBus]]:
     """A bus that reaches the shared broker through a relay."""
-    broker = shared_broker()
     async with fresh_bus():
         pass
-    async with (
-        relay(broker.url) as line,
-        open_nats(url=line.url, user=broker.user, password=broker.password, options=SMALL) as bus,
-    ):
+    async with relay(shared_broker().url.partition(",")[0]) as line, another_bus(url=line.url) as bus:
         yield line, bus

@@ -1,18 +1,28 @@
-"""The suite of the port ``records``, on the real broker."""
+"""The suite of the port ``records``, on the real broker and on a cluster of three."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.broker import SMALL, fresh_bus, own_bus, watched_server
+from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, shared_broker, watched_server
+from tests.support.proxy import Relay, relay
+from tests.support.waiting import until
 
 from kalends.adapters.nats.records import NatsRecords
 from kalends.domain.errors import Conflict, Invalid, TooLarge
 from kalends.ports.records import Record
+
+
+@pytest.fixture(autouse=True, params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The suite runs on one server and on a cluster."""
+    with on(request.param):
+        yield
 
 
 @pytest.fixture
@@ -66,6 +76,65 @@ async def test_compare_and_set_refuses_a_stale_revision(records: NatsRecords) ->
         await records.put("doc", "acme", "one", b"3", revision=first)
     with pytest.raises(Conflict):
         await records.put("doc", "acme", "one", b"4", revision=0)
+
+
+async def test_a_write_whose_answer_was_lost_is_told_its_own_revision() -> None:
+    """Also if another write has followed it by the time that it is asked for again."""
+    async with two_ways() as (line, bus, other):
+        line.lose(b'"RECORDS_0","seq"')
+
+        async def follow() -> int:
+            await until(lambda: is_there(other, b"mine"))
+            return await other.put("doc", "acme", "one", b"theirs")
+
+        first, second = await asyncio.gather(bus.put("doc", "acme", "one", b"mine", revision=0), follow())
+
+        assert line.lost == 1
+        assert first < second
+        found = await other.get("doc", "acme", "one")
+        assert found is not None
+        assert (found.value, found.revision) == (b"theirs", second)
+
+
+async def test_a_refusal_that_was_lost_is_no_success_though_the_values_are_equal() -> None:
+    """Two who count to the same number are two, and one of them has to count again."""
+    async with two_ways() as (line, bus, other):
+        first = await other.put("doc", "acme", "one", b"1")
+        await other.put("doc", "acme", "one", b"2", revision=first)
+        line.lose(b"10071")
+
+        with pytest.raises(Conflict):
+            await bus.put("doc", "acme", "one", b"2", revision=first)
+        assert line.lost == 1
+
+
+@asynccontextmanager
+async def two_ways() -> AsyncIterator[tuple[Relay, NatsRecords, NatsRecords]]:
+    """The records by way of a relay, and straight."""
+    async with fresh_bus() as other, relay(shared_broker().url.partition(",")[0]) as line, another_bus(url=line.url) as bus:
+        yield line, bus.records, other.records
+
+
+async def is_there(records: NatsRecords, value: bytes) -> bool:
+    """Whether the record has that value."""
+    found = await records.get("doc", "acme", "one")
+    return found is not None and found.value == value
+
+
+async def test_who_is_refused_finds_what_came_first(records: NatsRecords) -> None:
+    """However close the race: a conflict is only told once the other write can be read."""
+
+    async def make(name: str, value: bytes) -> bytes:
+        try:
+            await records.put("doc", "acme", name, value, revision=0)
+        except Conflict:
+            found = await records.get("doc", "acme", name)
+            return b"nothing" if found is None else found.value
+        return value
+
+    for number in range(20):
+        told = await asyncio.gather(*(make(f"n{number}", b"%d" % writer) for writer in range(8)))
+        assert len(set(told)) == 1, told
 
 
 async def test_of_many_creators_one_wins(records: NatsRecords) -> None:
@@ -144,6 +213,7 @@ async def test_a_watch_of_nothing_says_so_at_once(records: NatsRecords) -> None:
     await watch.aclose()
 
 
+@ALONE
 async def test_a_watch_goes_on_after_a_restart_of_the_broker(tmp_path: Path) -> None:
     """What changed while the connection was away comes afterwards, once."""
     async with watched_server(tmp_path) as server, own_bus(server, replace(SMALL, idle=0.2)) as bus:

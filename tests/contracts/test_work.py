@@ -1,24 +1,31 @@
-"""The suite of the port ``work``, on the real broker."""
+"""The suite of the port ``work``, on the real broker and on a cluster of three."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nats
 import pytest
 from nats.aio.client import Client
-from tests.support.broker import SMALL, fresh_bus, own_bus, shared_broker, watched_server
+from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, watched_server
 from tests.support.waiting import until
 
-from kalends.adapters.nats import LocalServer, NatsBus, agent, open_nats
+from kalends.adapters.nats import LocalServer, NatsBus, agent
 from kalends.adapters.nats.work import NatsWork, subject_of
 from kalends.domain.errors import Damaged, DeadlineExceeded, Invalid, KalendsError, Occupied, Throttled, Unavailable
 from kalends.ports.work import TaskCall, TaskHandler
 
 SECRET = "the-secret-words-of-a-user"
+
+
+@pytest.fixture(autouse=True, params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The suite runs on one server and on a cluster."""
+    with on(request.param):
+        yield
 
 
 @pytest.fixture
@@ -291,6 +298,7 @@ async def test_of_several_servers_one_does_a_run(bus: NatsBus) -> None:
     assert len(one.calls) + len(other.calls) == 20
 
 
+@ALONE
 async def test_a_run_outlives_a_restart_of_the_broker(tmp_path: Path) -> None:
     """Who asked asks again and joins it, also if it ended while the connection was away."""
     handler = Stubborn()
@@ -313,6 +321,7 @@ async def test_a_run_outlives_a_restart_of_the_broker(tmp_path: Path) -> None:
     assert [call.run_id for call in handler.calls] == ["r1", "r2"]
 
 
+@ALONE
 async def test_while_the_broker_is_away_the_time_runs_out(tmp_path: Path) -> None:
     """The error says that it is the broker."""
     async with LocalServer(tmp_path) as server, own_bus(server, SMALL) as bus:
@@ -358,6 +367,7 @@ async def test_an_answer_that_makes_no_sense_is_not_taken_for_one(bus: NatsBus) 
     await subscription.unsubscribe()
 
 
+@ALONE
 async def test_an_agent_can_neither_ask_for_work_nor_do_it(tmp_path: Path) -> None:
     """Its user may publish below its own memories and listen to its own inbox: the broker refuses all else."""
     user = agent("a1", password="pass", tenant="local", memory="notes")
@@ -387,11 +397,7 @@ async def test_what_is_opened_for_an_ask_is_closed_after_it(bus: NatsBus) -> Non
     """A sweep every five seconds would otherwise fill the broker with subscriptions."""
     handler = Stubborn()
     handler.go.set()
-    shared = shared_broker()
-    async with (
-        serving(bus, {"toc-day": handler}),
-        open_nats(url=shared.url, user=shared.user, password=shared.password, options=SMALL) as asker,
-    ):
+    async with serving(bus, {"toc-day": handler}), another_bus() as asker:
         before = (len(asker.connection._subs), len(asker.link._broken))
         for number in range(5):
             await ask(asker, "toc-day", run_id=f"r{number}")

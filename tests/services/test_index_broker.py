@@ -7,7 +7,7 @@ behind. Outages that the broker has nothing to do with: ``test_index``.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -56,6 +56,8 @@ class Work:
     held: set[str]
     release: Callable[[], None]
     """Lets the first event be written."""
+    end: Callable[[], Awaitable[None]]
+    """Ends the projector, as a process that is told to end does."""
 
     async def delivered(self) -> int:
         """How many deliveries the broker has made, repetitions included."""
@@ -81,24 +83,34 @@ async def work(tmp_path) -> AsyncIterator[Work]:
     async with watched_server(tmp_path) as server, own_bus(server, SMALL) as bus:
         await bus.log.append(await drafts(keys))
         consumer, faulty = Faulty(await bus.log.consumer("c"), dependency="nats"), Faulty(store, dependency="lexical")
-        projector = Projector(
-            projection="lexical",
-            consumer=consumer,
-            sink=faulty,
-            reader=Reader(vault_over(keys)),
-            batch=1,
-            settings=QUICK,
-            moved=lambda: None,
-            traffic=Traffic(),
-        )
-        gate = faulty.hold("put")
-        made = Work(server=server, bus=bus, consumer=consumer, store=faulty, projector=projector, held=store.held, release=gate.set)
+        reader = Reader(vault_over(keys))
+        projector = a_projector(consumer, faulty, reader)
         running = asyncio.create_task(projector.run())
+
+        async def end() -> None:
+            running.cancel()
+            await asyncio.wait([running])
+
+        release = faulty.hold("put").set
+        made = Work(server=server, bus=bus, consumer=consumer, store=faulty, projector=projector, held=store.held, release=release, end=end)
         await until(made.all_fetched)
         faulty.let_pass()
         yield made
-        running.cancel()
-        await asyncio.wait([running])
+        await end()
+
+
+def a_projector(consumer: Faulty, store: Faulty, reader: Reader) -> Projector:
+    """One that writes events singly."""
+    return Projector(
+        projection="lexical",
+        consumer=consumer,
+        sink=store,
+        reader=reader,
+        batch=1,
+        settings=QUICK,
+        moved=lambda: None,
+        traffic=Traffic(),
+    )
 
 
 async def drafts(keys: MemoryKeys) -> list[Draft]:
@@ -148,6 +160,20 @@ async def test_what_was_fetched_before_a_store_that_stays_away_is_handed_back(wo
     work.store.come_back()
 
     await until(work.done)
+
+    assert len(work.held) == COUNT
+    assert await work.delivered() == 2 * COUNT
+
+
+async def test_a_projector_that_ends_hands_back_what_it_had_begun_too(work: Work) -> None:
+    """So another goes on with it at once, and not after the time to ack."""
+    await work.end()
+    other = a_projector(work.consumer, work.store, work.projector._reader)
+    running = asyncio.create_task(other.run())
+
+    await until(work.done)
+    running.cancel()
+    await asyncio.wait([running])
 
     assert len(work.held) == COUNT
     assert await work.delivered() == 2 * COUNT

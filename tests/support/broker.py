@@ -1,7 +1,8 @@
-"""A real nats-server for tests: one for the whole session, or one of a test's own.
+"""A real nats-server for tests: one for the whole session, or one of a test's own; or a cluster of three for the whole session.
 
 The shared one runs in a thread with an event loop of its own, because tests have a loop each; it is emptied by ``fresh_bus``.
-A newcomer would get wrong: tests of restarts must have their own server, or they would take the shared one from under everybody.
+A newcomer would get wrong: tests of restarts must have their own server, or they would take the shared one from under everybody. A suite
+that takes ``BROKERS`` as the parameters of a fixture runs on both, and what has a server of its own says so with ``ALONE``.
 """
 
 import asyncio
@@ -9,17 +10,38 @@ import atexit
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import nats
+import pytest
 
 from kalends.adapters.nats import LocalServer, NatsBus, NatsOptions, open_nats
+from tests.support.nats_cluster import NatsCluster
 
 SMALL = NatsOptions(events_bytes=256 << 20, records_bytes=64 << 20, keys_bytes=64 << 20, dead_bytes=16 << 20)
 """Options for tests: small stores, short idle times."""
+
+BROKERS = ("one", pytest.param("cluster", marks=pytest.mark.cluster))
+"""The parameters of a fixture ``broker`` of a suite that runs on one server and on three; each test is then inside ``on``."""
+
+ALONE = pytest.mark.parametrize("broker", ["one"], indirect=True)
+"""For a test of such a suite that starts a server of its own: once is enough."""
+
+_REPLICAS = {"one": 1, "cluster": 3}
+_chosen = ["one"]
+
+
+class Shared(Protocol):
+    """What every test may use: where it is, and who we are there."""
+
+    url: str
+    user: str
+    password: str
 
 
 class SharedBroker:
@@ -60,10 +82,50 @@ class SharedBroker:
             await self._stop.wait()
 
 
+class SharedCluster:
+    """Three servers, alive until the interpreter ends."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kalends-cluster-"))
+        self.cluster = NatsCluster(self.folder / "cluster").__enter__()
+        self.cluster.start()
+        # after the start, so that it is done before the reaper of children ends
+        atexit.register(self.close)
+        self.url, self.user, self.password = self.cluster.url, self.cluster.user, self.cluster.password
+
+    def close(self) -> None:
+        """End the servers and remove their files."""
+        self.cluster.__exit__(None, None, None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 @cache
-def shared_broker() -> SharedBroker:
-    """The session's server, started at first use."""
-    return SharedBroker()
+def _shared(kind: str) -> Shared:
+    return SharedCluster() if kind == "cluster" else SharedBroker()
+
+
+def shared_broker() -> Shared:
+    """The session's server, or its cluster inside ``on("cluster")``, started at first use."""
+    return _shared(_chosen[-1])
+
+
+@contextmanager
+def on(kind: str) -> Iterator[None]:
+    """Inside, what is shared is one server (``one``) or three (``cluster``)."""
+    _chosen.append(kind)
+    try:
+        yield
+    finally:
+        _chosen.pop()
+
+
+@asynccontextmanager
+async def another_bus(options: NatsOptions = SMALL, *, url: str | None = None) -> AsyncIterator[NatsBus]:
+    """One more bus on the shared server, with all that is there; *url* is another way to it."""
+    broker = shared_broker()
+    there = replace(options, replicas=_REPLICAS[_chosen[-1]])
+    async with open_nats(url=url or broker.url, user=broker.user, password=broker.password, options=there) as bus:
+        yield bus
 
 
 @asynccontextmanager
@@ -71,7 +133,7 @@ async def fresh_bus(options: NatsOptions = SMALL) -> AsyncIterator[NatsBus]:
     """A bus on the shared server, without anything that earlier tests left there."""
     broker = shared_broker()
     await empty(broker.url, user=broker.user, password=broker.password)
-    async with open_nats(url=broker.url, user=broker.user, password=broker.password, options=options) as bus:
+    async with another_bus(options) as bus:
         yield bus
 
 
@@ -95,7 +157,7 @@ async def watched_server(folder: Path) -> AsyncIterator[LocalServer]:
 
 async def empty(url: str, *, user: str, password: str) -> None:
     """Delete every stream."""
-    client = await nats.connect(url, user=user, password=password)
+    client = await nats.connect(url.split(","), user=user, password=password)
     try:
         manager = client.jetstream()
         for stream in await manager.streams_info():

@@ -6,12 +6,18 @@ model's graph is made once and shared, because it is the same for all.
 """
 
 import contextlib
+import http.client
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
+from tests.support import verdicts
+from tests.support.api import Api
 from tests.support.engines import copy_models
-from tests.support.instance import Broker, Instance
+from tests.support.instance import Broker, Instance, wait_until
 from tests.support.lines import Cut, Lines
 from tests.support.nats_cluster import NatsCluster
 from tests.support.opensearch.nodes import Node, shared_node
@@ -20,6 +26,8 @@ from tests.support.qdrant_wire.running import WireServer, fresh_prefix
 ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 Store = Literal["opensearch", "qdrant"]
 _LINES: Mapping[Store, tuple[int, int]] = {"opensearch": (0, 0), "qdrant": (1, 1)}
+_ASK_S = 10.0
+READY_S = 60.0
 QUICK = {
     "KALENDS_INDEX__BREAKER_FIRST_S": "0.2",
     "KALENDS_INDEX__BREAKER_LONGEST_S": "2",
@@ -130,6 +138,61 @@ class Deployment:
             one = self.processes.pop(name)
             if one.running:
                 assert one.terminate() == 0, one.last_words
+
+    def api(self, name: str) -> Api:
+        """A client of the process *name*, whichever takes its place."""
+        return Api(lambda: self.processes[name].url, lambda: self.processes[name].token)
+
+    def of_role(self, role: str) -> list[Instance]:
+        """The processes of *role* that run, in the order of their names."""
+        return [one for name, one in sorted(self.processes.items()) if name.partition("-")[0] == role and one.running and one.url]
+
+    def again(self, name: str, settings: Mapping[str, str] | None = None) -> None:
+        """Start a process of that name on the folder of the one that there was, and return when it is ready."""
+        self.process(name, settings=settings).start()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; the process stays known, for its log."""
+        self.processes[name].kill()
+
+    def readiness(self, name: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of ``/readyz``."""
+        status, body = self._operations(name, "/readyz")
+        return status, json.loads(body)
+
+    def becomes_ready(self, *names: str, ready: bool = True, seconds: float = READY_S) -> None:
+        """Return once each of the processes says that it is ready, or that it is not."""
+        wanted = 200 if ready else 503
+
+        def others() -> dict[str, object]:
+            told = {name: self.readiness(name) for name in names}
+            return {name: body["missing"] for name, (status, body) in told.items() if status != wanted}
+
+        assert wait_until(lambda: not others(), seconds=seconds, every=0.1), others()
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """What a process tells its monitoring: each series, as it is written, and its value."""
+        lines = self._operations(name, "/metrics")[1].decode().splitlines()
+        return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
+
+    def _operations(self, name: str, path: str) -> tuple[int, bytes]:
+        where = urlsplit(self.processes[name].ops_url)
+        assert where.hostname is not None
+        with contextlib.closing(http.client.HTTPConnection(where.hostname, where.port, timeout=_ASK_S)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def memory(self, name: str) -> int:
+        """Bytes of main memory that a process holds."""
+        status = Path(f"/proc/{self.processes[name].pid}/status").read_text(encoding="utf-8")
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None, status
+        return int(found[1]) * 1024
+
+    def logged(self) -> "verdicts.Counter[str]":
+        """How often each event id is in the log."""
+        return verdicts.logged(self.nats.url, user="platform", password=self.nats.password_file.read_text(encoding="utf-8"))
 
     def _clear_opensearch(self) -> None:
         # the node is the session's and others use it

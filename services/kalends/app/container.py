@@ -294,6 +294,7 @@ async def _projections(common: Common, engines: Engines, operations: OperationSt
             moved=common.progress.moved,
             traffic=common.traffic,
             indexed=brokers.notices(common.bus),
+            shared=engines.lexical.ask is not None,
         ),
         "vector": Projection(
             name="vector",
@@ -306,6 +307,7 @@ async def _projections(common: Common, engines: Engines, operations: OperationSt
             settings=settings,
             moved=common.progress.moved,
             traffic=common.traffic,
+            shared=engines.vector.ask is not None,
         ),
     }
     for name, projection in found.items():

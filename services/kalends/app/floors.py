@@ -50,13 +50,23 @@ class SharedFloors:
         if not self._current.name:
             return {}
         if self._opened is None or self._opened[0] != self._current.name:
-            name = self._current.name
-            self._opened = (name, await self._log.consumer(f"{self._projection}-{name}"))
+            self._opened = (self._current.name, await self._consumer(self._current.name))
         try:
             return {state.stream: state.floor for state in await self._opened[1].states()}
         except NotFound:
             self._opened, self._asked = None, float("-inf")
-            raise Unavailable(f"another generation of {self._projection} begins to serve", dependency=self._projection) from None
+            raise self._between() from None
+
+    async def _consumer(self, generation: str) -> Consumer:
+        """Opening makes one that is not there, so it is looked again whether it is still wanted; nobody else would end it."""
+        opened = await self._log.consumer(f"{self._projection}-{generation}")
+        if await self._current.refresh() != generation:
+            await self._log.drop_consumer(f"{self._projection}-{generation}")
+            raise self._between()
+        return opened
+
+    def _between(self) -> Unavailable:
+        return Unavailable(f"another generation of {self._projection} begins to serve", dependency=self._projection)
 
 
 class StoreWatch:

@@ -49,11 +49,7 @@ def embedder_identity(settings: Settings) -> str:
 def _shared(store: GenerationStore[IndexT], records: Records, *, projection: str, dependency: str) -> tuple[SharedStore[IndexT], IndexT]:
     generations = SharedGenerations(store, CurrentGeneration(records, projection=projection), dependency=dependency)
 
-    async def ask() -> None:
-        await store.pointed()
-        await generations.refresh()
-
-    return SharedStore(generations=generations, ask=ask), store.serving
+    return SharedStore(generations=generations, ask=generations.look), store.serving
 
 
 async def open_lexical(stack: AsyncExitStack, settings: Settings, records: Records) -> tuple[SharedStore[LexicalIndex], LexicalIndex]:

@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
 
-from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
+from kalends.domain.errors import Conflict, DeadlineExceeded, KalendsError, NotFound, Unavailable
 from kalends.domain.queries import Entry, Tombstone
 from kalends.edge import tracing
 from kalends.kit import failpoints, tasks
@@ -98,6 +99,11 @@ class VectorSink:
         await self._embedder.embed(["probe"])  # not a question: an answer that is remembered proves nothing
 
 
+async def _retry(delivery: Delivery, *, after: float) -> None:
+    with suppress(Conflict):  # it was settled before the rest of its batch was given up
+        await delivery.retry(after=after)
+
+
 class Projector:
     """One projection's loop over one durable consumer."""
 
@@ -157,7 +163,12 @@ class Projector:
                     await self._traffic.give_way(at_most=patience(oldest_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
                     await failpoints.reach(f"index.{self._projection}.after-fetch")
                     began = time.monotonic()
-                    await self._deal_with(deliveries)
+                    try:
+                        await self._deal_with(deliveries)
+                    except asyncio.CancelledError:
+                        # who is told to end gives back what it had begun too, or it would come again only after the ack wait
+                        self._unused.appendleft(deliveries)
+                        raise
                     if self._rate:
                         await asyncio.sleep(max(0.0, began + len(deliveries) / self._rate - time.monotonic()))
         finally:
@@ -212,11 +223,13 @@ class Projector:
             self._unused.append(deliveries)
             return
         try:
-            async with asyncio.timeout(_HAND_BACK_S):
+            async with asyncio.timeout(_HAND_BACK_S), tasks.group() as group:
+                # all at once: one after another a full batch would take longer than there is time
                 for delivery in deliveries:
-                    await delivery.retry(after=after)
-        except (TimeoutError, KalendsError) as error:
-            log.info("deliveries come again after the ack wait", projection=self._projection, reason=type(error).__name__)
+                    group.create_task(_retry(delivery, after=after), name=f"index.{self._projection}.hand-back")
+        except* (TimeoutError, KalendsError) as errors:
+            reason = type(errors.exceptions[0]).__name__
+            log.info("deliveries come again after the ack wait", projection=self._projection, reason=reason)
 
     async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
         good: list[tuple[Delivery, Readable]] = []
@@ -244,9 +257,9 @@ class Projector:
         deliveries = [delivery for delivery, _ in good]
         try:
             await self._put([opened for _, opened in good])
-        except (Unavailable, DeadlineExceeded):
+        except (Unavailable, DeadlineExceeded, NotFound) as error:
             await self._hand_back(deliveries, after=_AGAIN_S)
-            raise
+            raise self._away(error) from error
         except KalendsError as error:
             await self._write_singly(good, error)
             return
@@ -277,6 +290,10 @@ class Projector:
                 newest[entry.key] = entry
         await self._sink.put(list(newest.values()), tombstones)
 
+    def _away(self, error: KalendsError) -> KalendsError:
+        """An index that is gone is no fault of what was to be written, but an outage of this projection's store."""
+        return Unavailable(error.detail, dependency=self._projection) if isinstance(error, NotFound) else error
+
     def _finish(self, opened: Sequence[Readable]) -> None:
         self.written += len(opened)
         self.failure = None
@@ -296,7 +313,7 @@ class Projector:
                 await self._reader.probe()
                 await self._consumer.states()
             except KalendsError as again:
-                self.failure = again
+                self.failure = self._away(again)
                 await self._return_unused()
                 continue
             self.failure = self.failing_since = None

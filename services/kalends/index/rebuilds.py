@@ -135,5 +135,13 @@ class Rebuilds:
     async def _help_with(self, name: str, generation: str) -> None:
         try:
             await self._projections[name].help_rebuild(generation)
-        except KalendsError as error:
-            log.info("no help with a rebuild for now", projection=name, kind=error.code)
+        except* KalendsError as errors:  # of each of several writers, where the generation was dropped under them
+            log.info("no help with a rebuild for now", projection=name, kind=_first(errors).code)
+
+
+def _first(errors: BaseExceptionGroup[KalendsError]) -> KalendsError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, KalendsError)  # noqa: S101 - a group of such errors holds nothing else
+    return error

@@ -8,6 +8,7 @@ from it at once.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -48,8 +49,11 @@ class Projection:
         moved: Callable[[], None],
         traffic: Traffic,
         indexed: Notice | None = None,
+        shared: bool = False,
     ) -> None:
+        """*shared*: other processes write to its store and may switch, and the store may lose what it held."""
         self.name = name
+        self._shared = shared
         self._log = log
         self._generations = generations
         self._sink_of = sink_of
@@ -66,6 +70,7 @@ class Projection:
         self._consumers: dict[str, Consumer] = {}
         self._failure: KalendsError | None = None
         self._failing_since: datetime | None = None
+        self._lost = False
 
     @property
     def generation(self) -> str:
@@ -113,6 +118,20 @@ class Projection:
                     self._moved()
             except KalendsError as error:
                 log.info("the serving generation cannot be asked for", projection=self.name, kind=error.code)
+            if self._shared:
+                await self._look_for_loss()
+
+    async def _look_for_loss(self) -> None:
+        """A shared store can lose an index while nothing is written, and then no failure of a write tells."""
+        with suppress(KalendsError):  # whether it is lost cannot be told while the store is away, which whoever writes notices
+            lost = await self._generations.is_lost()
+            if lost and not self._lost:
+                log.warning("the index is gone from its store", projection=self.name, generation=self.generation)
+                self._failure = Unavailable("the index is gone from its store", dependency=self.name)
+                self._failing_since = self._failing_since or datetime.now(UTC)
+            elif self._lost and not lost:
+                self._failure = self._failing_since = None
+            self._lost = lost
 
     async def run(self) -> None:
         """Feed the serving generation until cancelled; after a switch, the new one."""
@@ -129,7 +148,7 @@ class Projection:
         waits = self._pauses()
         while True:
             try:
-                await self._generations.ensure()
+                await self._ensure()
                 self._projector = await self._projector_for(self.generation, self._index_of(self.generation), serving=True)
                 self._failure = self._failing_since = None
                 waits = self._pauses()
@@ -140,6 +159,14 @@ class Projection:
                 # the broker lost it and it is made anew, or another process has switched and dropped it
                 self._consumers.clear()
             await asyncio.sleep(next(waits))
+
+    async def _ensure(self) -> None:
+        """A generation serves; the consumer of one that was lost is forgotten with it."""
+        before = await self._generations.refresh()
+        await self._generations.ensure()
+        if before and before != self.generation:
+            self._consumers.pop(before, None)
+            await self._log.drop_consumer(self._consumer_name(before))
 
     def _pauses(self) -> Iterator[float]:
         return pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s)
@@ -163,6 +190,10 @@ class Projection:
         opened = self._consumers.get(generation)
         if opened is None:
             opened = await self._log.consumer(self._consumer_name(generation))
+            if await self._generations.refresh() != generation:
+                # another process has switched, and may have ended this consumer before it was opened, which made it anew
+                await self._log.drop_consumer(self._consumer_name(generation))
+                raise Unavailable(f"another generation of {self.name} begins to serve", dependency=self.name)
             opened = self._consumers.setdefault(generation, opened)
         return opened
 
@@ -203,7 +234,12 @@ class Projection:
         if index is None:
             return
         async with tasks.group() as group:
-            await self._start_filling(group, generation, index)
+            filling = await self._start_filling(group, generation, index)
+            if await self._generations.resume(generation) is None and await self._generations.refresh() != generation:
+                # it was given up meanwhile, and opening its consumer may have made it anew
+                await self._log.drop_consumer(self._consumer_name(generation))
+                for one in filling:
+                    one.cancel()
 
     async def clear_away(self, *, keep: Sequence[str]) -> None:
         """Delete the generations that are begun, do not serve and are not in *keep*: what rebuilds left that will not go on.

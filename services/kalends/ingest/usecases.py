@@ -5,15 +5,17 @@ newcomer would get wrong: "the same id again" is looked up for every event, what
 covers what the timeline has not followed yet, so ingest refuses to write when the timeline is further behind than that window.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kalends.domain.errors import Damaged, Fault, Throttled, Unavailable
 from kalends.domain.events import Event, EventId, EventKey, digest_id, event_key
-from kalends.domain.positions import Position
+from kalends.domain.positions import Position, covers
 from kalends.domain.scope import Scope
 from kalends.edge import tracing
 from kalends.kit import aead, failpoints
+from kalends.kit.backoff import pauses
 from kalends.kit.coalescing import Coalescer
 from kalends.kit.traffic import Traffic
 from kalends.ports.log import Appended, Draft, Log
@@ -26,6 +28,9 @@ from kalends.wire.vault import Vault, key_reference
 
 WINDOW_TRUST_S = 100.0
 """The store remembers message ids for 120 s; the timeline must be fresher than that, with a margin for the append itself."""
+
+_MOVED_S = 5.0
+"""The longest wait for the timeline after memories moved to other streams."""
 
 _CONFLICT = Fault(pointer="/event_id", detail="this id already belongs to an event with other content", code="conflict")
 _GONE = Fault(pointer="/event_id", detail="the event with this id was taken back", code="gone")
@@ -77,6 +82,7 @@ class AppendEvents:
         self._memories = memories
         self._traffic = traffic
         self._stamps = Stamps()
+        self._read_behind: Mapping[str, int] | None = None
         self._lookups = Coalescer(self._look_up, limit=2000)
 
     async def __call__(self, scope: Scope, events: Sequence[Event]) -> list[Outcome]:
@@ -93,6 +99,8 @@ class AppendEvents:
         memory = await self._memories.find(scope)
         if self._follower.behind_s > WINDOW_TRUST_S:
             raise Throttled("this process has not yet followed the log far enough to recognise repeated ids", retry_after=2.0)
+        if self._log.left_behind is not self._read_behind:
+            await self._read_up()
         outcomes: list[Outcome | None] = [None] * len(events)
         prepared = await self._prepare(scope, events)
         fresh = await self._without_known(scope, prepared, outcomes)
@@ -102,6 +110,19 @@ class AppendEvents:
                 await self._check_quota(scope, memory.quota_events, memory.quota_bytes, adding=len(fresh))
             await self._append(scope, [(index, prepared[index]) for index in fresh], outcomes)
         return self._settle_repeats(prepared, outcomes)
+
+    async def _read_up(self) -> None:
+        """Return once the timeline knows what memories left in other streams when they moved: the store's window does not reach there."""
+        left_behind = self._log.left_behind
+        waited = 0.0
+        for pause in pauses(first=0.01, longest=0.2):
+            if covers(await self._timeline.floors(), left_behind):
+                self._read_behind = left_behind
+                return
+            if waited > _MOVED_S:
+                raise Throttled("this process has not yet followed what its memories left in other streams", retry_after=1.0)
+            waited += pause
+            await asyncio.sleep(pause)
 
     async def _check_quota(self, scope: Scope, events: int | None, size: int | None, *, adding: int) -> None:
         stats = await self._timeline.stats(scope)

@@ -73,7 +73,7 @@ class ConsumerState:
 
 
 class Consumer(Protocol):
-    """A durable reader of every stream of events."""
+    """A durable reader of every stream of events, also of those that come to be."""
 
     async def fetch(self, *, limit: int, wait: float) -> Sequence[Delivery]:
         """Up to *limit* deliveries; empty after *wait* seconds without any."""
@@ -89,7 +89,15 @@ class Consumer(Protocol):
 
 
 class Log(Protocol):
-    """The streams of events."""
+    """The streams of events. There may be more of them at any time: memories then move to the new ones, and everything here goes on."""
+
+    @property
+    def left_behind(self) -> Mapping[str, int]:
+        """Per stream, the sequence up to which there are messages of memories that are in another one now; the same object until it grows.
+
+        The store's window for repeated ids does not reach back to there: whoever appends must have read that far.
+        """
+        ...
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Appended]:
         """Append *drafts*, each atomically, and return after the store has synced them; order is kept within a scope.
@@ -110,7 +118,8 @@ class Log(Protocol):
     def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncGenerator[Sequence[Message], None]:
         """Every message after the given sequences, in stream order, in batches of up to *limit*; waits for more without end.
 
-        Yields an empty batch at least every few seconds, so that the caller can look up. Missing streams start at 0.
+        A memory that moved comes in its order nevertheless. Yields an empty batch at least every few seconds, so that the caller can look
+        up. Missing streams start at 0.
         """
         ...
 

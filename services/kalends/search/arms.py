@@ -20,7 +20,7 @@ from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria
 from kalends.domain.scope import Scope
 from kalends.ports.lexicon import LexicalIndex
-from kalends.ports.models import Embedder, Question
+from kalends.ports.models import Embedder, Question, Reranker
 from kalends.ports.vectors import Array, VectorIndex
 from kalends.settings import SearchSettings
 
@@ -42,16 +42,29 @@ class Findings:
 
 
 class Arms:
-    """The lexical and the vector arm over their engines."""
+    """The lexical and the vector arm over their engines, and what reranks: *reranker* where there is one, else late interaction."""
 
     def __init__(
-        self, *, lexicon: LexicalIndex, vectors: VectorIndex, embedder: Embedder, settings: SearchSettings, observe: Observe
+        self,
+        *,
+        lexicon: LexicalIndex,
+        vectors: VectorIndex,
+        embedder: Embedder,
+        settings: SearchSettings,
+        observe: Observe,
+        reranker: Reranker | None = None,
     ) -> None:
         self._lexicon = lexicon
         self._vectors = vectors
         self._embedder = embedder
         self._settings = settings
         self._observe = observe
+        self._reranker = reranker
+
+    @property
+    def reads_passages(self) -> bool:
+        """Whether there is a model that reads question and passage together."""
+        return self._reranker is not None
 
     async def find(self, scope: Scope, text: str, *, names: tuple[str, ...], criteria: Criteria, depth: int, seconds: float) -> Findings:
         """Ask the arms *names* at once, each for up to *depth* events within *seconds*."""
@@ -63,12 +76,29 @@ class Arms:
                 group.create_task(self._timed(name, arms[name](findings, scope, text, criteria, depth), findings, deadline))
         return findings
 
+    async def read(
+        self, findings: Findings, text: str, passages: Callable[[], Awaitable[Mapping[EventKey, str]]], *, seconds: float
+    ) -> Mapping[EventKey, float] | None:
+        """What the reranker makes of the question and each of *passages*; None (and a note in ``failed``) if it cannot be had."""
+        found: dict[str, Mapping[EventKey, float]] = {}
+        reranker = self._reranker
+        if reranker is None:
+            return None
+
+        async def ask() -> None:
+            texts = await passages()
+            scores = await reranker.scores(text, list(texts.values()))
+            found["rerank"] = dict(zip(texts, scores, strict=True))
+
+        await self._timed("rerank", ask(), findings, min(seconds, self._settings.arm_deadline_s))
+        return found.get("rerank")
+
     async def late(self, scope: Scope, findings: Findings, keys: list[EventKey], *, seconds: float) -> Mapping[EventKey, float] | None:
         """Late interaction of the question with each of *keys*; None (and a note in ``failed``) if it cannot be had."""
         if "vector" in findings.failed:
             return None  # the same store and model: the answer says already that they are away
-        if findings.question is None:
-            findings.failed["rerank"] = Unavailable("no encoded question", dependency="model")
+        if findings.question is None or not len(findings.question.tokens):
+            findings.failed.setdefault("rerank", Unavailable("no token vectors of the question", dependency="model"))
             return None
         weights = np.asarray(terms.late_weights(findings.weights), dtype=np.float32)
         rows = findings.question.tokens * weights[:, None]
@@ -82,18 +112,22 @@ class Arms:
 
     async def _timed(self, name: str, work: Awaitable[None], findings: Findings, deadline: float) -> None:
         started = time.perf_counter()
+        failure: KalendsError | None = None
         try:
             async with asyncio.timeout(deadline):
                 await work
         except TimeoutError:
-            findings.failed[name] = DeadlineExceeded(f"the {name} arm took longer than {deadline:.3f} s", dependency=name)
+            failure = DeadlineExceeded(f"the {name} arm took longer than {deadline:.3f} s", dependency=name)
         except (Unavailable, DeadlineExceeded, Damaged) as error:
-            findings.failed[name] = error
+            failure = error
         finally:
-            findings.seconds[name] = time.perf_counter() - started
-            self._observe(name, findings.seconds[name])
-        if name in findings.failed:
-            log.warning("arm failed", arm=name, kind=findings.failed[name].code)
+            taken = time.perf_counter() - started
+            # late interaction may come after a reranker that failed
+            findings.seconds[name] = findings.seconds.get(name, 0.0) + taken
+            self._observe(name, taken)
+        if failure is not None:
+            findings.failed[name] = failure
+            log.warning("arm failed", arm=name, kind=failure.code)
 
     async def _lexical(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int) -> None:
         hits = await self._lexicon.search(scope, text, criteria=criteria, limit=depth)
@@ -101,7 +135,8 @@ class Arms:
 
     async def _vector(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int) -> None:
         question = await self._embedder.embed_query(text)
-        findings.weights = terms.token_weights(text, question.spans, await self._rarities(scope, text))
+        if len(question.tokens):
+            findings.weights = terms.token_weights(text, question.spans, await self._rarities(scope, text))
         findings.question = question
         vector = mixed_vector(question, findings.weights, mix=self._settings.dense_mix)
         hits = await self._vectors.nearest(scope, vector, criteria=criteria, limit=depth)
@@ -117,7 +152,10 @@ class Arms:
 
 
 def mixed_vector(question: Question, weights: list[float], *, mix: float) -> Array:
-    """The question's dense vector (dimension,): *mix* of its rarity-weighted token vectors and the rest of its sentence vector."""
+    """The question's dense vector (dimension,): *mix* of its rarity-weighted token vectors and the rest of its sentence vector.
+
+    Without token vectors it is the sentence vector.
+    """
     tokens = np.asarray(weights, dtype=np.float32) @ question.tokens
     length = float(np.linalg.norm(tokens))
     mixed = question.dense if length == 0 else mix * tokens / length + (1 - mix) * question.dense

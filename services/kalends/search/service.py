@@ -6,7 +6,7 @@ from kalends.ports.calendar import Calendar
 from kalends.ports.clock import Clock
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.log import Log
-from kalends.ports.models import Embedder, Tokenizer
+from kalends.ports.models import Embedder, Reranker, Tokenizer
 from kalends.ports.phrases import TimePhrases
 from kalends.ports.timeline import Timeline
 from kalends.ports.vectors import VectorIndex
@@ -36,6 +36,7 @@ def build(
     lexicon: LexicalIndex,
     vectors: VectorIndex,
     embedder: Embedder,
+    reranker: Reranker | None = None,
     tokenizer: Tokenizer,
     memories: MemoryRegistry,
     documents: DocumentStore,
@@ -46,7 +47,7 @@ def build(
 ) -> Service:
     """Search from its settings and ports; it has no loop of its own."""
     hydrator = Hydrator(source=log, timeline=timeline, reader=reader)
-    arms = Arms(lexicon=lexicon, vectors=vectors, embedder=embedder, settings=settings, observe=observe)
+    arms = Arms(lexicon=lexicon, vectors=vectors, embedder=embedder, reranker=reranker, settings=settings, observe=observe)
     find = FindMemories(
         arms=arms,
         timeline=timeline,

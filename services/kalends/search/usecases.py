@@ -16,7 +16,7 @@ from kalends.domain import fusion
 from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.positions import Floors
-from kalends.domain.queries import Criteria, Filter
+from kalends.domain.queries import Criteria, Entry, Filter
 from kalends.domain.scope import Scope
 from kalends.edge.progress import LagNow, Progress
 from kalends.ports.clock import Clock
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item", bound="Keyed")
 Item_co = TypeVar("Item_co", bound="Keyed", covariant=True)
+Read = TypeVar("Read", bound="Indexed")
 
 _ARMS = {"hybrid": ("lexical", "vector"), "lexical": ("lexical",), "vector": ("vector",)}
 _NEIGHBOUR_DEPTH = 100
@@ -46,6 +47,14 @@ class Keyed(Protocol):
     @property
     def key(self) -> EventKey:
         """Its identity in every engine."""
+        ...
+
+
+class Indexed(Keyed, Protocol):
+    """Something that is found by what engines hold of it."""
+
+    def entries(self) -> Sequence[Entry]:
+        """What engines hold of it."""
         ...
 
 
@@ -109,7 +118,19 @@ class _Looked(Generic[Item]):
     seconds: dict[str, float]
 
 
-class Find(Generic[Item]):
+@dataclass(slots=True, kw_only=True)
+class _Reranking:
+    """What is reranked: the question, what was found for it, and the scores of the lexical and the vector arm on one scale."""
+
+    scope: Scope
+    query: Query
+    findings: Findings
+    stages: dict[str, Mapping[EventKey, float]]
+    arms: tuple[Mapping[EventKey, float], Mapping[EventKey, float]]
+    around: Surroundings
+
+
+class Find(Generic[Read]):
     """Answers questions about one memory, or a part of it that engines keep apart. *follows*: the projection that hydration asks."""
 
     def __init__(
@@ -117,7 +138,7 @@ class Find(Generic[Item]):
         *,
         arms: Arms,
         timeline: Timeline,
-        hydrator: Hydrating[Item],
+        hydrator: Hydrating[Read],
         memories: MemoryRegistry,
         progress: Progress,
         phrases: TimePhrases,
@@ -139,7 +160,7 @@ class Find(Generic[Item]):
         """Where engines keep what is looked for: with the memory's events."""
         return scope
 
-    async def __call__(self, scope: Scope, query: Query) -> Answered[Item]:
+    async def __call__(self, scope: Scope, query: Query) -> Answered[Read]:
         """The best for *query*.
 
         Raises:
@@ -184,7 +205,7 @@ class Find(Generic[Item]):
 
     async def _within(
         self, scope: Scope, query: Query, names: tuple[str, ...], stretch: TimeRange | None
-    ) -> tuple[_Looked[Item], TimeFilter | None]:
+    ) -> tuple[_Looked[Read], TimeFilter | None]:
         """Look within a firm *stretch*, and everywhere if nothing is there; for any other look everywhere and lift what lies in it."""
         if stretch is None:
             return await self._look(scope, query, names, None), None
@@ -201,7 +222,7 @@ class Find(Generic[Item]):
         looked = await self._look(scope, query, names, lift)
         return looked, TimeFilter(stretch=stretch, applied=lift.lifted)
 
-    async def _look(self, scope: Scope, query: Query, names: tuple[str, ...], lift: Lift | None) -> _Looked[Item]:
+    async def _look(self, scope: Scope, query: Query, names: tuple[str, ...], lift: Lift | None) -> _Looked[Read]:
         criteria, part = query.filter.criteria(), self.part(scope)
         depth = max(self._settings.depth, query.limit)
         findings = await self._arms.find(part, query.text, names=names, criteria=criteria, depth=depth, seconds=query.seconds)
@@ -209,7 +230,7 @@ class Find(Generic[Item]):
             away = ", ".join(sorted(findings.failed))
             raise Unavailable(f"no arm could answer: {away}", dependency=away, retry_after=1.0)
         stages: dict[str, Mapping[EventKey, float]] = {}
-        scores = await self._rank(part, query, criteria, findings, stages, lift)
+        scores = await self._rank(scope, query, criteria, findings, stages, lift)
         before = time.perf_counter()
         hits = await self._hits(scope, query, scores, findings)
         seconds = findings.seconds | {"hydrate": time.perf_counter() - before}
@@ -247,44 +268,59 @@ class Find(Generic[Item]):
         share = self._settings.lexical_weight
         stages["fused"] = fusion.weighted([(lexical, share), (vector, 1 - share)])
         head = fusion.ranked(stages["fused"])[:_NEIGHBOUR_DEPTH]
-        around = Surroundings(timeline=self._timeline, scope=scope, criteria=criteria, settings=self._settings)
+        around = Surroundings(timeline=self._timeline, scope=self.part(scope), criteria=criteria, settings=self._settings)
         await around.look(head, scored=stages["fused"])
         stages["smoothed"] = around.smoothed(stages["fused"], head)
         if query.rerank == "off" or not stages["smoothed"]:
             return await lifted(stages["smoothed"], lift)
-        return await self._reranked(scope, around, findings, stages, (lexical, vector), lift, query.seconds)
+        case = _Reranking(scope=scope, query=query, findings=findings, stages=stages, arms=(lexical, vector), around=around)
+        return await self._reranked(case, lift)
 
-    async def _reranked(
-        self,
-        scope: Scope,
-        around: Surroundings,
-        findings: Findings,
-        stages: dict[str, Mapping[EventKey, float]],
-        arms: tuple[Mapping[EventKey, float], Mapping[EventKey, float]],
-        lift: Lift | None,
-        left: float,
-    ) -> Mapping[EventKey, float]:
-        head = fusion.ranked(stages["smoothed"])[: self._settings.rerank_depth]
-        await around.look(head, scored=stages["smoothed"])
-        candidates = list(dict.fromkeys([*head, *around.beside(head)]))
-        late = await self._arms.late(scope, findings, candidates, seconds=left)
+    async def _reranked(self, case: "_Reranking", lift: Lift | None) -> Mapping[EventKey, float]:
+        """The best in the order of the reranker; without one, or where it fails, of late interaction; without that, as they were fused."""
+        started = time.perf_counter()
+        head = fusion.ranked(case.stages["smoothed"])[: self._settings.rerank_depth]
+        if self._arms.reads_passages:
+            scores = await self._read(case, head)
+            if scores:
+                return await self._blended(case, lift, list(scores), read=scores)
+        left = max(case.query.seconds - (time.perf_counter() - started), 0.05)
+        await case.around.look(head, scored=case.stages["smoothed"])
+        candidates = list(dict.fromkeys([*head, *case.around.beside(head)]))
+        late = await self._arms.late(self.part(case.scope), case.findings, candidates, seconds=left)
         if late is None:
-            return await lifted(stages["smoothed"], lift)
-        findings.scores["rerank"] = late
-        stages["late"] = fusion.scaled_to_range(late)
-        lexical, vector = ({key: scores[key] for key in candidates if key in scores} for scores in arms)
+            return await lifted(case.stages["smoothed"], lift)
+        return await self._blended(case, lift, candidates, late=late)
+
+    async def _read(self, case: "_Reranking", head: Sequence[EventKey]) -> Mapping[EventKey, float] | None:
+        """What the reranker says of the best, which it reads as the embedder does. Their neighbours come in by smoothing only."""
+
+        async def passages() -> Mapping[EventKey, str]:
+            found = await self._hydrator.by_keys(case.scope, head, now=self._clock.now())
+            return {one.key: "\n".join(entry.embedded for entry in one.entries()) for one in found}
+
+        return await self._arms.read(case.findings, case.query.text, passages, seconds=case.query.seconds)
+
+    async def _blended(
+        self, case: "_Reranking", lift: Lift | None, candidates: Sequence[EventKey], **reranked: Mapping[EventKey, float]
+    ) -> Mapping[EventKey, float]:
+        """Arms and what *reranked* them, which is one stage by its name, in their shares."""
+        ((stage, scores),) = reranked.items()
+        case.findings.scores["rerank"] = scores
+        case.stages[stage] = fusion.scaled_to_range(scores)
+        lexical, vector = ({key: found[key] for key in candidates if key in found} for found in case.arms)
         settings = self._settings
         rest = 1 - settings.rerank_lexical_weight - settings.rerank_vector_weight
-        weighed = [(lexical, settings.rerank_lexical_weight), (vector, settings.rerank_vector_weight), (stages["late"], rest)]
+        weighed = [(lexical, settings.rerank_lexical_weight), (vector, settings.rerank_vector_weight), (case.stages[stage], rest)]
         blend = fusion.weighted([*weighed, (dict.fromkeys(candidates, 0.0), 1.0)])
-        await around.look(candidates, scored=blend)
-        final = await lifted(around.smoothed(blend, candidates, among=True), lift)
-        return _above(final, stages["smoothed"])
+        await case.around.look(candidates, scored=blend)
+        final = await lifted(case.around.smoothed(blend, candidates, among=True), lift)
+        return _above(final, case.stages["smoothed"])
 
-    async def _hits(self, scope: Scope, query: Query, scores: Mapping[EventKey, float], findings: Findings) -> list[Ranked[Item]]:
+    async def _hits(self, scope: Scope, query: Query, scores: Mapping[EventKey, float], findings: Findings) -> list[Ranked[Read]]:
         """The best that can be read, refilled where one is gone."""
         order = fusion.ranked(scores)
-        hits: list[Ranked[Item]] = []
+        hits: list[Ranked[Read]] = []
         at = 0
         while at < len(order) and len(hits) < query.limit:
             keys = order[at : at + query.limit - len(hits)]

@@ -120,15 +120,19 @@ class SharedGenerations(Generic[IndexT]):
         Raises:
             Unavailable, DeadlineExceeded: the store or the record is away.
         """
-        name, made = await self._current.claim()
-        if made and name not in await self._store.names():
-            log.warning("the index is gone from its store and is built anew from the log", projection=self._dependency, generation=name)
-            name, made = await self._current.replace(name), False
-        if not made:
-            await self._store.make(name)
-        if await self._store.pointed() != name:
-            await self._store.point(name)
-        await self._current.made(name)
+        while True:
+            name, made = await self._current.claim()
+            if made and name not in await self._store.names():
+                log.warning("the index is gone from its store and is built anew from the log", projection=self._dependency, generation=name)
+                name, made = await self._current.replace(name), False
+            if not made:
+                await self._store.make(name)
+            if await self._store.pointed() != name:
+                await self._store.point(name)
+            await self._current.made(name)
+            if self.current == name:
+                return
+            # another process has switched meanwhile, and we may have pointed back to what it is about to drop
 
     async def refresh(self) -> str:
         """The generation that serves, asked anew; a switch that was cut short is completed."""
@@ -137,6 +141,20 @@ class SharedGenerations(Generic[IndexT]):
         if name and name != before and await self._store.pointed() != name:
             await self._store.point(name)
         return name
+
+    async def look(self) -> None:
+        """Look whether the store answers and serves what it should; an alias that names something else is put right.
+
+        Raises:
+            Unavailable: the current generation is gone from the store. Unavailable, DeadlineExceeded: the store or the record is away.
+        """
+        pointed, name = await self._store.pointed(), await self.refresh()
+        if not name or pointed == name:
+            return
+        if name not in await self._store.names():
+            raise Unavailable("the index is gone from its store", dependency=self._dependency)
+        if await self._store.pointed() != await self.refresh():
+            await self._store.point(self.current)
 
     async def is_lost(self) -> bool:
         """Whether the store answers and has no current generation any more."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nats.aio.client import Client
 
-from kalends.adapters.nats import streams
+from kalends.adapters.nats import streams, turns
 from kalends.adapters.nats.connection import Link, LinkState, connect
 from kalends.adapters.nats.dead_letters import DeadLetters
 from kalends.adapters.nats.keys import NatsKeys
@@ -82,11 +82,13 @@ async def open_nats(
     ):
         requests = Requests(link, timeout=settings.request_timeout)
         await requests.open()
-        await streams.ensure_streams(requests, options=settings)
-        async with NatsLog.open(requests, options=settings, group=group) as log:
+        records = NatsRecords(requests, options=settings)
+        whose = turns.turn(records, options=settings)
+        found = await streams.ensure_streams(requests, options=settings, turn=whose)
+        async with NatsLog.open(requests, found=found, turn=whose, options=settings, group=group) as log:
             yield NatsBus(
                 log=log,
-                records=NatsRecords(requests, options=settings),
+                records=records,
                 keys=NatsKeys(requests, options=settings),
                 dead_letters=DeadLetters(requests, options=settings),
                 link=link,

@@ -36,6 +36,8 @@ _SPACE = re.compile(r"\s")
 _DELIVERY = b"$JS.ACK."
 _BLANKS = " \t\n\r\v\f"
 _REFUSED = ("authorization violation", "authentication")
+_LEADERLESS_S = 10.0
+"""An election takes up to nine seconds; a node from which no leader is heard for longer has lost the others."""
 
 
 # The broker parts the words of a line at blanks and tabs, nats-py at any space: a vertical tab in a subject or a reply subject, which any
@@ -100,15 +102,37 @@ class _PatientClient(Client):
 
 
 class Link:
-    """One connection of ours and what is known about it. ``violations`` counts what the broker forbade us."""
+    """One connection of ours and what is known about it. ``violations`` counts what the broker forbade us.
 
-    def __init__(self, client: Client, *, violated: Callable[[str], None] | None = None) -> None:
+    *moves*: whether there are other nodes to turn to when this one is up but has lost the others, and with them every leader.
+    """
+
+    def __init__(self, client: Client, *, violated: Callable[[str], None] | None = None, moves: bool = False) -> None:
         self.client = client
         self.violations = 0
         self.state = LinkState(status="down", since=time.time(), detail="not connected")
         self.connected = asyncio.Event()
         self._violated = violated
         self._broken: list[Callable[[], None]] = []
+        self._moves = moves
+        self._answered_at = float("-inf")
+
+    def answered(self) -> None:
+        """A leader of something answered a question over this connection."""
+        self._answered_at = asyncio.get_running_loop().time()
+
+    async def unanswered(self, *, since: float) -> None:
+        """A question asked at *since* (the loop's time) was given up; if no leader has answered for too long, go to another node."""
+        now = asyncio.get_running_loop().time()
+        silence = now - self._answered_at
+        if not self._moves or self._answered_at > since or silence < _LEADERLESS_S:
+            return
+        log.warning("no leader answers over this node, going to another", seconds=round(silence, 1))
+        self._answered_at = now
+        client: Any = self.client
+        if client.is_connected:
+            client._current_server.reconnects += 1  # noqa: SLF001 - nats-py has no word for "not this one", see _next_server
+            await client.force_reconnect()
 
     def on_break(self, notice: Callable[[], None]) -> None:
         """Call *notice* whenever the connection breaks: what is under way will get no answer."""
@@ -121,6 +145,7 @@ class Link:
 
     async def came_up(self) -> None:
         """The client says that it is connected."""
+        self.answered()
         self.state = LinkState(status="up", since=time.time())
         self.connected.set()
 
@@ -183,7 +208,7 @@ async def connect(
     options: NatsOptions | None = None,
     violated: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Link]:
-    """Connect to *url*; the connection is kept up until the end of the block, and closed there.
+    """Connect to *url*, or any of several with commas between; the connection is kept up until the end of the block, and closed there.
 
     Raises:
         Unavailable: nobody answered within the connect timeout.
@@ -191,12 +216,12 @@ async def connect(
     """
     settings = options or NatsOptions()
     client = _PatientClient()
-    link = Link(client, violated=violated)
+    link = Link(client, violated=violated, moves=settings.replicas > 1)
     try:
         await _first(
             link,
             settings,
-            servers=url.split(","),
+            servers=[one.strip() for one in url.split(",")],
             name=name,
             inbox_prefix=inbox_prefix,
             user=user,

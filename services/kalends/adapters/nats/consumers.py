@@ -1,4 +1,4 @@
-"""Durable consumers: one name on every stream of events, explicit acks, bounded redelivery.
+"""Durable consumers: one name on every stream of events, also on those that come to be, explicit acks, bounded redelivery.
 
 Belongs here: fetching, settling and states. Does not belong here: what a worker does about a failure. A newcomer would get wrong: a message
 that was delivered too often is not pending any more, so lag alone never shows dead letters; and in the broker the first wait of
@@ -15,10 +15,12 @@ from itertools import count
 from nats.aio.msg import Msg
 
 from kalends.adapters.nats.failures import NO_CONSUMER, accepted, decoded, refusal_code
+from kalends.adapters.nats.layout import Layout
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.reading import consumer_of, delivered, given_headers
 from kalends.adapters.nats.requests import Inbox, Question, Requests, frame, status
-from kalends.domain.errors import Conflict, Unavailable
+from kalends.adapters.nats.whereabouts import Whereabouts
+from kalends.domain.errors import Conflict, DeadlineExceeded, Unavailable
 from kalends.domain.positions import Position
 from kalends.ports.log import ConsumerState, Delivery, Message
 
@@ -39,7 +41,7 @@ class NatsDelivery:
 
     __slots__ = ("_acks", "_requests", "attempt", "message", "reply", "settled")
 
-    def __init__(self, stream: str, received: Msg, *, requests: Requests, acks: "RecentAcks") -> None:
+    def __init__(self, stream: str, received: Msg, *, epoch: int, requests: Requests, acks: "RecentAcks") -> None:
         about = delivered(received.reply)
         self.reply = received.reply
         self.attempt = about.attempt
@@ -47,7 +49,7 @@ class NatsDelivery:
         self._requests = requests
         self._acks = acks
         self.message = Message(
-            position=Position(stream, about.sequence),
+            position=Position(stream, about.sequence, epoch),
             body=received.data,
             headers=given_headers(received),
             recorded_us=about.recorded_us,
@@ -117,24 +119,35 @@ class RecentAcks:
 
 @dataclass(slots=True)
 class _Question:
-    """What was asked of a stream: its number, how many messages may still come, and until when (the loop's time)."""
+    """What was asked of a stream: its number, for how many messages, how many may still come, and until when (the loop's time)."""
 
     number: int
+    asked: int
     left: int
     ends: float
+
+    @property
+    def has_some(self) -> bool:
+        """Whether any has come."""
+        return self.left < self.asked
 
 
 class NatsConsumer:
     """A durable consumer of all streams of events; made by ``NatsLog.consumer``."""
 
-    def __init__(self, name: str, *, streams: Sequence[str], requests: Requests, options: NatsOptions, inbox: Inbox) -> None:
+    def __init__(
+        self, name: str, *, layout: Layout, whereabouts: Whereabouts, requests: Requests, options: NatsOptions, inbox: Inbox
+    ) -> None:
         self._name = name
-        self._streams = streams
+        self._whereabouts = whereabouts
+        self._layout = layout
+        self._streams = list(layout.names)
         self._requests = requests
         self._options = options
         self._inbox = inbox
         self._ready: deque[NatsDelivery] = deque()
         self._open: dict[str, _Question] = {}
+        self._busy: set[str] = set()
         self._numbers = count(1)
         self._refused = False
         self._acks = RecentAcks()
@@ -144,7 +157,7 @@ class NatsConsumer:
         """Up to *limit* deliveries; empty after *wait* seconds without any, also while the broker is away.
 
         Raises:
-            Unavailable: the broker is away for longer than *wait*.
+            Unavailable: the broker is away for longer than *wait*. NotFound: the consumer was dropped.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
@@ -154,8 +167,10 @@ class NatsConsumer:
                     await self._requests.link.connected.wait()
                     await self._ask(limit, wait=left)
             except TimeoutError:
-                raise self._requests.link.down() from None
-            except Unavailable:
+                if not self._requests.link.connected.is_set():
+                    raise self._requests.link.down() from None
+                break
+            except (Unavailable, DeadlineExceeded):
                 await asyncio.sleep(min(left, _PAUSE))
                 continue
             ends = max((question.ends for question in self._open.values()), default=end)
@@ -194,6 +209,7 @@ class NatsConsumer:
         Raises:
             Unavailable, DeadlineExceeded: the broker does not say. NotFound: the consumer was dropped.
         """
+        await self._grow()
         # The heads are asked for first: what was the head before the consumer said "nothing is left" has been dealt with.
         questions: list[Question] = [(f"$JS.API.STREAM.INFO.{stream}", b"", b"") for stream in self._streams]
         questions += [(f"$JS.API.CONSUMER.INFO.{stream}.{self._name}", b"", b"") for stream in self._streams]
@@ -210,8 +226,10 @@ class NatsConsumer:
             return
         if not status(message):
             stream = stream_of_reply(message.reply)
-            self._ready.append(NatsDelivery(stream, message, requests=self._requests, acks=self._acks))
+            epoch = self._whereabouts.layout.epochs[stream]
+            self._ready.append(NatsDelivery(stream, message, epoch=epoch, requests=self._requests, acks=self._acks))
             question = self._open.get(stream)
+            self._busy.add(stream)
             if question is not None:
                 question.left -= 1
             return
@@ -221,28 +239,50 @@ class NatsConsumer:
         question = self._open.get(stream)
         if question is not None and str(question.number) == number:
             del self._open[stream]
+            if not question.has_some:
+                self._busy.discard(stream)
             self._refused = status(message) not in _OVER
 
     async def _ask(self, limit: int, *, wait: float) -> None:
         """Open a question on every stream that has none."""
+        await self._grow()
         now = asyncio.get_running_loop().time()
         frames: list[bytes] = []
         if self._breaks != self._inbox.breaks:
             self._breaks = self._inbox.breaks
             self._open.clear()
             frames += [frame(reply, _ACK) for reply in self._acks.replies()]
-        share = max(1, -(-limit // len(self._streams)))
+        # whoever had something last time shares the limit with the others who had, or one long backlog would come in crumbs
+        small, large = (max(1, -(-limit // parts)) for parts in (len(self._streams), max(1, len(self._busy))))
         for stream in self._streams:
             question = self._open.get(stream)
             if question is not None and question.left > 0 and question.ends > now:
                 continue
+            share = large if stream in self._busy else small
             ask = {"batch": share, "expires": max(1_000_000, int(wait * _SECOND))}
             target = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{self._name}"
             number = next(self._numbers)
             frames.append(frame(target, json.dumps(ask).encode(), reply=f"{self._inbox.subject}.{stream}-{number}"))
-            self._open[stream] = _Question(number=number, left=share, ends=now + wait)
+            self._open[stream] = _Question(number=number, asked=share, left=share, ends=now + wait)
         if frames:
             await self._requests.link.send(b"".join(frames), messages=len(frames))
+
+    async def _grow(self) -> None:
+        """Have the consumer on the streams that were found since, from their beginning; whoever finds them first makes it there.
+
+        Raises:
+            NotFound: it was dropped; made on new streams alone it would be half a consumer, and nobody's.
+        """
+        layout = self._whereabouts.layout
+        if layout is self._layout:
+            return
+        await self._requests.api(f"CONSUMER.INFO.{self._streams[0]}.{self._name}", repeat=True)
+        for stream in layout.names:
+            if stream not in self._streams:
+                await _ensure(self._name, stream, after=None, requests=self._requests, options=self._options, alone=False)
+                if stream not in self._streams:  # somebody else of this process may have been as quick
+                    self._streams.append(stream)
+        self._layout = layout
 
 
 def stream_of_reply(reply: str) -> str:
@@ -267,17 +307,19 @@ def _number(source: object, key: str) -> int:
 
 
 async def open_consumer(
-    name: str, *, streams: Sequence[str], start: Mapping[str, int] | None, requests: Requests, options: NatsOptions
+    name: str, *, whereabouts: Whereabouts, start: Mapping[str, int] | None, requests: Requests, options: NatsOptions
 ) -> NatsConsumer:
     """Make what is missing of the durable consumer *name* and open it."""
-    for stream in streams:
-        await _ensure(name, stream, after=None if start is None else start.get(stream, 0), requests=requests, options=options)
+    layout = whereabouts.layout
+    for stream in layout.names:
+        after = None if start is None else start.get(stream, 0)
+        await _ensure(name, stream, after=after, requests=requests, options=options, alone=options.sole_reader)
     inbox = Inbox(requests.link)
     await inbox.open()
-    return NatsConsumer(name, streams=streams, requests=requests, options=options, inbox=inbox)
+    return NatsConsumer(name, layout=layout, whereabouts=whereabouts, requests=requests, options=options, inbox=inbox)
 
 
-async def _ensure(name: str, stream: str, *, after: int | None, requests: Requests, options: NatsOptions) -> None:
+async def _ensure(name: str, stream: str, *, after: int | None, requests: Requests, options: NatsOptions, alone: bool) -> None:
     """Where it begins is only said to a new one; an old one keeps its place and gets the settings of today."""
     settings: dict[str, object] = {
         "durable_name": name,
@@ -297,7 +339,7 @@ async def _ensure(name: str, stream: str, *, after: int | None, requests: Reques
         current = accepted(reply).get("config")
         assert isinstance(current, dict)  # noqa: S101 - the broker's own answer
         settings = {**current, **{key: settings[key] for key in ("ack_wait", "max_deliver", "backoff", "max_ack_pending")}}
-        if options.sole_reader:
+        if alone:
             await requests.api(f"CONSUMER.RESET.{stream}.{name}", repeat=True)
         if settings == current:
             return

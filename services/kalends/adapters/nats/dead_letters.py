@@ -45,7 +45,9 @@ class DeadLetters:
 
     async def get(self, letter_id: int) -> DeadLetter | None:
         """The pointer *letter_id*, or None."""
-        stored = (await reading.by_sequence(self._requests, streams.DEAD, [letter_id], window=1))[0] if letter_id > 0 else None
+        confirm = self._options.replicas > 1
+        wanted = [letter_id] if letter_id > 0 else []
+        stored = next(iter(await reading.by_sequence(self._requests, streams.DEAD, wanted, window=1, confirm=confirm)), None)
         return letter_of(stored) if stored else None
 
     async def add(self, position: Position, *, consumer: str, reason: str, deliveries: int) -> int:

@@ -6,6 +6,7 @@ newcomer would get wrong: the place to go on from is the last message handed out
 
 import asyncio
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -60,6 +61,7 @@ class Follower:
     """Begin with the newest message of each subject instead of with all that come after the given place."""
     _places: dict[str, _Place] = field(default_factory=dict)
     _inbox: Inbox | None = None
+    _woken: bool = False
 
     async def __aenter__(self) -> Self:
         self._places = {stream: _Place(stream, sequence) for stream, sequence in self.after.items()}
@@ -75,6 +77,26 @@ class Follower:
             if place.consumer and self.requests.link.connected.is_set():
                 await _drop(self.requests, place.stream, place.consumer)
 
+    def add(self, stream: str, *, after: int) -> None:
+        """Read *stream*, too, from behind *after* on."""
+        self._places[stream] = _Place(stream, after)
+
+    def place(self, stream: str) -> int | None:
+        """The last sequence of *stream* that was handed out; None if it is not read here."""
+        found = self._places.get(stream)
+        return None if found is None else found.after
+
+    def is_quiet(self, stream: str) -> bool:
+        """Whether *stream* had no more when last heard of."""
+        found = self._places.get(stream)
+        return found is not None and found.consumer is not None and found.pending == 0
+
+    def wake(self) -> None:
+        """End the wait of ``take``: there is something else to look at."""
+        self._woken = True
+        if self._inbox is not None:
+            self._inbox.wake()
+
     @property
     def caught_up(self) -> bool:
         """Whether every stream has a consumer and none had more when last heard of."""
@@ -85,12 +107,12 @@ class Follower:
         await self._ask()
 
     async def take(self, *, wait: float) -> list[Followed]:
-        """Up to ``limit`` messages; empty after *wait* seconds without one, or while the broker is away."""
+        """Up to ``limit`` messages; empty after *wait* seconds without one, or while the broker is away, or when woken."""
         assert self._inbox is not None  # noqa: S101 - a reader is used inside its context
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
         taken: list[Followed] = []
-        while not taken and (left := end - loop.time()) > 0:
+        while not taken and not self._woken and (left := end - loop.time()) > 0:
             try:
                 async with asyncio.timeout(left):
                     await self._ask()
@@ -102,6 +124,7 @@ class Follower:
             while message is not None:
                 self._sort(message, taken)
                 message = self._inbox.take_now() if len(taken) < self.limit else None
+        self._woken = False
         return taken
 
     def _sort(self, message: Msg, taken: list[Followed]) -> None:
@@ -134,7 +157,7 @@ class Follower:
         """See to it that every stream has a consumer with an open question."""
         assert self._inbox is not None  # noqa: S101 - a reader is used inside its context
         now = asyncio.get_running_loop().time()
-        for place in self._places.values():
+        for place in tuple(self._places.values()):
             silent = not self._inbox.waiting and now - place.heard > self.options.idle * _SILENCE
             if place.consumer is None or place.breaks != self._inbox.breaks or silent:
                 await self._renew(place)
@@ -164,10 +187,12 @@ class Follower:
             config["filter_subject"] = self.filter_subject
         if old:
             await _drop(self.requests, place.stream, old)
+        # named by us, so that asking again makes no second one: where a leader has just died the first question is lost
+        name = config["name"] = secrets.token_hex(8)
         body = json.dumps({"stream_name": place.stream, "config": config}).encode()
-        made = await self.requests.api(f"CONSUMER.CREATE.{place.stream}", body)
+        made = await self.requests.api(f"CONSUMER.CREATE.{place.stream}.{name}", body, repeat=True)
         pending = made.get("num_pending", 0)
-        place.consumer = str(made["name"])
+        place.consumer = name
         place.number, place.credit, place.breaks = 0, 0, breaks
         place.pending = pending if isinstance(pending, int) else 0
         place.heard = asyncio.get_running_loop().time()

@@ -15,13 +15,18 @@ from kalends.adapters.nats.failures import BATCH_LOST, NO_MESSAGE, STALE, accept
 from kalends.adapters.nats.following import Follower
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests, frame, release
-from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, KalendsError, Unavailable
+from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, Unavailable
 from kalends.domain.scope import Scope, token
+from kalends.kit.backoff import pauses
 
 _REFERENCE = re.compile(r"[0-9a-f]{32}")
 _NEW = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
 _ALONE = 1
 _TRIES = 5
+_TRY_S = 1.5
+"""After so long without an answer what is to be stored is looked for and stored again: a leader that has died does not answer."""
+_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
 
 
 class NatsKeys:
@@ -59,17 +64,27 @@ class NatsKeys:
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
+        subjects = _subjects_of(scope)
+        last = await self._last(subjects)
+        seen = 0
         async with Follower(
-            requests=self._requests, options=self._options, after={streams.KEYS: 0}, limit=limit, filter_subject=_subjects_of(scope)
+            requests=self._requests, options=self._options, after={streams.KEYS: 0}, limit=limit, filter_subject=subjects
         ) as follower:
             await follower.ready()
-            while not follower.caught_up:
+            while seen < last or not follower.caught_up:
                 taken = await follower.take(wait=self._options.request_timeout)
                 if not taken and not self._requests.link.connected.is_set():
                     raise self._requests.link.down()
-                if not taken and not follower.caught_up:
+                if not taken and follower.caught_up:
+                    last = await self._last(subjects)  # what was the last one may have been destroyed meanwhile
+                if not taken and (seen < last or not follower.caught_up):
                     raise DeadlineExceeded("nats: a list of keys did not come in time", dependency="nats")
+                seen = max([seen, *(one.about.sequence for one in taken)])
                 yield {one.message.subject.rpartition(".")[2]: one.message.data for one in taken}
+
+    async def _last(self, subjects: str) -> int:
+        """What a list must reach; without replicas a reader's own word for being at the end is enough."""
+        return await reading.newest_sequence(self._requests, streams.KEYS, subjects) if self._options.replicas > 1 else 0
 
     async def count(self) -> int:
         """How many keys there are, of all scopes together.
@@ -100,22 +115,23 @@ class NatsKeys:
     async def _create(self, scope: Scope, wrapped: Mapping[str, bytes]) -> dict[str, bytes]:
         missing = dict(wrapped)
         stored: dict[str, bytes] = {}
-        failure: KalendsError | None = None
-        for _ in range(_TRIES):
-            try:
-                if await self._together(scope, missing):
-                    return {**stored, **missing}
-                lost = await self._one_by_one(scope, missing)
-            except Unavailable as error:
-                failure = error  # some may be stored: what is there now decides
-                lost = set(missing)
-            found = await self._find(scope, sorted(lost), leader=True)
-            stored.update({reference: key for reference, key in missing.items() if reference not in lost})
-            stored.update({reference: one.body for reference, one in found.items()})
-            missing = {reference: key for reference, key in missing.items() if reference not in stored}
-            if not missing:
-                return stored
-        raise failure or Unavailable("nats: keys could not be stored", dependency="nats")
+        async with self._requests.in_time():
+            for wait in pauses(first=_PAUSE_S, longest=_LONGEST_PAUSE_S):
+                try:
+                    if await self._together(scope, missing):
+                        return {**stored, **missing}
+                    lost = await self._one_by_one(scope, missing)
+                except (Unavailable, DeadlineExceeded):
+                    lost = set(missing)  # some may be stored: what is there now decides
+                found = await self._find(scope, sorted(lost), leader=True)
+                stored.update({reference: key for reference, key in missing.items() if reference not in lost})
+                stored.update({reference: one.body for reference, one in found.items()})
+                missing = {reference: key for reference, key in missing.items() if reference not in stored}
+                if not missing:
+                    return stored
+                # what was first may be on its way to the replicas still, and nobody can read it before
+                await asyncio.sleep(wait)
+        raise AssertionError("pauses never end")
 
     async def _together(self, scope: Scope, wrapped: Mapping[str, bytes]) -> bool:
         """Store all or nothing; False if one exists."""
@@ -130,12 +146,10 @@ class NatsKeys:
             headers = lines + b"Nats-Batch-Commit: 1\r\n" if last else lines
             frames.append(frame(subject_of(scope, reference), key, reply=reply if last else "", headers=headers))
         try:
-            async with asyncio.timeout(self._options.request_timeout):
+            async with self._requests.in_time(_TRY_S):
                 await self._requests.link.connected.wait()
                 await self._requests.link.send(b"".join(frames), messages=len(frames))
                 answered = decoded((await future).data)
-        except TimeoutError as error:
-            raise DeadlineExceeded("nats: no answer in time", dependency="nats") from error
         finally:
             release([future])
         code = refusal_code(answered)
@@ -147,7 +161,7 @@ class NatsKeys:
     async def _one_by_one(self, scope: Scope, wrapped: Mapping[str, bytes]) -> set[str]:
         """Store each alone; the references under which there was something already."""
         questions = [(subject_of(scope, reference), key, _NEW) for reference, key in wrapped.items()]
-        answers = await self._requests.ask_all(questions)
+        answers = await self._requests.ask_all(questions, within=_TRY_S)
         lost = set()
         for reference, message in zip(wrapped, answers, strict=True):
             reply = decoded(message.data)

@@ -1,8 +1,8 @@
 """The log on JetStream.
 
-Belongs here: the port's operations over the parts that do them (``commits``, ``reading``, ``following``, ``consumers``). Does not belong
-here: wire details. A newcomer would get wrong: the broker's message id is the draft's id *within its scope*; were it the bare id,
-one tenant's event could be taken for another's.
+Belongs here: the port's operations over the parts that do them (``commits``, ``reading``, ``following``, ``consumers``), over the streams
+that ``whereabouts`` knows. Does not belong here: wire details. A newcomer would get wrong: the broker's message id is the draft's id
+*within its scope*; were it the bare id, one tenant's event could be taken for another's.
 """
 
 import asyncio
@@ -10,18 +10,22 @@ import re
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache
 
-from kalends.adapters.nats import consumers, reading, streams
-from kalends.adapters.nats.commits import Call, Committer, Entry
+from kalends.adapters.nats import consumers, reading, streams, widening
+from kalends.adapters.nats.commits import Call, Committer, Entry, Moved
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Follower
+from kalends.adapters.nats.layout import Placed
 from kalends.adapters.nats.options import MIB, NatsOptions
 from kalends.adapters.nats.requests import Question, Requests, header_block
+from kalends.adapters.nats.whereabouts import Whereabouts
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Unavailable
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
 from kalends.ports.log import Appended, Draft, Message
+from kalends.wire.leases import Lease
 
 _ROOM_SEEN_S = 0.2
 """How long the free space that was seen is relied on; ``room_bytes`` is more than can be written meanwhile."""
@@ -33,11 +37,12 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class NatsLog:
     """The streams of events. Made by ``NatsLog.open``; its commits run in the task group given there."""
 
-    def __init__(self, requests: Requests, *, options: NatsOptions, group: asyncio.TaskGroup) -> None:
+    def __init__(self, requests: Requests, *, whereabouts: Whereabouts, options: NatsOptions, group: asyncio.TaskGroup) -> None:
         self._requests = requests
         self._options = options
-        self._streams = streams.event_streams(options.partitions)
-        self._committers = {stream: Committer(stream, requests=requests, options=options, group=group) for stream in self._streams}
+        self._group = group
+        self._whereabouts = whereabouts
+        self._committers: dict[str, Committer] = {}
         self._consumers: list[consumers.NatsConsumer] = []
         self._closing = False
         self._room_seen = float("-inf")
@@ -47,12 +52,19 @@ class NatsLog:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, requests: Requests, *, options: NatsOptions, group: asyncio.TaskGroup) -> AsyncIterator["NatsLog"]:
-        """A log whose streams exist; at the end what is under way is waited for."""
-        log = cls(requests, options=options, group=group)
+    async def open(
+        cls, requests: Requests, *, found: widening.Found, turn: Lease, options: NatsOptions, group: asyncio.TaskGroup
+    ) -> AsyncIterator["NatsLog"]:
+        """A log whose streams were *found*; at the end what is under way is waited for."""
+        whereabouts = Whereabouts(requests, found=found, options=options, settings=streams.event_settings(options), turn=turn)
+        log = cls(requests, whereabouts=whereabouts, options=options, group=group)
+        # a broker of our own has nobody else who could widen its log
+        watch = None if options.store is not None else group.create_task(whereabouts.watch(), name="nats.whereabouts")
         try:
             yield log
         finally:
+            if watch is not None:
+                watch.cancel()
             await log._close()
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Appended]:
@@ -68,18 +80,15 @@ class NatsLog:
             raise self._requests.link.down()
         self._need_room()
         loop = asyncio.get_running_loop()
-        call = Call(len(drafts), deadline=loop.time() + self._options.append_timeout)
-        by_stream: dict[str, list[Entry]] = {}
-        for index, draft in enumerate(drafts):
-            stream = self._stream_of(draft.scope)
-            by_stream.setdefault(stream, []).append(self._entry(draft, call, index))
-        for stream, entries in by_stream.items():
-            self._committers[stream].room(entries)
-        for stream, entries in by_stream.items():
-            self._committers[stream].submit(entries)
+        deadline = loop.time() + self._options.append_timeout
+        call = Call(len(drafts), deadline=deadline)
+        entries = [self._entry(draft, call, index) for index, draft in enumerate(drafts)]
         try:
-            async with asyncio.timeout_at(call.deadline):
-                await call.done
+            async with asyncio.timeout_at(deadline):
+                await self._commit(call, entries)
+                while isinstance(call.failure, Moved):
+                    call, entries = self._again(call, entries)
+                    await self._commit(call, entries)
         except TimeoutError as error:
             if not self._requests.link.connected.is_set():
                 raise self._requests.link.down() from error
@@ -87,6 +96,32 @@ class NatsLog:
         if call.failure is not None:
             raise call.failure
         return [appended for appended in call.results if appended is not None]
+
+    async def _commit(self, call: Call, entries: Sequence[Entry]) -> None:
+        """Hand *entries* to the committers of their streams, and wait until all are settled."""
+        by_stream: dict[str, list[Entry]] = {}
+        for entry in entries:
+            stream = self._whereabouts.layout.stream_of(entry.slot) or await self._whereabouts.home_of(entry.slot)
+            by_stream.setdefault(stream, []).append(entry)
+        for stream, some in by_stream.items():
+            self._committer(stream).room(some)
+        for stream, some in by_stream.items():
+            self._committer(stream).submit(some)
+        await call.done
+
+    def _again(self, call: Call, entries: Sequence[Entry]) -> tuple[Call, list[Entry]]:
+        """A call with the outcomes that *call* has, and entries anew for the others: their memories are in other streams now."""
+        left = [entry for entry in entries if call.results[entry.index] is None]
+        renewed = Call(len(call.results), deadline=call.deadline)
+        renewed.results, renewed.missing = call.results, len(left)
+        return renewed, [replace(entry, call=renewed, followers=[]) for entry in left]
+
+    def _committer(self, stream: str) -> Committer:
+        found = self._committers.get(stream)
+        if found is None:
+            found = Committer(stream, requests=self._requests, options=self._options, group=self._group, whereabouts=self._whereabouts)
+            self._committers[stream] = found
+        return found
 
     def _need_room(self) -> None:
         store, needed = self._options.store, self._options.room_bytes
@@ -107,17 +142,25 @@ class NatsLog:
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
+        if any(position.stream not in self._whereabouts.layout.epochs for position in positions):
+            await self._whereabouts.look()
+        known = self._whereabouts.layout.epochs
         by_stream: dict[str, list[int]] = {}
         for position in positions:
-            if position.stream in self._committers and position.sequence > 0:
+            if position.stream in known and position.sequence > 0:
                 by_stream.setdefault(position.stream, []).append(position.sequence)
         found: dict[tuple[str, int], Message] = {}
         for stream, sequences in by_stream.items():
             unique = sorted(set(sequences))
             confirm = self._options.replicas > 1
             stored = await reading.by_sequence(self._requests, stream, unique, window=self._options.reads_in_flight, confirm=confirm)
-            found.update({(stream, one.sequence): _message(stream, one) for one in stored if one is not None})
+            found.update({(stream, one.sequence): self._message(stream, one) for one in stored if one is not None})
         return [found.get((position.stream, position.sequence)) for position in positions]
+
+    @property
+    def left_behind(self) -> Mapping[str, int]:
+        """Per stream, the sequence up to which there are messages of memories that are in another one now."""
+        return self._whereabouts.left_behind
 
     async def heads(self) -> Mapping[str, int]:
         """Per stream, the last sequence given out: what was appended here is always in it, what was elsewhere within ``heads_age``.
@@ -132,26 +175,53 @@ class NatsLog:
                 infos = await self._infos()
                 self._heads = {stream: int(state["last_seq"]) for stream, state in infos.items()}
                 self._heads_at = started
-        return {stream: max(head, self._committers[stream].last) for stream, head in self._heads.items()}
+        noted = self._whereabouts.heads
+        return {stream: max(self._heads.get(stream, 0), noted.get(stream, 0)) for stream in self._whereabouts.layout.names}
 
     async def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncGenerator[Sequence[Message], None]:
         """Every message after *after*, in stream order, in batches of up to *limit*; an empty one now and then when there is nothing.
 
         A broker that is away makes empty batches, not an error: nothing is lost by waiting.
         """
-        places = {stream: after.get(stream, 0) for stream in self._streams}
-        async with Follower(requests=self._requests, options=self._options, after=places, limit=limit) as follower:
-            while True:
-                taken = await follower.take(wait=self._options.idle)
-                yield [
-                    Message(
-                        position=Position(one.stream, one.about.sequence),
-                        body=one.message.data,
-                        headers=reading.given_headers(one.message),
-                        recorded_us=one.about.recorded_us,
-                    )
-                    for one in taken
-                ]
+        async with Follower(requests=self._requests, options=self._options, after={}, limit=limit) as follower:
+            self._whereabouts.on_change(follower.wake)
+            try:
+                while True:
+                    await self._open_places(follower, after)
+                    yield [
+                        Message(
+                            position=self._whereabouts.position(one.stream, one.about.sequence),
+                            body=one.message.data,
+                            headers=reading.given_headers(one.message),
+                            recorded_us=one.about.recorded_us,
+                        )
+                        for one in await follower.take(wait=self._options.idle)
+                    ]
+            finally:
+                self._whereabouts.off_change(follower.wake)
+
+    async def _open_places(self, follower: Follower, after: Mapping[str, int]) -> None:
+        """Have *follower* read the streams that it does not read yet, each once what its memories have elsewhere was handed out."""
+        for one in self._whereabouts.layout.streams:
+            if follower.place(one.name) is None and (after.get(one.name, 0) or await self._is_next(follower, one)):
+                follower.add(one.name, after=after.get(one.name, 0))
+
+    async def _is_next(self, follower: Follower, placed: Placed) -> bool:
+        for stream, end in placed.after.items():
+            place = follower.place(stream)
+            if place is None:
+                return False
+            if place < end and not (follower.is_quiet(stream) and await self._has_none(stream, after=place, upto=end)):
+                return False
+        return bool(placed.slots)
+
+    async def _has_none(self, stream: str, *, after: int, upto: int) -> bool:
+        """Whether *stream* has no message behind *after* up to *upto* any more: the last ones may have been erased."""
+        try:
+            following = await reading.from_leader(self._requests, stream, {"seq": after + 1, "next_by_subj": ">"})
+        except (Unavailable, DeadlineExceeded):
+            return False
+        return following is None or following.sequence > upto
 
     async def consumer(self, name: str, *, start: Mapping[str, int] | None = None) -> consumers.NatsConsumer:
         """Open (or make) the durable consumer *name*; *start* is only heeded by a new one.
@@ -161,7 +231,9 @@ class NatsLog:
         """
         if not _NAME.fullmatch(name):
             raise Invalid(f"a consumer cannot be called {name!r}")
-        opened = await consumers.open_consumer(name, streams=self._streams, start=start, requests=self._requests, options=self._options)
+        opened = await consumers.open_consumer(
+            name, whereabouts=self._whereabouts, start=start, requests=self._requests, options=self._options
+        )
         self._consumers.append(opened)
         return opened
 
@@ -171,7 +243,8 @@ class NatsLog:
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
-        return await consumers.names(streams=self._streams, requests=self._requests)
+        await self._whereabouts.look()
+        return await consumers.names(streams=self._whereabouts.layout.names, requests=self._requests)
 
     async def drop_consumer(self, name: str) -> None:
         """Forget a durable consumer; one that does not exist is no error.
@@ -181,7 +254,8 @@ class NatsLog:
         """
         if not _NAME.fullmatch(name):
             raise Invalid(f"a consumer cannot be called {name!r}")
-        await consumers.drop_consumer(name, streams=self._streams, requests=self._requests)
+        await self._whereabouts.look()  # or it would stay on a stream that we have not found yet
+        await consumers.drop_consumer(name, streams=self._whereabouts.layout.names, requests=self._requests)
 
     async def bytes_stored(self) -> int:
         """Size of the streams of events on disk, in bytes.
@@ -192,16 +266,14 @@ class NatsLog:
         return sum(int(state["bytes"]) for state in (await self._infos()).values())
 
     async def _infos(self) -> dict[str, dict[str, int]]:
-        questions: list[Question] = [(f"$JS.API.STREAM.INFO.{stream}", b"", b"") for stream in self._streams]
+        names = self._whereabouts.layout.names
+        questions: list[Question] = [(f"$JS.API.STREAM.INFO.{stream}", b"", b"") for stream in names]
         replies = await self._requests.ask_all(questions, repeat=True)
         infos = {}
-        for stream, reply in zip(self._streams, replies, strict=True):
+        for stream, reply in zip(names, replies, strict=True):
             state = accepted(decoded(reply.data)).get("state")
             infos[stream] = state if isinstance(state, dict) else {}
         return infos
-
-    def _stream_of(self, scope: Scope) -> str:
-        return self._streams[0] if len(self._streams) == 1 else streams.stream_of(scope, partitions=self._options.partitions)
 
     def _entry(self, draft: Draft, call: Call, index: int) -> Entry:
         name = draft.message_id
@@ -209,8 +281,12 @@ class NatsLog:
             raise Invalid("a message id must be 1 to 128 visible ASCII characters")
         headers = header_block(draft.headers) if draft.headers else b""
         self._requests.link.fits(len(draft.body) + len(headers) + 512)
-        subject, key = _place(draft.scope)
-        return Entry(subject=subject, message_id=f"{key}.{name}", headers=headers, body=draft.body, call=call, index=index)
+        subject, key, slot = _place(draft.scope)
+        return Entry(subject=subject, message_id=f"{key}.{name}", headers=headers, body=draft.body, call=call, index=index, slot=slot)
+
+    def _message(self, stream: str, stored: reading.Stored) -> Message:
+        place = self._whereabouts.position(stream, stored.sequence)
+        return Message(position=place, body=stored.body, headers=stored.headers, recorded_us=stored.recorded_us)
 
     async def _close(self) -> None:
         self._closing = True
@@ -229,9 +305,5 @@ class NatsLog:
 
 
 @lru_cache(maxsize=4096)
-def _place(scope: Scope) -> tuple[str, str]:
-    return streams.subject_of(scope), scope.key
-
-
-def _message(stream: str, stored: reading.Stored) -> Message:
-    return Message(position=Position(stream, stored.sequence), body=stored.body, headers=stored.headers, recorded_us=stored.recorded_us)
+def _place(scope: Scope) -> tuple[str, str, int]:
+    return streams.subject_of(scope), scope.key, scope.slot

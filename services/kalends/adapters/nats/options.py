@@ -15,7 +15,13 @@ class NatsOptions:
     """How the adapters use the broker; seconds and bytes."""
 
     partitions: int = 1
-    """Streams that share the 256 slots of memories; it may grow on an empty log, never shrink."""
+    """Streams of events that share the 256 slots of memories, at least; where there are more already, they stay."""
+    look_every: float = 2.0
+    """How often a process that shares its broker looks whether others have widened the log."""
+    widening_lease: float = 6.0
+    """A process that dies while it widens the log is stood in for after so long; what is sent to the slots that it took away waits."""
+    mend_after: float = 1.0
+    """Slots that nobody has for so long were left by a process that died, and are given a stream by whoever notices."""
     replicas: int = 1
     events_bytes: int = 64 * 1024 * MIB
     """Size of each stream of events; a full one refuses with ``Throttled`` and loses nothing."""

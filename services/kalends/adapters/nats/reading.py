@@ -8,7 +8,7 @@ import base64
 import calendar
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nats.aio.msg import Msg
@@ -61,19 +61,53 @@ async def _get(requests: Requests, stream: str, wanted: Sequence[dict[str, objec
     return found
 
 
-async def from_leader(requests: Requests, stream: str, wanted: dict[str, object]) -> Stored | None:
-    """One message, asked of the stream's leader; None if there is none."""
+async def headers_between(
+    requests: Requests, stream: str, *, after: int, upto: int, window: int, confirm: bool
+) -> list[tuple[int, dict[str, str]]]:
+    """Sequence and headers, the broker's own included, of what *stream* has behind *after* up to *upto*."""
+    target = f"$JS.API.DIRECT.GET.{stream}"
+    found: list[tuple[int, dict[str, str]]] = []
+    for start in range(after + 1, upto + 1, window):
+        sequences = range(start, min(start + window, upto + 1))
+        questions: list[Question] = [(target, b'{"seq":%d}' % sequence, b"") for sequence in sequences]
+        for sequence, message in zip(sequences, await requests.ask_all(questions, repeat=True), strict=True):
+            if status(message) != _MISSING:
+                found.append((sequence, dict(message.headers or {})))
+            elif confirm and (asked := await raw_from_leader(requests, stream, {"seq": sequence})) is not None:
+                found.append((sequence, asked[1]))
+    return found
+
+
+async def raw_from_leader(requests: Requests, stream: str, wanted: dict[str, object]) -> tuple[Mapping[str, object], dict[str, str]] | None:
+    """One message as the stream's leader tells it, and its headers, the broker's own included; None if there is none."""
     reply = decoded((await requests.ask(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(wanted).encode(), repeat=True)).data)
     if refusal_code(reply) == NO_MESSAGE:
         return None
     message = accepted(reply)["message"]
     assert isinstance(message, dict)  # noqa: S101 - the broker's own answer
     lines = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace").split("\r\n")[1:]
-    headers = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return message, dict(line.split(": ", 1) for line in lines if ": " in line)
+
+
+async def newest_sequence(requests: Requests, stream: str, subject: str) -> int:
+    """The sequence of the newest message on *subject*, which may hold wildcards, by the leader's word; 0 if there is none.
+
+    A consumer may be on a replica that is behind, and then says that nothing is left when that replica has nothing left.
+    """
+    found = await from_leader(requests, stream, {"last_by_subj": subject})
+    return 0 if found is None else found.sequence
+
+
+async def from_leader(requests: Requests, stream: str, wanted: dict[str, object]) -> Stored | None:
+    """One message, asked of the stream's leader; None if there is none."""
+    found = await raw_from_leader(requests, stream, wanted)
+    if found is None:
+        return None
+    message, headers = found
     return Stored(
         subject=str(message["subject"]),
-        sequence=int(message["seq"]),
-        body=base64.b64decode(message.get("data", "")),
+        sequence=int(str(message["seq"])),
+        body=base64.b64decode(str(message.get("data", ""))),
         headers=_given(headers),
         recorded_us=microseconds(str(message["time"])),
     )

@@ -1,12 +1,16 @@
 """Records on JetStream: one subject for each record, the revision is the sequence of its newest message.
 
 Belongs here: subjects, the shape of a body, compare-and-set. Does not belong here: what records mean. A newcomer would get wrong: owner and
-name are in the body, because the subject may hold digests of them; and a deleted record still has a newest message, which says so.
+name are in the body, because the subject may hold digests of them; and a deleted record still has a newest message, which says so. A write
+whose answer was lost is repeated with the same message id; if that is refused, our own first try may be what came first.
 """
 
+import asyncio
 import hashlib
+import secrets
 import struct
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 
 from nats.aio.msg import Msg
 
@@ -17,13 +21,29 @@ from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests
 from kalends.domain.errors import Conflict, Damaged, DeadlineExceeded, Invalid, Unavailable
 from kalends.domain.scope import token
+from kalends.kit.backoff import pauses
 from kalends.ports.records import Record
 
 _HEAD = struct.Struct(">BBII")
 _VERSION = 1
 _DELETED = 1
-_TRIES = 5
 _LIST_LIMIT = 500
+_ID = "Nats-Msg-Id"
+_TRY_S = 1.5
+"""After so long without an answer a write is repeated: a leader that has died does not answer."""
+_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class _Write:
+    """One write over its repetitions; ``unknown``: an earlier try may have been stored."""
+
+    subject: str
+    body: bytes
+    expected: int | None
+    message_id: str = field(default_factory=lambda: secrets.token_hex(12))
+    unknown: bool = False
 
 
 class NatsRecords:
@@ -50,22 +70,28 @@ class NatsRecords:
             Unavailable, DeadlineExceeded: it is not known whether it was written.
         """
         subject, body = subject_of(kind, owner, name), pack(owner, name, value)
-        expected = revision
-        tried = False
-        for _ in range(_TRIES):
-            try:
-                return await self._publish(subject, body, expected=expected)
-            except Conflict:
-                newest = await self._newest(kind, owner, name)
-                if tried and newest is not None and not newest.deleted and newest.value == value:
-                    return newest.revision  # our own first try, whose answer was lost
-                if revision == 0 and newest is not None and newest.deleted and newest.revision != expected:
-                    expected = newest.revision
-                    continue
-                raise
-            except Unavailable:
-                tried = True
-        raise Unavailable("nats: a record could not be written", dependency="nats")
+        write = _Write(subject=subject, body=body, expected=revision)
+        async with self._requests.in_time():
+            for wait in pauses(first=_PAUSE_S, longest=_LONGEST_PAUSE_S):
+                try:
+                    return await self._publish(write)
+                except Conflict:
+                    ours = await self._stored(write)
+                    if ours is not None:
+                        return ours
+                    newest = await self._newest(kind, owner, name)
+                    current = 0 if newest is None else newest.revision
+                    if current == write.expected:
+                        # a leader refuses over a write that its replicas have yet to confirm, and that nobody can read before
+                        await asyncio.sleep(wait)
+                    elif revision == 0 and newest is not None and newest.deleted:
+                        write.expected = current
+                    else:
+                        raise
+                except (Unavailable, DeadlineExceeded):
+                    write.unknown = True
+                    await asyncio.sleep(wait)
+        raise AssertionError("pauses never end")
 
     async def delete(self, kind: str, owner: str, name: str) -> None:
         """Delete; what does not exist is no error.
@@ -76,7 +102,16 @@ class NatsRecords:
         newest = await self._newest(kind, owner, name)
         if newest is None or newest.deleted:
             return
-        await self._publish(subject_of(kind, owner, name), pack(owner, name, b"", deleted=True), expected=None)
+        subject, body = subject_of(kind, owner, name), pack(owner, name, b"", deleted=True)
+        write = _Write(subject=subject, body=body, expected=None)
+        async with self._requests.in_time():
+            for wait in pauses(first=_PAUSE_S, longest=_LONGEST_PAUSE_S):
+                try:
+                    await self._publish(write)
+                except (Unavailable, DeadlineExceeded):
+                    await asyncio.sleep(wait)
+                else:
+                    return
 
     async def list(self, kind: str, owner: str | None = None) -> Sequence[Record]:
         """Newest versions of a kind, of one owner or of all, ordered by owner and name; without the deleted.
@@ -85,15 +120,19 @@ class NatsRecords:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
         found: dict[tuple[str, str], Record] = {}
-        async with self._follower(filter_of(kind, owner)) as follower:
+        subjects = filter_of(kind, owner)
+        last = await self._last(subjects)
+        seen = 0
+        async with self._follower(subjects) as follower:
             await follower.ready()
-            while not follower.caught_up:
+            while seen < last or not follower.caught_up:
                 taken = await follower.take(wait=self._options.request_timeout)
                 if not taken and not self._requests.link.connected.is_set():
                     raise self._requests.link.down()
-                if not taken and not follower.caught_up:
+                if not taken and (seen < last or not follower.caught_up):
                     raise DeadlineExceeded("nats: a list did not come in time", dependency="nats")
                 for one in taken:
+                    seen = one.about.sequence
                     record = _record(kind, one)
                     found[record.owner, record.name] = record
         return [found[key] for key in sorted(found) if not found[key].deleted]
@@ -104,17 +143,25 @@ class NatsRecords:
         Raises:
             Unavailable, DeadlineExceeded: the broker did not answer at the start.
         """
-        async with self._follower(filter_of(kind, None)) as follower:
+        subjects = filter_of(kind, None)
+        last = await self._last(subjects)
+        seen = 0
+        async with self._follower(subjects) as follower:
             await follower.ready()
             starting = True
             while True:
-                if starting and follower.caught_up:
+                if starting and seen >= last and follower.caught_up:
                     starting = False
                     yield None
                 for one in await follower.take(wait=self._options.idle):
+                    seen = one.about.sequence
                     record = _record(kind, one)
                     if not (starting and record.deleted):
                         yield record
+
+    async def _last(self, subjects: str) -> int:
+        """What a list must reach; without replicas a reader's own word for being at the end is enough."""
+        return await reading.newest_sequence(self._requests, streams.RECORDS, subjects) if self._options.replicas > 1 else 0
 
     def _follower(self, filter_subject: str) -> Follower:
         return Follower(
@@ -136,11 +183,23 @@ class NatsRecords:
             return None
         return _unpacked(kind, found.body, revision=found.sequence)
 
-    async def _publish(self, subject: str, body: bytes, *, expected: int | None) -> int:
-        self._requests.link.fits(len(body) + 512)
-        headers = b"" if expected is None else b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % expected
-        sequence = answer((await self._requests.ask(subject, body, headers=headers)).data)["seq"]
-        return int(str(sequence))
+    async def _stored(self, write: _Write) -> int | None:
+        """The revision that an earlier try of *write* made, if that is what refused this one: it follows right behind what was expected."""
+        if not write.unknown or write.expected is None:
+            return None
+        wanted: dict[str, object] = {"seq": write.expected + 1, "next_by_subj": write.subject}
+        found = await reading.raw_from_leader(self._requests, streams.RECORDS, wanted)
+        if found is None or found[1].get(_ID) != write.message_id:
+            return None
+        return int(str(found[0]["seq"]))
+
+    async def _publish(self, write: _Write) -> int:
+        self._requests.link.fits(len(write.body) + 512)
+        headers = f"{_ID}: {write.message_id}\r\n"
+        if write.expected is not None:
+            headers += f"Nats-Expected-Last-Subject-Sequence: {write.expected}\r\n"
+        reply = await self._requests.ask(write.subject, write.body, headers=headers.encode(), within=_TRY_S)
+        return int(str(answer(reply.data)["seq"]))
 
 
 def subject_of(kind: str, owner: str, name: str) -> str:

@@ -1,13 +1,15 @@
 """Questions to the broker over one inbox: many at once, each with its own answer.
 
 Belongs here: wire frames, and matching answers to questions. Does not belong here: what the answers mean. A newcomer would get wrong: an
-answer may come in several messages or not at all, so every wait has a deadline, and a broken connection ends all waits at once.
+answer may come in several messages or not at all, so every wait has a deadline, and a broken connection ends all waits at once. In a
+cluster a question to a leader that dies is lost without a word, so what may be asked twice is asked again after a while of silence.
 """
 
 import asyncio
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 
 from nats.aio.msg import Msg
@@ -16,11 +18,19 @@ from nats.aio.subscription import Subscription
 from kalends.adapters.nats.connection import Link
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, answer, translated
 from kalends.domain.errors import DeadlineExceeded, Invalid, Unavailable
+from kalends.kit.backoff import pauses
 
 Question = tuple[str, bytes, bytes]
 """Subject, body, and what ``header_block`` made."""
 
 _PAUSE = 0.05
+_LONGEST_PAUSE = 0.5
+_AGAIN_S = 1.0
+"""After so long without an answer what may be repeated is asked again: an answer takes milliseconds, and a lost one never comes."""
+
+_FOR_NOW = (b'"err_code":10008', b'"err_code":10005')
+"""Refusals that pass with an election: nobody leads the cluster or the stream; too few nodes are known to be there."""
+_DIRECT = "$JS.API.DIRECT."
 HEADER_LINE = b"NATS/1.0\r\n"
 _NAME = re.compile(r"[!-9;-~]+")
 _VALUE = re.compile(r"[^\r\n\0]*")
@@ -81,33 +91,56 @@ class Requests:
         future.add_done_callback(lambda _: self._waiting.pop(key, None))
         return f"{self._prefix}.{key}", future
 
-    async def ask(self, subject: str, body: bytes = b"", *, headers: bytes = b"", repeat: bool = False) -> Msg:
+    async def ask(self, subject: str, body: bytes = b"", *, headers: bytes = b"", repeat: bool = False, within: float | None = None) -> Msg:
         """The answer to one question; see ``ask_all``."""
-        return (await self.ask_all([(subject, body, headers)], repeat=repeat))[0]
+        return (await self.ask_all([(subject, body, headers)], repeat=repeat, within=within))[0]
 
-    async def ask_all(self, questions: Sequence[Question], *, repeat: bool = False) -> list[Msg]:
-        """The answers to all *questions*, sent in one piece and in order; with *repeat*, asked again if the connection breaks.
+    async def ask_all(self, questions: Sequence[Question], *, repeat: bool = False, within: float | None = None) -> list[Msg]:
+        """The answers to all *questions*, sent in one piece and in order.
+
+        With *repeat* they are asked again if the connection breaks, nobody leads what they are about, or there is no answer for a while.
+        *within* is a deadline in seconds that is shorter than the usual one.
 
         Raises:
             DeadlineExceeded: one did not come in time. Unavailable: there is no connection, it broke, or nobody listens.
         """
+        said: Unavailable | None = None
         try:
-            async with asyncio.timeout(self._timeout):
-                while True:
+            async with self.in_time(within):
+                for wait in pauses(first=_PAUSE, longest=_LONGEST_PAUSE):
                     # While the connection is away, waiting for it is cheaper for all than failing and being asked again.
                     await self.link.connected.wait()
                     try:
-                        return await self._exchange(questions)
-                    except Unavailable:
+                        return await self._exchange(questions, repeat=repeat)
+                    except Unavailable as error:
                         if not repeat:
                             raise
-                    await asyncio.sleep(_PAUSE)
+                        said = error
+                    await asyncio.sleep(wait)
+        except DeadlineExceeded as error:
+            if said is None:
+                raise
+            raise said from error  # it says more than that the time is over
+        raise AssertionError("pauses never end")
+
+    @asynccontextmanager
+    async def in_time(self, seconds: float | None = None) -> AsyncIterator[None]:
+        """The block has *seconds*, or the time for one question.
+
+        Raises:
+            DeadlineExceeded: the time is over. Unavailable: it is over, and there is no connection.
+        """
+        begun_at = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._timeout if seconds is None else min(seconds, self._timeout)):
+                yield
         except TimeoutError as error:
+            await self.link.unanswered(since=begun_at)
             if not self.link.connected.is_set():
                 raise self.link.down() from error
             raise DeadlineExceeded("nats: no answer in time", dependency=DEPENDENCY, retry_after=RETRY_AFTER) from error
 
-    async def _exchange(self, questions: Sequence[Question]) -> list[Msg]:
+    async def _exchange(self, questions: Sequence[Question], *, repeat: bool) -> list[Msg]:
         expected = [self.expect() for _ in questions]
         futures = [future for _, future in expected]
         try:
@@ -116,13 +149,28 @@ class Requests:
                 for (subject, body, headers), (reply, _) in zip(questions, expected, strict=True)
             ]
             await self.link.send(b"".join(frames), messages=len(frames))
+            if repeat:
+                await self._persist(frames, futures)
             # One after the other: they come in this order anyway, and a wait on what is already there costs nothing.
             answers = [await future for future in futures]
         finally:
             release(futures)
         if any(status(message) == 503 and not message.data for message in answers):
             raise Unavailable("nats: nobody answers there", dependency=DEPENDENCY, retry_after=RETRY_AFTER)
+        if repeat:
+            for (subject, _, _), message in zip(questions, answers, strict=True):
+                if _of_leader(subject) and _is_for_now(message):
+                    answer(message.data)
         return answers
+
+    async def _persist(self, frames: Sequence[bytes], futures: Sequence[asyncio.Future[Msg]]) -> None:
+        """Wait for all answers; what is not answered for a while is sent again under the same name, and the first answer counts."""
+        for future in futures:
+            while not future.done():
+                await asyncio.wait({future}, timeout=_AGAIN_S)
+                if not future.done():
+                    again = [one for one, awaited in zip(frames, futures, strict=True) if not awaited.done()]
+                    await self.link.send(b"".join(again), messages=len(again))
 
     async def api(self, operation: str, body: bytes = b"", *, repeat: bool = False) -> dict[str, object]:
         """The answer to a request of the JetStream API, such as ``STREAM.INFO.EVENTS_0``.
@@ -133,6 +181,9 @@ class Requests:
         return answer((await self.ask(f"$JS.API.{operation}", body, repeat=repeat)).data)
 
     async def _arrived(self, message: Msg) -> None:
+        # a direct get, which has headers, is answered by any replica, and so by one that has lost the others
+        if not message.headers and not _is_for_now(message):
+            self.link.answered()
         future = self._waiting.get(message.subject.rpartition(".")[2])
         if future is not None and not future.done():
             future.set_result(message)
@@ -186,6 +237,10 @@ class Inbox:
                 return None
         return self._messages.popleft() if self._messages else None
 
+    def wake(self) -> None:
+        """End a wait of ``take`` without a message."""
+        self._news.set()
+
     def take_now(self) -> Msg | None:
         """A message that is already here, or None."""
         return self._messages.popleft() if self._messages else None
@@ -197,6 +252,15 @@ class Inbox:
     def _broke(self) -> None:
         self.breaks += 1
         self._news.set()
+
+
+def _of_leader(subject: str) -> bool:
+    return subject.startswith("$JS.API.") and not subject.startswith(_DIRECT)
+
+
+def _is_for_now(message: Msg) -> bool:
+    start = message.data[:400]
+    return any(code in start for code in _FOR_NOW)
 
 
 def status(message: Msg) -> int:

@@ -1,16 +1,22 @@
-"""Which streams there are, what they hold and how they are set; made and mended when we start.
+"""Which streams there are and how they are set; made and mended when we start.
 
-Belongs here: names, subjects and settings of streams. Does not belong here: reading and writing them. A newcomer would get wrong: a
-memory's stream follows from its slot and the number of partitions, so the number may not change under a log that already holds events.
+Belongs here: names and settings of streams. Does not belong here: reading and writing them, or which memory is in which stream of events
+(``layout``). A newcomer would get wrong: a memory's subject follows from its slot, its stream only from what the broker says.
 """
 
 import json
 from collections.abc import Mapping
 
+import structlog
+
+from kalends.adapters.nats import widening
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests
 from kalends.domain.errors import Misconfigured, NotFound
-from kalends.domain.scope import SLOTS, Scope, token
+from kalends.domain.scope import Scope, token
+from kalends.wire.leases import Lease
+
+log = structlog.get_logger(__name__)
 
 RECORDS = "RECORDS_0"
 KEYS = "KEYS"
@@ -18,16 +24,7 @@ DEAD = "DEAD"
 ADVISORIES = ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
 DUPLICATE_WINDOW = 120.0
 _SECOND = 1_000_000_000
-
-
-def event_streams(partitions: int) -> tuple[str, ...]:
-    """The names of the streams of events."""
-    return tuple(f"EVENTS_{number}" for number in range(partitions))
-
-
-def stream_of(scope: Scope, *, partitions: int) -> str:
-    """The stream in which the events of *scope* are: ranges of slots, shared out evenly."""
-    return f"EVENTS_{scope.slot * partitions // SLOTS}"
+_REPLICAS = "num_replicas"
 
 
 def subject_of(scope: Scope) -> str:
@@ -35,16 +32,25 @@ def subject_of(scope: Scope) -> str:
     return f"ev.v1.u.{scope.slot}.{token(scope.tenant)}.{token(scope.memory)}"
 
 
-def event_subjects(number: int, *, partitions: int) -> list[str]:
-    """The subjects of the stream *number* of *partitions*."""
-    if partitions == 1:
-        return ["ev.v1.u.>"]
-    return [f"ev.v1.u.{slot}.>" for slot in range(SLOTS) if slot * partitions // SLOTS == number]
+def event_settings(options: NatsOptions) -> dict[str, object]:
+    """The settings of a stream of events, without its name and what it holds (``layout``)."""
+    return {**_common(options), "max_bytes": options.events_bytes}
 
 
 def wanted(options: NatsOptions) -> dict[str, dict[str, object]]:
-    """Every stream's settings, by name."""
-    common: dict[str, object] = {
+    """The settings of every other stream, by name."""
+    common = _common(options)
+    # The broker itself writes the advisories and would not notice a refusal, so here the oldest make room for the newest.
+    dead = {**common, "subjects": ["dead.v1.>", *ADVISORIES], "max_bytes": options.dead_bytes, "discard": "old", "allow_atomic": False}
+    return {
+        RECORDS: {**common, "name": RECORDS, "subjects": ["rec.v1.>"], "max_bytes": options.records_bytes, "max_msgs_per_subject": 10},
+        KEYS: {**common, "name": KEYS, "subjects": ["key.v1.>"], "max_bytes": options.keys_bytes, "max_msgs_per_subject": 1},
+        DEAD: {**dead, "name": DEAD},
+    }
+
+
+def _common(options: NatsOptions) -> dict[str, object]:
+    return {
         "retention": "limits",
         "storage": "file",
         "num_replicas": options.replicas,
@@ -61,63 +67,56 @@ def wanted(options: NatsOptions) -> dict[str, dict[str, object]]:
         "deny_purge": False,
         "compression": "none",
     }
-    streams: dict[str, dict[str, object]] = {}
-    for number, name in enumerate(event_streams(options.partitions)):
-        subjects = event_subjects(number, partitions=options.partitions)
-        streams[name] = {**common, "subjects": subjects, "max_bytes": options.events_bytes}
-    streams[RECORDS] = {**common, "subjects": ["rec.v1.>"], "max_bytes": options.records_bytes, "max_msgs_per_subject": 10}
-    streams[KEYS] = {**common, "subjects": ["key.v1.>"], "max_bytes": options.keys_bytes, "max_msgs_per_subject": 1}
-    # The broker itself writes the advisories and would not notice a refusal, so here the oldest make room for the newest.
-    dead = {**common, "subjects": ["dead.v1.>", *ADVISORIES], "max_bytes": options.dead_bytes, "discard": "old", "allow_atomic": False}
-    streams[DEAD] = dead
-    for name, settings in streams.items():
-        settings["name"] = name
-    return streams
 
 
-async def ensure_streams(requests: Requests, *, options: NatsOptions) -> None:
-    """Make the streams that are missing and mend those that were set otherwise; again changes nothing.
+async def ensure_streams(requests: Requests, *, options: NatsOptions, turn: Lease) -> widening.Found:
+    """Make the streams that are missing and mend those that were set otherwise; again changes nothing. The streams of events then.
+
+    *turn* is only asked for once the stream of records is there.
 
     Raises:
-        Misconfigured: a stream that exists cannot become what is wanted, or the log was made with another number of partitions.
+        Misconfigured: a stream that exists cannot become what is wanted, or there is no room for one more.
         KalendsError: the broker refuses or does not answer.
     """
-    await _refuse_other_partitions(requests, options=options)
     for name, settings in wanted(options).items():
         try:
-            info = await requests.api(f"STREAM.INFO.{name}")
+            info = await requests.api(f"STREAM.INFO.{name}", repeat=True)
         except NotFound:
-            await requests.api(f"STREAM.CREATE.{name}", json.dumps(settings).encode())
+            await requests.api(f"STREAM.CREATE.{name}", json.dumps(settings).encode(), repeat=True)
             continue
-        current = info["config"]
-        assert isinstance(current, dict)  # noqa: S101 - the broker's own answer
-        if drift(settings, current):
-            if current.get("storage") != settings["storage"] or current.get("retention") != settings["retention"]:
-                raise Misconfigured(f"stream {name} exists with another storage or retention")
-            await requests.api(f"STREAM.UPDATE.{name}", json.dumps({**current, **settings}).encode())
+        await _mend(requests, settings, _config(info))
+    settings = event_settings(options)
+    found = await widening.widen(requests, partitions=options.partitions, settings=settings, turn=turn)
+    if len(found.layout.streams) > options.partitions:
+        log.info("the log has more streams than log.partitions says and keeps them", streams=len(found.layout.streams))
+    for name, config in found.configs.items():
+        if drift(settings, config):
+            # asked again, so that no subjects are written back that another process takes away right now
+            await _mend(requests, settings, _config(await requests.api(f"STREAM.INFO.{name}", repeat=True)))
+    return found
+
+
+async def _mend(requests: Requests, settings: Mapping[str, object], current: Mapping[str, object]) -> None:
+    if not drift(settings, current):
+        return
+    name = current["name"]
+    if current.get("storage") != settings["storage"] or current.get("retention") != settings["retention"]:
+        raise Misconfigured(f"stream {name} exists with another storage or retention")
+    await requests.api(f"STREAM.UPDATE.{name}", json.dumps({**current, **drift(settings, current)}).encode(), repeat=True)
+
+
+def _config(info: Mapping[str, object]) -> dict[str, object]:
+    config = info["config"]
+    assert isinstance(config, dict)  # noqa: S101 - the broker's own answer
+    return config
 
 
 def drift(settings: Mapping[str, object], current: Mapping[str, object]) -> dict[str, object]:
-    """The wanted settings that are not the current ones; the broker leaves out what is false or nothing."""
-    return {key: value for key, value in settings.items() if (current.get(key) or False) != (value or False)}
+    """The wanted settings that are not the current ones; the broker leaves out what is false or nothing.
 
-
-async def _refuse_other_partitions(requests: Requests, *, options: NatsOptions) -> None:
-    names = await requests.api("STREAM.NAMES", json.dumps({"subject": "ev.v1.u.>"}).encode())
-    found = {str(name) for name in _list(names.get("streams"))}
-    expected = set(event_streams(options.partitions))
-    if found and found != expected:
-        held = [name for name in sorted(found) if await _messages(requests, name)]
-        if held:
-            raise Misconfigured(f"log.partitions is {options.partitions}, but {', '.join(held)} already hold events")
-        for name in sorted(found):
-            await requests.api(f"STREAM.DELETE.{name}")
-
-
-async def _messages(requests: Requests, name: str) -> bool:
-    state = (await requests.api(f"STREAM.INFO.{name}"))["state"]
-    return isinstance(state, dict) and int(state.get("last_seq", 0)) > 0
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+    More replicas than wanted are none: one process that was told of fewer would take them from under all others.
+    """
+    found = {key: value for key, value in settings.items() if (current.get(key) or False) != (value or False)}
+    if int(str(current.get(_REPLICAS) or 1)) > int(str(settings.get(_REPLICAS) or 1)):
+        found.pop(_REPLICAS, None)
+    return found

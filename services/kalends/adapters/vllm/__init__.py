@@ -1,1 +1,1 @@
-"""Models behind OpenAI's API: vLLM first, and whatever else speaks it."""
+"""Models behind HTTP, as vLLM serves them: embeddings, reranking, chat."""

@@ -1,42 +1,27 @@
 """Chat over OpenAI's API.
 
-Belongs here: one request and what may come back, and the one table from httpx's exceptions to ours. Does not belong here: what is asked, or
-whether the answer is true. A newcomer would get wrong: neither the question nor the answer is ever part of an error or a log line, because
-both are somebody's memory; and the environment's proxies are ignored, so that memory goes to the configured server and nowhere else.
+Belongs here: one request and what may come back. Does not belong here: how it travels (``connection``), what is asked, or whether what is
+answered is true. A newcomer would get wrong: an answer that cannot be read is never quoted, not even as the cause of an error, because it
+is somebody's memory.
 """
 
-import asyncio
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
 
-import httpx
 import msgspec
 
-from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
+from kalends.adapters.vllm.connection import ModelConnection, open_connection
+from kalends.domain.errors import Unavailable
 from kalends.ports.chat import Completion
 
 ANSWER_BYTES = 1 << 20
 """The longest answer that is read; a summary is a few kilobytes."""
 
-CONNECT_S = 5.0
+CONCURRENCY = 4
+"""Questions at once, unless the settings say otherwise."""
 
-_TRIES = 2
-_REFUSED = (400, 413, 422)
-"""The server has read the question and will not answer it, however often it is asked."""
-
+_OK = 200
 _CHARS_PER_TOKEN = 3
 _DEPENDENCY = "chat"
-
-CHAT_ERRORS: Final[Mapping[type[Exception], type[KalendsError]]] = {
-    httpx.TimeoutException: DeadlineExceeded,
-    httpx.HTTPError: Unavailable,
-    httpx.InvalidURL: Misconfigured,
-    httpx.StreamError: Unavailable,
-}
-"""What httpx's exceptions become, the most specific first; before them, what never was sent is tried once more."""
-
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
 class _Message(msgspec.Struct):
@@ -58,19 +43,11 @@ class _Answer(msgspec.Struct):
 
 
 class OpenAiChat:
-    """See ``ports.chat.Chat``; *url* is the API's root, such as ``http://host:8000/v1``, and *deadline_s* is for each answer as a whole."""
+    """See ``ports.chat.Chat``; *connection* is to the roots of the API, such as ``http://host:8000/v1``."""
 
-    def __init__(self, url: str, *, model: str, deadline_s: float, key: str = "") -> None:
-        self._url = url.rstrip("/") + "/chat/completions"
+    def __init__(self, connection: ModelConnection, *, model: str) -> None:
+        self._connection = connection
         self._model = model
-        self._deadline_s = deadline_s
-        # no compression: what a few bytes may unfold into has no limit
-        headers = {"user-agent": "kalends", "accept": "application/json", "accept-encoding": "identity"}
-        if key:
-            headers["authorization"] = f"Bearer {key}"
-        # the deadline is kept here; httpx's own would only be counted between two reads
-        timeout = httpx.Timeout(None, connect=min(CONNECT_S, deadline_s))
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False, follow_redirects=False)
 
     @property
     def identity(self) -> str:
@@ -81,7 +58,7 @@ class OpenAiChat:
         """Ask the model once, and once more if the server could not be reached.
 
         Raises:
-            Unavailable, DeadlineExceeded, Invalid: see ``ports.chat.Chat``. Misconfigured: the URL is none.
+            Unavailable, DeadlineExceeded, Invalid: see ``ports.chat.Chat``.
         """
         shape = {"name": "answer", "schema": schema, "strict": True}
         body = {
@@ -92,71 +69,40 @@ class OpenAiChat:
             "seed": 0,
             "response_format": {"type": "json_schema", "json_schema": shape},
         }
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                status, content = await self._post(msgspec.json.encode(body))
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer from the chat model within {self._deadline_s:g} s", dependency=_DEPENDENCY) from error
-        if status != httpx.codes.OK:
-            raise _refusal(status)
-        return _read(content, asked=len(system) + len(user))
+
+        def read(status: int, content: bytes) -> Completion:
+            if status != _OK:
+                raise self._connection.refusal(status)
+            return _read(content, asked=len(system) + len(user))
+
+        return await self._connection.ask("/chat/completions", body, read, most_bytes=ANSWER_BYTES)
 
     async def close(self) -> None:
         """End the connections."""
-        await self._client.aclose()
-
-    async def _post(self, body: bytes) -> tuple[int, bytes]:
-        for left in reversed(range(_TRIES)):
-            try:
-                return await self._exchange(body)
-            except _NEVER_SENT as error:
-                if not left:
-                    raise translate(error) from error
-            except tuple(CHAT_ERRORS) as error:
-                raise translate(error) from error
-        raise Unavailable("the chat model was not asked", dependency=_DEPENDENCY)
-
-    async def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer; no body if it is none of a success."""
-        received = bytearray()
-        async with self._client.stream("POST", self._url, content=body, headers={"content-type": "application/json"}) as response:
-            if response.status_code != httpx.codes.OK:
-                return response.status_code, b""
-            async for chunk in response.aiter_bytes():
-                received += chunk
-                if len(received) > ANSWER_BYTES:
-                    raise Unavailable(f"the chat model's answer is longer than {ANSWER_BYTES} bytes", dependency=_DEPENDENCY)
-        return response.status_code, bytes(received)
+        await self._connection.close()
 
 
-def open_chat(url: str, *, model: str, deadline_s: float, key_file: str = "") -> OpenAiChat:
-    """A client of the chat model *model* at *url*; *key_file* holds the bearer key, if the server wants one. Nothing is sent yet.
+def open_chat(
+    url: str, *, model: str, deadline_s: float, key_file: str = "", ca_file: str = "", concurrency: int = CONCURRENCY
+) -> OpenAiChat:
+    """A client of the chat model *model* at *url*, or at several with commas between. Nothing is sent yet.
+
+    *key_file* holds the bearer key, if the servers want one; *ca_file* the certificates that sign theirs, if the system does not know them.
 
     Raises:
-        Misconfigured: the key's file cannot be read or holds no key, or the URL is none.
+        Misconfigured: a file cannot be read or does not hold what it should, or a URL is none.
     """
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise translate(error) from error
-    if parts.scheme not in {"http", "https"} or not parts.host or any(map(str.isspace, url)):
-        raise Misconfigured("the chat model's URL must be an http or https URL, such as http://127.0.0.1:8000/v1")
-    return OpenAiChat(url, model=model, deadline_s=deadline_s, key=_key(key_file) if key_file else "")
-
-
-def translate(error: Exception) -> KalendsError:
-    """Our error for httpx's; its text is left out, because it may quote what was sent."""
-    kind = type(error).__name__
-    for foreign, ours in CHAT_ERRORS.items():
-        if isinstance(error, foreign):
-            return ours(f"the chat model cannot be asked: {kind}", dependency=_DEPENDENCY)
-    return Unavailable(f"the chat model cannot be asked: {kind}", dependency=_DEPENDENCY)
-
-
-def _refusal(status: int) -> KalendsError:
-    if status in _REFUSED:
-        return Invalid(f"the chat model refuses the question: HTTP status {status}", dependency=_DEPENDENCY)
-    return Unavailable(f"the chat model answers with HTTP status {status}", dependency=_DEPENDENCY)
+    connection = open_connection(
+        url,
+        setting="summarize.chat_url",
+        dependency=_DEPENDENCY,
+        subject="the chat model",
+        deadline_s=deadline_s,
+        concurrency=concurrency,
+        key_file=key_file,
+        ca_file=ca_file,
+    )
+    return OpenAiChat(connection, model=model)
 
 
 def _read(content: bytes, *, asked: int) -> Completion:
@@ -174,13 +120,3 @@ def _read(content: bytes, *, asked: int) -> Completion:
     counted = answer.usage.total_tokens if answer.usage else None
     tokens = counted if counted is not None and counted >= 0 else (asked + len(text)) // _CHARS_PER_TOKEN
     return Completion(text=text, tokens=tokens, cut=choice.finish_reason == "length")
-
-
-def _key(path: str) -> str:
-    try:
-        key = Path(path).expanduser().read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"the chat model's key file {path} cannot be read") from error
-    if not key or " " in key or not key.isprintable():
-        raise Misconfigured(f"the chat model's key file {path} does not hold one key")
-    return key

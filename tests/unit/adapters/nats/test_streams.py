@@ -1,4 +1,4 @@
-"""Streams: which memory is where, and how streams are made and mended."""
+"""Streams: how they are made and mended."""
 
 import json
 from collections.abc import Iterator
@@ -10,26 +10,13 @@ from tests.support.broker import SMALL, fresh_bus, shared_broker
 from kalends.adapters.nats import NatsBus, open_nats, streams
 from kalends.adapters.nats.options import NatsOptions
 from kalends.domain.errors import Misconfigured
-from kalends.domain.scope import SLOTS, MemoryName, Scope, Tenant
+from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.log import Draft
 
 
 def scopes(count: int) -> Iterator[Scope]:
     """Some scopes."""
     return (Scope(Tenant("acme"), MemoryName(f"m{number}")) for number in range(count))
-
-
-@pytest.mark.parametrize("partitions", [1, 2, 3, 7, 256])
-def test_the_slots_are_shared_out_without_rest_or_overlap(partitions: int) -> None:
-    """Every slot's subject is in exactly one stream, the one that the scope is said to be in."""
-    if partitions == 1:
-        assert streams.event_subjects(0, partitions=1) == ["ev.v1.u.>"]
-        return
-    owners = {subject: number for number in range(partitions) for subject in streams.event_subjects(number, partitions=partitions)}
-    assert sorted(owners) == sorted(f"ev.v1.u.{slot}.>" for slot in range(SLOTS))
-    for scope in scopes(300):
-        number = owners[f"ev.v1.u.{scope.slot}.>"]
-        assert streams.stream_of(scope, partitions=partitions) == f"EVENTS_{number}"
 
 
 def test_what_the_broker_leaves_out_is_no_drift() -> None:
@@ -58,7 +45,7 @@ async def test_opening_again_changes_nothing_and_changed_sizes_are_mended() -> N
     """What is in the streams stays."""
     async with fresh_bus() as bus:
         await bus.log.append([Draft(scope=next(scopes(1)), message_id="1", body=b"")])
-        wanted = streams.wanted(SMALL)
+        wanted = {**streams.wanted(SMALL), "EVENTS_0": {**streams.event_settings(SMALL), "subjects": ["ev.v1.u.>"]}}
         for name in wanted:
             info = await bus.connection.jetstream().stream_info(name)
             assert streams.drift(wanted[name], await raw_config(bus, name)) == {}, info
@@ -74,15 +61,33 @@ async def raw_config(bus: NatsBus, name: str) -> dict[str, object]:
     return config
 
 
-async def test_another_number_of_partitions_is_refused_once_there_are_events() -> None:
-    """Memories would not be found in the streams where they are; an empty log may change."""
-    async with fresh_bus() as bus:
-        pass
-    two = replace(SMALL, partitions=2)
-    assert (await reopened(two))["last"] == 0
-    assert (await reopened(SMALL))["last"] == 0
-    broker = shared_broker()
-    async with open_nats(url=broker.url, user=broker.user, password=broker.password, options=SMALL) as bus:
-        await bus.log.append([Draft(scope=next(scopes(1)), message_id="1", body=b"")])
-    with pytest.raises(Misconfigured, match="partitions"):
-        await reopened(two)
+async def test_a_memory_is_in_the_stream_that_the_broker_says() -> None:
+    """Of a log with several streams, each takes its own share of the subjects."""
+    async with fresh_bus(replace(SMALL, partitions=4)) as bus:
+        appended = await bus.log.append([Draft(scope=scope, message_id="1", body=b"") for scope in scopes(40)])
+        subjects = {name: (await raw_config(bus, name))["subjects"] for name in {one.position.stream for one in appended}}
+
+    assert len(subjects) == 4
+    for scope, one in zip(scopes(40), appended, strict=True):
+        held = subjects[one.position.stream]
+        assert isinstance(held, list)
+        assert f"ev.v1.u.{scope.slot}.>" in held
+
+
+async def test_a_smaller_number_of_partitions_changes_nothing() -> None:
+    """A log never gets narrower; a process that has the old number goes on beside those that have the new one."""
+    async with fresh_bus(replace(SMALL, partitions=3)) as bus:
+        before = [await raw_config(bus, f"EVENTS_{number}") for number in range(3)]
+        assert (await reopened(SMALL))["last"] == 0
+
+        assert [await raw_config(bus, f"EVENTS_{number}") for number in range(3)] == before
+
+
+async def test_a_broker_without_room_for_another_stream_is_said_before_anything_is_given_up() -> None:
+    """The slots stay where they are, and whoever writes notices nothing."""
+    async with fresh_bus(replace(SMALL, events_bytes=1 << 20)) as bus:
+        with pytest.raises(Misconfigured, match="no room"):
+            await reopened(replace(SMALL, partitions=2, events_bytes=1 << 60))
+
+        assert (await raw_config(bus, "EVENTS_0"))["subjects"] == ["ev.v1.u.>"]
+        assert len(await bus.log.append([Draft(scope=scope, message_id="1", body=b"") for scope in scopes(20)])) == 20

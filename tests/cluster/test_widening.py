@@ -1,0 +1,120 @@
+"""Widening by a rolling restart: processes with the old and the new number of partitions side by side, under load.
+
+Belongs here: whole processes over one broker. Does not belong here: the log by itself (``contracts/test_log_widening``). A newcomer would get
+wrong: the first process that starts with the larger number moves the memories, and all the others must notice by themselves.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import verdicts
+from tests.support.api import Api
+from tests.support.instance import Broker, Instance, wait_until
+from tests.support.load import Ledger, writing
+
+pytestmark = pytest.mark.cluster
+MEMORIES = ("w-a", "w-b", "w-c", "load")
+"""In four of the eight streams that there will be."""
+WIDER = {"KALENDS_LOG__PARTITIONS": "8"}
+QUIET_S = 120.0
+SOME = 60
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that all processes join."""
+    with Broker(tmp_path / "nats") as made:
+        yield made.start()
+
+
+@pytest.fixture
+def processes(tmp_path: Path, broker: Broker, prepared: Callable[[Path], Path]) -> Iterator[dict[str, Instance]]:
+    """Two of ingest, one of index and search, one of summarize; ready, with one stream of events."""
+    common = tmp_path / "common"
+    common.mkdir(mode=0o700)
+    settings = {
+        **broker.settings,
+        "KALENDS_AUTH__KEY_FILE": str(common / "kek"),
+        "KALENDS_AUTH__TOKEN_FILE": str(common / "token"),
+        "KALENDS_MODEL__THREADS": "1",
+    }
+    roles = {"ingest-1": ["ingest"], "ingest-2": ["ingest"], "search": ["index", "search"], "summarize": ["summarize"]}
+    with contextlib.ExitStack() as stack:
+        made = {
+            name: stack.enter_context(Instance(prepared(tmp_path / name), roles=some, settings=settings)) for name, some in roles.items()
+        }
+        for one in made.values():
+            one.start()
+        yield made
+        for one in made.values():
+            assert one.terminate() == 0, one.last_words
+
+
+def streams_of(broker: Broker) -> list[str]:
+    """The streams of events that the broker keeps on its disk."""
+    return sorted(path.name for path in broker.folder.rglob("streams/EVENTS_*"))
+
+
+def acked(ledgers: list[Ledger]) -> int:
+    """How many events were."""
+    return sum(len(ledger.acked) for ledger in ledgers)
+
+
+def test_a_rolling_restart_with_more_partitions_loses_and_doubles_nothing(broker: Broker, processes: dict[str, Instance]) -> None:
+    """Every acked event is in the log once, in every list, and found; the projections agree."""
+    with verdicts.api_of(processes["ingest-1"]) as api:
+        for memory in MEMORIES:
+            api.make_memory(memory)
+    ledgers: list[Ledger] = []
+    with contextlib.ExitStack() as load:
+        for number, memory in enumerate(MEMORIES):
+            there = processes["ingest-1" if number % 2 else "ingest-2"]
+            client = _client_of(there)
+            ledgers.append(load.enter_context(writing(client, memory=memory, writers=2, largest=8, rest=0.3, seed=number)))
+        _more(ledgers)
+        assert streams_of(broker) == ["EVENTS_0"]
+        for one in processes.values():
+            assert one.terminate() == 0, one.last_words
+            one.start(WIDER)
+            _more(ledgers)
+    assert streams_of(broker) == [f"EVENTS_{number}" for number in range(8)]
+
+    search = processes["search"]
+    with verdicts.api_of(search) as api:
+        api.quiet(seconds=QUIET_S)
+        for memory, ledger in zip(MEMORIES, ledgers, strict=True):
+            verdicts.nothing_lost(search, ledger, memory=memory, by_id=False)
+            _found(api, ledger, memory=memory)
+        verdicts.projections_agree(api, events=acked(ledgers))
+        assert api.good("GET", "/dead-letters")["items"] == []
+    found = verdicts.logged(broker.url, user="platform", password=broker.password_file.read_text(encoding="utf-8"))
+    assert {event_id: times for event_id, times in found.items() if times > 1} == {}
+    assert found.keys() == {event_id for ledger in ledgers for event_id in ledger.acked}
+    told = {name: json.loads(json.dumps(_timeline(one))) for name, one in processes.items()}
+    assert len(set(told.values())) == 1, told
+
+
+def _client_of(there: Instance) -> Callable[[], Api]:
+    return lambda: verdicts.api_of(there)
+
+
+def _more(ledgers: list[Ledger]) -> None:
+    enough = acked(ledgers) + SOME
+    assert wait_until(lambda: acked(ledgers) >= enough, seconds=QUIET_S), [ledger.refusals for ledger in ledgers]
+
+
+def _found(api: Api, ledger: Ledger, *, memory: str) -> None:
+    """The last few that were acked are found by their words."""
+    for event_id, (text, _) in list(ledger.acked.items())[-5:]:
+        hits = api.good("POST", f"/memories/{memory}/search", {"query": text, "limit": 10, "timeout_ms": 20_000})["hits"]
+        assert [hit["event_id"] for hit in hits].count(event_id) == 1, (text, hits)
+
+
+def _timeline(one: Instance) -> str:
+    """The digest of a process's own timeline, once it knows all that is in the log."""
+    with verdicts.api_of(one) as api:
+        api.quiet(("timeline",), seconds=QUIET_S)
+        return api.digests()["timeline"]
