@@ -150,8 +150,11 @@ class Bench:
             ("search by word alone, one after the other", {"rerank": "off", "mode": "lexical", "expect": '"arms":["lexical"]'}),
         ):
             first += 1
+            before = _processor(subject)
             found = subject.load(kind="search", requests=count, about=self.size.events, first=first, seconds=120.0, **more)
+            spent = {part: 1000 * one / found.answered for part, one in _spent(before, _processor(subject)).items()}
             self._latencies(name, found, f"{found.answered / found.seconds:.0f}/s")
+            self._row(f"{name}: processor for 1,000", sum(spent.values()), "s", note=_told(spent, least=0.1))
         paced = int(self.size.paced_s * _QUESTIONS_A_S)
         found = subject.load(
             kind="search",

@@ -19,16 +19,20 @@ from kalends.adapters import opensearch
 from kalends.adapters.embedded import models
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.vectors import EdgeVectors
+from kalends.adapters.nats import NatsOptions, open_nats
 from kalends.adapters.qdrant import generations as qdrant
 from kalends.domain.events import EventId, Facets, digest_id, event_key
 from kalends.domain.positions import Position
-from kalends.domain.queries import Entry, tags_of
+from kalends.domain.queries import Entry, Filter, tags_of
 from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.timeline import TimelineEntry
 from kalends.ports.vectors import VectorEntry, Window
 from kalends.settings import QdrantSettings
 from tests.bench import corpus, report
+from tests.bench.instance import usage_of
 from tests.bench.report import Report, Row, percentile
+from tests.support.instance import Broker
 from tests.support.opensearch.nodes import shared_node
 from tests.support.opensearch.stores import fresh_settings, made
 from tests.support.qdrant_wire.running import WireServer
@@ -36,7 +40,12 @@ from tests.support.qdrant_wire.running import WireServer
 TOKENS = 35
 """Token vectors of an event of ordinary length."""
 
+_SECTION = "Each store alone, written through its adapter"
 _MEMORIES = 50
+_QUESTIONS = 80
+_KEYS_AT_ONCE = 500
+_WRAPPED = 60
+"""Bytes of a wrapped key."""
 _STREAM = "EVENTS_0"
 _BLOCK = 512
 _LOOKUPS = 200
@@ -45,7 +54,7 @@ _LOOKUPS = 200
 def main() -> None:
     """Measure every store."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.stores", description="What one event costs each store alone.")
-    parser.add_argument("--rows", type=int, default=300_000, help="events in the timeline")
+    parser.add_argument("--rows", type=int, default=300_000, help="events in the timeline, and keys in the log")
     parser.add_argument("--points", type=int, default=4000, help="events with vectors, and events in OpenSearch ten times as many")
     parser.add_argument("--folder", type=Path, help="where data is kept meanwhile; default: a temporary folder")
     chosen = parser.parse_args()
@@ -60,6 +69,7 @@ def main() -> None:
 
 async def _measure(told: Report, folder: Path, *, rows: int, points: int) -> None:
     await _timeline(told, folder / "timeline", rows)
+    await _keys(told, folder / "nats", rows)
     await _embedded_vectors(told, folder / "edge", points)
     await _wire_vectors(told, folder / "wire", points)
     await _opensearch(told, points * 10)
@@ -89,6 +99,22 @@ async def _timeline(told: Report, path: Path, rows: int) -> None:
     )
 
 
+async def _keys(told: Report, folder: Path, count: int) -> None:
+    """The broker knows every subject by heart, so its memory grows with the sessions."""
+    scope = _scope(0)
+    with Broker(folder) as broker:
+        broker.start()
+        password = broker.password_file.read_text(encoding="ascii")
+        async with open_nats(url=broker.url, user="platform", password=password, options=NatsOptions()) as bus:
+            before, started = usage_of(broker.pid).rss, time.perf_counter()
+            for first in range(0, count, _KEYS_AT_ONCE):
+                await bus.keys.create(scope, {f"{number:032x}": bytes(_WRAPPED) for number in range(first, first + _KEYS_AT_ONCE)})
+            rate = count / (time.perf_counter() - started)
+            grown = (usage_of(broker.pid).rss - before) * (1 << 20) / count
+        size = _taken(folder) / count
+    _add(told, "keys of sessions (NATS, one node)", rate, size, f"{count:,} keys; the broker's memory grows by {grown:.0f} B a key")
+
+
 async def _embedded_vectors(told: Report, folder: Path, points: int) -> None:
     index = await EdgeVectors.open(folder, identity="bench", dimension=models.DIMENSION)
     rate = await _written(_entries(points), lambda entries: index.put(_with_vectors(entries)), batch=256)
@@ -113,10 +139,25 @@ async def _opensearch(told: Report, events: int) -> None:
         index = (await made(store, "g1")).index("g1")
         rate = await _written(_entries(events), index.put, batch=1000)
         await index.compact()
+        took = [await _asked_by_word(index, _scope(0), events)]
+        await _written(_entries(events, memories=1, named="large"), index.put, batch=1000)
+        took.append(await _asked_by_word(index, _scope(0, named="large"), events))
         node.ask("POST", f"/{settings.prefix}-*/_flush")
         size = node.ask("GET", f"/{settings.prefix}-*/_stats/store")["_all"]["primaries"]["store"]["size_in_bytes"]
     note = "one node, heap of 512 MiB, a quick compiler, no replica; disk after compaction"
-    _add(told, "words in OpenSearch", rate, size / events, note)
+    _add(told, "words in OpenSearch", rate, size / (2 * events), note)
+    for held, found in zip((events // _MEMORIES, events), took, strict=True):
+        name = f"words in OpenSearch: a question to a memory of {held:,} of {2 * events:,}, p50"
+        told.add(Row(section=_SECTION, name=name, value=percentile(found, 0.5), unit="ms", note=f"p95 {percentile(found, 0.95):.1f} ms"))
+
+
+async def _asked_by_word(index: LexicalIndex, scope: Scope, about: int) -> list[float]:
+    taken = []
+    for question in corpus.questions(_QUESTIONS, about=about, first=7):
+        started = time.perf_counter()
+        await index.search(scope, question, criteria=Filter().criteria(), limit=150)
+        taken.append((time.perf_counter() - started) * 1000)
+    return taken[_QUESTIONS // 4 :]
 
 
 async def _written(entries: Iterator[Entry], put: Callable[[Sequence[Entry]], Awaitable[None]], *, batch: int) -> float:
@@ -134,10 +175,14 @@ async def _written(entries: Iterator[Entry], put: Callable[[Sequence[Entry]], Aw
     return count / seconds
 
 
-def _entries(count: int) -> Iterator[Entry]:
-    scopes = [Scope(Tenant("bench"), MemoryName(f"m{number}")) for number in range(_MEMORIES)]
+def _scope(number: int, *, named: str = "m") -> Scope:
+    return Scope(Tenant("bench"), MemoryName(f"{named}{number}"))
+
+
+def _entries(count: int, *, memories: int = _MEMORIES, named: str = "m") -> Iterator[Entry]:
+    scopes = [_scope(number, named=named) for number in range(memories)]
     for turn in corpus.turns(count):
-        scope = scopes[(turn.number // corpus.SESSION_TURNS) % _MEMORIES]
+        scope = scopes[(turn.number // corpus.SESSION_TURNS) % memories]
         facets = Facets(session_id=turn.session_id, kind="message", actor=turn.actor)
         yield Entry(
             scope=scope,
@@ -179,9 +224,8 @@ def _with_vectors(entries: Sequence[Entry]) -> list[VectorEntry]:
 
 
 def _add(told: Report, name: str, rate: float, size: float, note: str) -> None:
-    section = "Each store alone, written through its adapter"
-    told.add(Row(section=section, name=f"{name}: rate", value=rate, unit="events/s", note=note))
-    told.add(Row(section=section, name=f"{name}: disk", value=size, unit="B/event"))
+    told.add(Row(section=_SECTION, name=f"{name}: rate", value=rate, unit="a second", note=note))
+    told.add(Row(section=_SECTION, name=f"{name}: disk", value=size, unit="B each"))
 
 
 def _taken(folder: Path, pattern: str = "**/*") -> int:

@@ -40,10 +40,11 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(cluster: NatsCluster)
             await asyncio.to_thread(cluster.settled)
 
 
-async def test_a_killed_leader_loses_and_doubles_nothing(cluster: NatsCluster) -> None:
-    """SIGKILL to the node that leads the events, twice."""
+@pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+async def test_a_killed_leader_loses_and_doubles_nothing(cluster: NatsCluster, rounds: int) -> None:
+    """SIGKILL to the node that leads the events, again and again."""
     async with loaded(cluster) as ledger:
-        for _ in range(2):
+        for _ in range(rounds):
             leader = await asyncio.to_thread(cluster.leads, EVENTS)
             await asyncio.to_thread(cluster.kill, leader)
             await more(ledger)
@@ -62,7 +63,7 @@ async def test_two_nodes_in_turn_may_lose_their_disks(cluster: NatsCluster) -> N
             await asyncio.to_thread(cluster.settled)
 
 
-@pytest.mark.parametrize("how", ["hold", "refuse"])
+@pytest.mark.parametrize("how", ["hold", pytest.param("refuse", marks=pytest.mark.slow)])
 async def test_a_leader_that_is_cut_off_acks_nothing(cluster: NatsCluster, how: Cut) -> None:
     """Its client gets no ack; the others elect another and ack; after healing the log is what was acked, and each message is there once."""
     async with bus_of(cluster) as bus:
@@ -94,7 +95,7 @@ async def test_a_leader_that_is_cut_off_acks_nothing(cluster: NatsCluster, how: 
     assert OPTIONS.replicas == len(cluster.nodes)
 
 
-@pytest.mark.parametrize("how", ["killed", "held"])
+@pytest.mark.parametrize("how", ["held", pytest.param("killed", marks=pytest.mark.slow)])
 async def test_who_has_time_for_an_election_notices_none(cluster: NatsCluster, how: str) -> None:
     """With a deadline that is longer than an election, every operation that is safe to repeat is repeated for the caller."""
     patient = replace(OPTIONS, request_timeout=40.0, append_timeout=40.0)

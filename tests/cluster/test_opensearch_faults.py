@@ -1,4 +1,4 @@
-"""A node of OpenSearch that is killed, loses a shard, fills its disk, hangs or is too busy: nothing acknowledged is lost, and no outage lies.
+"""An OpenSearch that is killed, loses a shard, fills its disk, hangs or is too busy: nothing acknowledged is lost, and no outage lies.
 
 Belongs here: one node of the tests' own, and the lines to it. Does not belong here: several nodes (``test_opensearch_cluster``). A newcomer
 would get wrong: the node is started once for all tests here, so every test leaves it running and healthy.
@@ -149,7 +149,9 @@ async def test_a_full_disk_stops_writes_and_not_reads_and_they_go_on_by_themselv
             room = dict.fromkeys(marks, "1b")
             await asyncio.to_thread(node.ask, "PUT", "/_cluster/settings", {"transient": {**room, **watched}})
         await until(lambda: writes_again(lexicon), deadline=PATIENCE_S)
-        await asyncio.to_thread(node.ask, "PUT", "/_cluster/settings", {"transient": dict.fromkeys({**marks, **watched})})
+        # where every node is full, it also forbids new indexes
+        forgotten = dict.fromkeys({**marks, **watched, "cluster.blocks.create_index": ""})
+        await asyncio.to_thread(node.ask, "PUT", "/_cluster/settings", {"transient": forgotten, "persistent": forgotten})
 
         await lexicon.put([entry("b", "billing")])
         assert await lexicon.count(SCOPE) == 2

@@ -174,7 +174,7 @@ async def interleaved(wire: WireServer, versions: list[int], moves: list[tuple[i
 MOVES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([False] * 9 + [True])), max_size=24)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(versions=st.lists(st.sampled_from(sorted(WINDOWS)), min_size=2, max_size=4), moves=MOVES)
 def test_whatever_the_order_one_version_answers_and_the_newest_stays(
     wire: WireServer, versions: list[int], moves: list[tuple[int, bool]]

@@ -1,11 +1,10 @@
 """Widening by a rolling restart: processes with the old and the new number of partitions side by side, under load.
 
-Belongs here: whole processes over one broker. Does not belong here: the log by itself (``contracts/test_log_widening``). A newcomer would get
-wrong: the first process that starts with the larger number moves the memories, and all the others must notice by themselves.
+Belongs here: whole processes over one broker. Does not belong here: the log by itself (``contracts/test_log_widening``). A newcomer would
+get wrong: the first process that starts with the larger number moves the memories, and all the others must notice by themselves.
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ pytestmark = pytest.mark.cluster
 MEMORIES = ("w-a", "w-b", "w-c", "load")
 """In four of the eight streams that there will be."""
 WIDER = {"KALENDS_LOG__PARTITIONS": "8"}
+STREAM_BYTES = 256 << 20
 QUIET_S = 120.0
 SOME = 60
 
@@ -40,14 +40,17 @@ def processes(tmp_path: Path, broker: Broker, prepared: Callable[[Path], Path]) 
         "KALENDS_AUTH__KEY_FILE": str(common / "kek"),
         "KALENDS_AUTH__TOKEN_FILE": str(common / "token"),
         "KALENDS_MODEL__THREADS": "1",
+        # the broker keeps so much free for each stream, and there will be eight
+        "KALENDS_LOG__MAX_BYTES": str(STREAM_BYTES),
     }
     roles = {"ingest-1": ["ingest"], "ingest-2": ["ingest"], "search": ["index", "search"], "summarize": ["summarize"]}
     with contextlib.ExitStack() as stack:
-        made = {
-            name: stack.enter_context(Instance(prepared(tmp_path / name), roles=some, settings=settings)) for name, some in roles.items()
-        }
+        made = {name: Instance(prepared(tmp_path / name), roles=some, settings=settings) for name, some in roles.items()}
         for one in made.values():
-            one.start()
+            stack.enter_context(one)
+            one.spawn()
+        for one in made.values():
+            one.ready()
         yield made
         for one in made.values():
             assert one.terminate() == 0, one.last_words
@@ -90,10 +93,11 @@ def test_a_rolling_restart_with_more_partitions_loses_and_doubles_nothing(broker
             _found(api, ledger, memory=memory)
         verdicts.projections_agree(api, events=acked(ledgers))
         assert api.good("GET", "/dead-letters")["items"] == []
-    found = verdicts.logged(broker.url, user="platform", password=broker.password_file.read_text(encoding="utf-8"))
+    password = broker.password_file.read_text(encoding="utf-8")
+    found = verdicts.logged(broker.url, user="platform", password=password, stream_bytes=STREAM_BYTES)
     assert {event_id: times for event_id, times in found.items() if times > 1} == {}
     assert found.keys() == {event_id for ledger in ledgers for event_id in ledger.acked}
-    told = {name: json.loads(json.dumps(_timeline(one))) for name, one in processes.items()}
+    told = {name: _timeline(one) for name, one in processes.items()}
     assert len(set(told.values())) == 1, told
 
 
@@ -110,7 +114,7 @@ def _found(api: Api, ledger: Ledger, *, memory: str) -> None:
     """The last few that were acked are found by their words."""
     for event_id, (text, _) in list(ledger.acked.items())[-5:]:
         hits = api.good("POST", f"/memories/{memory}/search", {"query": text, "limit": 10, "timeout_ms": 20_000})["hits"]
-        assert [hit["event_id"] for hit in hits].count(event_id) == 1, (text, hits)
+        assert [hit["id"] for hit in hits].count(event_id) == 1, (text, hits)
 
 
 def _timeline(one: Instance) -> str:

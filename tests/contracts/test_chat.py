@@ -12,7 +12,6 @@ from tests.support.vllm import servers
 
 from kalends.adapters.vllm import chat as adapter
 from kalends.adapters.vllm.chat import OpenAiChat, open_chat
-from kalends.adapters.vllm.connection import PAUSE_S
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}

@@ -203,6 +203,21 @@ async def _streams(bus: NatsBus, *, least: int) -> bool:
     return len(await bus.log.heads()) >= least
 
 
+async def test_a_long_backlog_of_one_stream_is_not_handed_out_in_crumbs() -> None:
+    """After a widening most of what waits is in the old stream; the others do not keep their share of each batch for nothing."""
+    async with fresh_bus(replace(QUICK, partitions=4)) as bus:
+        await bus.log.append(drafts("a", 200, scope=SCOPES[0]))
+        consumer, sizes = await bus.log.consumer("c"), list[int]()
+        async with asyncio.timeout(20):
+            while sum(sizes) < 200:
+                deliveries = await consumer.fetch(limit=40, wait=1)
+                assert len(deliveries) <= 40
+                sizes.append(len(deliveries))
+                await consumer.ack_all(deliveries)
+
+        assert max(sizes) > 40 // 4
+
+
 async def test_a_dropped_consumer_does_not_come_back_on_new_streams() -> None:
     """Whoever still holds it is told that it is gone."""
     async with fresh_bus(QUICK) as bus, another_bus(QUICK) as other:

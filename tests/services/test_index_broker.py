@@ -18,7 +18,7 @@ from tests.support.keys import MemoryKeys, vault_over
 from tests.support.waiting import until
 
 from kalends.adapters.nats import LocalServer, NatsBus
-from kalends.domain.errors import Unavailable
+from kalends.domain.errors import NotFound, Unavailable
 from kalends.domain.queries import Entry, Tombstone
 from kalends.index.consumers import Projector
 from kalends.kit.traffic import Traffic
@@ -163,6 +163,21 @@ async def test_what_was_fetched_before_a_store_that_stays_away_is_handed_back(wo
 
     assert len(work.held) == COUNT
     assert await work.delivered() == 2 * COUNT
+
+
+async def test_an_index_that_is_gone_is_no_fault_of_what_was_to_be_written(work: Work) -> None:
+    """Nothing is given up; the projection says that its own store is away, which is what healing goes by."""
+    work.store.leave(error=NotFound("no such index"))
+    work.release()
+    await until(lambda: work.store.refused["probe"] >= 1)
+    assert work.projector.failure is not None
+    assert (work.projector.failure.code, work.projector.failure.dependency) == ("unavailable", "lexical")
+    work.store.come_back()
+
+    await until(work.done)
+
+    assert len(work.held) == COUNT
+    assert await work.bus.dead_letters.count() == 0
 
 
 async def test_a_projector_that_ends_hands_back_what_it_had_begun_too(work: Work) -> None:

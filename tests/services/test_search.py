@@ -117,6 +117,17 @@ async def test_an_arm_that_takes_too_long_is_left_out(made):
     assert (names(found)[0], found.degraded) == ("food", ("vector",))
 
 
+async def test_a_lexicon_that_hangs_does_not_take_the_vector_arm_with_it(made):
+    """Which asks it how rare the words are, and does without after a while."""
+    gates = [made.lexicon.hold(method) for method in ("search", "rarities")]
+
+    found = await ask(made, "where does the pet sleep", seconds=2.0)
+    for gate in gates:
+        gate.set()
+
+    assert (names(found)[0], found.degraded) == ("pet", ("lexical",))
+
+
 async def test_without_late_interaction_the_fused_order_stands(made):
     """And the answer says that it is missing."""
     made.vectors.leave("late")
@@ -256,6 +267,26 @@ async def test_a_read_that_cannot_wait_any_longer_says_that_it_is_stale(made):
     assert found.stale
     assert {name: covers(floors, heads) for name, floors in found.floors.items()} == {"timeline": True, "lexical": True, "vector": False}
     assert not (await ask(made, "walrus", wanted=heads, mode="lexical")).stale
+
+
+async def test_floors_and_hits_are_of_one_generation(made):
+    """Where another begins to serve in the middle, what the question must see is looked for in that one, and waited for."""
+    heads = await made.ledger.bus.log.heads()
+    serving, asked = iter(["g1", "g2"]), []
+
+    async def generation():
+        return next(serving)
+
+    async def floors():
+        asked.append(made.lexicon)
+        return heads if len(asked) == 1 else {}
+
+    made.ledger.progress.add("lexical", floors, generation=generation)
+
+    found = await ask(made, "mackerel", wanted=heads, seconds=1.0)
+
+    assert (names(found)[0], found.stale, found.floors["lexical"]) == ("food", True, {})
+    assert made.observed.count("lexical") == 2
 
 
 async def test_a_projection_that_does_not_say_how_far_it_is_makes_the_answer_stale(made):

@@ -5,6 +5,7 @@ newcomer would get wrong: every process has a data folder of its own and only th
 model's graph is made once and shared, because it is the same for all.
 """
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -14,18 +15,20 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+from kalends.adapters.nats import NatsOptions, open_nats
 from tests.support import verdicts
 from tests.support.api import Api
 from tests.support.engines import copy_models
 from tests.support.instance import Broker, Instance, wait_until
 from tests.support.lines import Cut, Lines
+from tests.support.model_thread import DIMENSION, MODEL, ModelThread
 from tests.support.nats_cluster import NatsCluster
 from tests.support.opensearch.nodes import Node, shared_node
 from tests.support.qdrant_wire.running import WireServer, fresh_prefix
 
 ROLES = ("ingest", "index", "search", "summarize", "scheduler")
-Store = Literal["opensearch", "qdrant"]
-_LINES: Mapping[Store, tuple[int, int]] = {"opensearch": (0, 0), "qdrant": (1, 1)}
+Store = Literal["opensearch", "qdrant", "model"]
+_LINES: Mapping[Store, tuple[int, int]] = {"opensearch": (0, 0), "qdrant": (1, 1), "model": (2, 2)}
 _ASK_S = 10.0
 READY_S = 60.0
 QUICK = {
@@ -40,16 +43,25 @@ class Deployment:
     """Processes over common stores; a context manager that ends all of it.
 
     *nodes* of NATS are its own; the OpenSearch node is the session's unless one is given. *settings* are KALENDS_* variables of every
-    process.
+    process. *served*: vectors come from a small model server, which costs nearly no time, and not from the embedded model.
     """
 
-    def __init__(self, folder: Path, *, nodes: int = 3, settings: Mapping[str, str] | None = None, opensearch: Node | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        nodes: int = 3,
+        settings: Mapping[str, str] | None = None,
+        opensearch: Node | None = None,
+        served: bool = False,
+    ) -> None:
         self.folder = folder
         self.processes: dict[str, Instance] = {}
         self.prefix = fresh_prefix()
         self._nodes = nodes
         self._more = dict(settings or {})
         self._given = opensearch
+        self._served = served
         self._lines = Lines()
         self._open = contextlib.ExitStack()
 
@@ -76,10 +88,13 @@ class Deployment:
         self.opensearch = self._given or shared_node()
         self._open.callback(self._clear_opensearch)
         self.qdrant = self._open.enter_context(WireServer(self.folder / "qdrant"))
-        self._ports = {
+        self._ports: dict[Store, int] = {
             "opensearch": self._lines.add(_LINES["opensearch"], target=int(self.opensearch.url.rpartition(":")[2])),
             "qdrant": self._lines.add(_LINES["qdrant"], target=self.qdrant.port),
         }
+        if self._served:
+            model = self._open.enter_context(ModelThread())
+            self._ports["model"] = self._lines.add(_LINES["model"], target=model.server.port)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -96,8 +111,18 @@ class Deployment:
             "KALENDS_QDRANT__URL": f"http://127.0.0.1:{self._ports['qdrant']}",
             "KALENDS_QDRANT__PREFIX": self.prefix,
             "KALENDS_MODEL__THREADS": "1",
+            **self._model_settings(),
             **QUICK,
             **self._more,
+        }
+
+    def _model_settings(self) -> dict[str, str]:
+        if not self._served:
+            return {}
+        return {
+            "KALENDS_EMBEDDER__URLS": f"http://127.0.0.1:{self._ports['model']}",
+            "KALENDS_EMBEDDER__MODEL": MODEL,
+            "KALENDS_EMBEDDER__DIMENSION": str(DIMENSION),
         }
 
     def process(self, name: str, *roles: str, settings: Mapping[str, str] | None = None) -> Instance:
@@ -192,7 +217,21 @@ class Deployment:
 
     def logged(self) -> "verdicts.Counter[str]":
         """How often each event id is in the log."""
-        return verdicts.logged(self.nats.url, user="platform", password=self.nats.password_file.read_text(encoding="utf-8"))
+        return verdicts.logged(self.nats.url, user="platform", password=self._password, replicas=self._nodes)
+
+    @property
+    def _password(self) -> str:
+        return self.nats.password_file.read_text(encoding="utf-8")
+
+    def consumers(self) -> list[str]:
+        """The durable consumers of the log."""
+
+        async def ask() -> list[str]:
+            opened = open_nats(url=self.nats.url, user="platform", password=self._password, options=NatsOptions(replicas=self._nodes))
+            async with asyncio.timeout(_ASK_S), opened as bus:
+                return list(await bus.log.consumers())
+
+        return asyncio.run(ask())
 
     def _clear_opensearch(self) -> None:
         # the node is the session's and others use it
@@ -201,9 +240,11 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def deployed(folder: Path, *names: str, nodes: int = 3, settings: Mapping[str, str] | None = None) -> Iterator[Deployment]:
+def deployed(
+    folder: Path, *names: str, nodes: int = 3, settings: Mapping[str, str] | None = None, served: bool = False
+) -> Iterator[Deployment]:
     """A deployment with a process for each of *names* (for each role, if none are given), ready."""
-    with Deployment(folder, nodes=nodes, settings=settings) as made:
+    with Deployment(folder, nodes=nodes, settings=settings, served=served) as made:
         made.start(*names)
         yield made
         made.stop()

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import random
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from kalends.adapters.nats.server import find_binary
 START_S = 120.0
 """The first start of a checkout builds the model's graph from the weights."""
 STOP_S = 30.0
+_PORTS = (20_000, 32_000)
+_SOURCE = random.SystemRandom()
 
 _REAPER = """
 import os, signal, sys
@@ -320,10 +323,11 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+    """A port that nobody listens on now, and none that the system gives to outgoing connections before a slow server has taken it."""
+    while True:
+        port = _SOURCE.randrange(*_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, every: float = 0.02) -> bool:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from kalends.adapters.nats import open_nats
+from kalends.adapters.nats import NatsOptions, open_nats
 from kalends.wire import envelopes
 from tests.support.api import Api
 from tests.support.instance import Instance, wait_until
@@ -56,12 +56,13 @@ def _each_by_id(instance: Instance, ledger: Ledger, *, memory: str) -> None:
     assert found == []
 
 
-def logged(url: str, *, user: str, password: str) -> Counter[str]:
-    """How often each event id is in the log."""
+def logged(url: str, *, user: str, password: str, replicas: int = 1, stream_bytes: int = 64 << 30) -> Counter[str]:
+    """How often each event id is in the log; its streams have so many *replicas*, and *stream_bytes* each."""
 
     async def read() -> Counter[str]:
         found = Counter[str]()
-        async with asyncio.timeout(300), open_nats(url=url, user=user, password=password) as bus:
+        options = NatsOptions(replicas=replicas, events_bytes=stream_bytes)
+        async with asyncio.timeout(300), open_nats(url=url, user=user, password=password, options=options) as bus:
             heads = await bus.log.heads()
             at = dict.fromkeys(heads, 0)
             if not any(heads.values()):

@@ -18,7 +18,7 @@ from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
 from kalends.app import brokers, health, parts, stores, upkeep
 from kalends.app.engines import Engine, Engines, open_engines
-from kalends.app.floors import SharedFloors, StoreWatch
+from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.app.status import StatusBoard
@@ -33,7 +33,7 @@ from kalends.edge.tokens import token_service
 from kalends.index import consumers, rebuilds
 from kalends.index import service as index_service
 from kalends.index.compacting import Compact
-from kalends.index.reconciling import Reconciled
+from kalends.index.reconciling import Index, Reconciled
 from kalends.index.usecases import Projection
 from kalends.ingest import service as ingest_service
 from kalends.ports.lexicon import LexicalIndex
@@ -200,11 +200,7 @@ async def _engine_services(
         operations = OperationStore(records=common.bus.records, clock=common.clock)
         shown.projections.update(await _projections(common, engines, operations, own=own))
         compact = _compact(common, engines)
-        targets = {
-            "lexical": Reconciled(index=engines.lexicon, sink=consumers.LexicalSink(engines.lexicon)),
-            "vector": Reconciled(index=engines.vectors, sink=consumers.VectorSink(engines.vectors, engines.embedder)),
-        }
-        tasks |= upkeep.index_tasks(common, targets, compact)
+        tasks |= upkeep.index_tasks(common, partial(_targets, shown.projections), compact)
         services.append(_index(common, engines, shown.projections, compact, operations, own=own))
     if "search" in roles:
         phrases = await stack.enter_async_context(open_phrases())
@@ -217,20 +213,31 @@ def parts_of(engines: Engines) -> Mapping[str, Engine]:
     return {"lexical": engines.lexical, "vector": engines.vector}
 
 
+def _targets(projections: Mapping[str, Projection]) -> Mapping[str, Reconciled]:
+    """What is reconciled: the generations that serve now."""
+    return {name: Reconciled(index=cast("Index", projection.index), sink=projection.sink) for name, projection in projections.items()}
+
+
 def _generation(engine: Engine) -> str:
     return engine.generations.current
 
 
 def follow_shared(common: Common, settings: Settings, engines: Engines | None) -> None:
     """Let this process know how far the projections on servers are, whoever feeds them."""
-    records, log = common.bus.records, common.bus.log
+    records = common.bus.records
     if settings.opensearch.urls:
-        lexical = CurrentGeneration(records, projection="lexical")
-        common.progress.add("lexical", SharedFloors(log=log, current=lexical, projection="lexical").floors)
+        lexical: Current = engines.lexical.generations if engines is not None else CurrentGeneration(records, projection="lexical")
+        _follow(common, "lexical", lexical)
     if settings.qdrant.url:
         identity = engines.embedder.identity if engines is not None else stores.embedder_identity(settings)
-        vector = CurrentGeneration(records, projection=stores.vector_projection(identity))
-        common.progress.add("vector", SharedFloors(log=log, current=vector, projection="vector").floors)
+        projection = stores.vector_projection(identity)
+        vector: Current = engines.vector.generations if engines is not None else CurrentGeneration(records, projection=projection)
+        _follow(common, "vector", vector)
+
+
+def _follow(common: Common, name: str, current: Current) -> None:
+    floors = SharedFloors(log=common.bus.log, current=current, projection=name)
+    common.progress.add(name, floors.floors, generation=current.refresh)
 
 
 def _ingest(common: Common) -> Service:
@@ -311,7 +318,7 @@ async def _projections(common: Common, engines: Engines, operations: OperationSt
         ),
     }
     for name, projection in found.items():
-        common.progress.add(name, projection.floors)
+        common.progress.add(name, projection.floors, generation=parts_of(engines)[name].generations.refresh)
     return found
 
 
@@ -324,16 +331,11 @@ def _index(
     *,
     own: bool,
 ) -> Service:
-    sinks: dict[str, consumers.Sink] = {
-        "lexical": consumers.LexicalSink(engines.lexicon),
-        "vector": consumers.VectorSink(engines.vectors, engines.embedder),
-    }
     return index_service.build(
         common.settings.index,
         log=common.bus.log,
         reader=common.reader,
         projections=projections,
-        sinks=sinks,
         letters=common.bus.dead_letters,
         clock=common.clock,
         compact=compact,

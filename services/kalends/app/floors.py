@@ -9,12 +9,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
 from kalends.domain.errors import KalendsError, NotFound, Unavailable
 from kalends.ports.log import Consumer, Log
-from kalends.wire.generations import CurrentGeneration
 
 log = structlog.get_logger(__name__)
 
@@ -22,10 +22,23 @@ _REFRESH_S = 2.0
 _LOOK_S = 5.0
 
 
+class Current(Protocol):
+    """Which generation serves."""
+
+    @property
+    def current(self) -> str:
+        """Its name, as far as this process knows; empty while it knows of none."""
+        ...
+
+    async def refresh(self) -> str:
+        """Its name, asked anew."""
+        ...
+
+
 class SharedFloors:
     """The floors of a projection whose store is shared."""
 
-    def __init__(self, *, log: Log, current: CurrentGeneration, projection: str) -> None:
+    def __init__(self, *, log: Log, current: Current, projection: str) -> None:
         self._log = log
         self._current = current
         self._projection = projection
@@ -35,7 +48,7 @@ class SharedFloors:
     @property
     def generation(self) -> str:
         """The generation that serves, as far as this process knows."""
-        return self._current.name
+        return self._current.current
 
     async def floors(self) -> Mapping[str, int]:
         """Per stream, up to where the serving generation has everything; nothing while there is none.
@@ -47,10 +60,10 @@ class SharedFloors:
         if now - self._asked >= _REFRESH_S:
             self._asked = now
             await self._current.refresh()
-        if not self._current.name:
+        if not self._current.current:
             return {}
-        if self._opened is None or self._opened[0] != self._current.name:
-            self._opened = (self._current.name, await self._consumer(self._current.name))
+        if self._opened is None or self._opened[0] != self._current.current:
+            self._opened = (self._current.current, await self._consumer(self._current.current))
         try:
             return {state.stream: state.floor for state in await self._opened[1].states()}
         except NotFound:

@@ -31,8 +31,8 @@ from kalends.wire.reader import Reader
 from kalends.wire.seal import check_seal
 from kalends.wire.vault import Vault
 
-CALENDAR_ROLES = frozenset({"search", "summarize"})
-"""The roles that need the calendar."""
+CALENDAR_ROLES = frozenset({"index", "search", "summarize"})
+"""The roles that need the calendar; index compares the nodes that its projections hold with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,21 +188,25 @@ async def node_references(calendar: Calendar, scope: Scope) -> AsyncIterator[Seq
         yield [node_key_reference(scope, period.id) for period in found]
 
 
-def index_tasks(common: Common, targets: Mapping[str, Reconciled], compact: Compact) -> Mapping[str, TaskHandler]:
-    """Reconciling and compacting."""
+def index_tasks(common: Common, targets: Callable[[], Mapping[str, Reconciled]], compact: Compact) -> Mapping[str, TaskHandler]:
+    """Reconciling *targets*, as they are when it begins, and compacting."""
     truths: dict[str, Truth] = {EVENTS: TimelineTruth(common.timeline)}
     if common.calendar is not None:
         truths[CALENDAR_SUFFIX] = CalendarTruth(common.calendar)
-    reconcile = Reconcile(
-        targets=targets,
-        truths=truths,
-        log=common.bus.log,
-        reader=common.reader,
-        memories=common.memories,
-        progress=common.progress,
-        traffic=common.traffic,
-        observe=lambda projection, finding, count: common.metrics.reconcile_findings.labels(projection, finding).inc(count),
-    )
+
+    async def reconcile() -> Report:
+        run = Reconcile(
+            targets=targets(),
+            truths=truths,
+            log=common.bus.log,
+            reader=common.reader,
+            memories=common.memories,
+            progress=common.progress,
+            traffic=common.traffic,
+            observe=lambda projection, finding, count: common.metrics.reconcile_findings.labels(projection, finding).inc(count),
+        )
+        return await run()
+
     return {"reconcile": task(reconcile), "compaction": task(compact)}
 
 

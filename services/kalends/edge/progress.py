@@ -7,9 +7,10 @@ says more than what is durable.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from kalends.domain.errors import DeadlineExceeded, Unavailable
+from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import microseconds
 from kalends.domain.positions import Floors, Position, covers
 from kalends.ports.clock import Clock
@@ -21,6 +22,7 @@ _LAG_FRESH_S = 0.5
 _LOOK_DEADLINE_S = 2.0
 
 FloorsOf = Callable[[], Awaitable[Mapping[str, int]]]
+GenerationOf = Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,16 @@ class Progress:
         self._log = log
         self._clock = clock
         self._floors = dict(floors)
+        self._generations: dict[str, GenerationOf] = {}
         self._moved = asyncio.Event()
         self._lag: dict[str, LagNow] = {}
         self._lag_at = float("-inf")
 
-    def add(self, projection: str, floors: FloorsOf) -> None:
-        """Watch another projection."""
+    def add(self, projection: str, floors: FloorsOf, *, generation: GenerationOf | None = None) -> None:
+        """Watch another projection; *generation* asks anew which one serves, where there are several."""
         self._floors[projection] = floors
+        if generation is not None:
+            self._generations[projection] = generation
 
     @property
     def projections(self) -> tuple[str, ...]:
@@ -62,6 +67,19 @@ class Progress:
             Unavailable, DeadlineExceeded: the log does not say.
         """
         return await self._floors[projection]()
+
+    async def generations(self, projections: tuple[str, ...]) -> Mapping[str, str]:
+        """Which generation of each projection serves, asked anew; what has none, or cannot be told now, is left out.
+
+        Floors are of a generation, and so are hits: both speak of the same one if this says the same before and after.
+        """
+        found = {}
+        for name in projections:
+            if name in self._generations:
+                with suppress(TimeoutError, KalendsError):
+                    async with asyncio.timeout(_LOOK_DEADLINE_S):
+                        found[name] = await self._generations[name]()
+        return found
 
     async def reached(self, wanted: Floors, projections: tuple[str, ...], *, seconds: float) -> bool:
         """Wait until each of *projections* covers *wanted*; False if it takes longer than *seconds* or cannot be told."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from kalends.domain.errors import Conflict, DeadlineExceeded, KalendsError, NotFound, Unavailable
+from kalends.domain.errors import Conflict, DeadlineExceeded, KalendsError, Misconfigured, NotFound, Unavailable
 from kalends.domain.queries import Entry, Tombstone
 from kalends.edge import tracing
 from kalends.kit import failpoints, tasks
@@ -257,7 +257,7 @@ class Projector:
         deliveries = [delivery for delivery, _ in good]
         try:
             await self._put([opened for _, opened in good])
-        except (Unavailable, DeadlineExceeded, NotFound) as error:
+        except (Unavailable, DeadlineExceeded, NotFound, Misconfigured) as error:
             await self._hand_back(deliveries, after=_AGAIN_S)
             raise self._away(error) from error
         except KalendsError as error:
@@ -291,8 +291,9 @@ class Projector:
         await self._sink.put(list(newest.values()), tombstones)
 
     def _away(self, error: KalendsError) -> KalendsError:
-        """An index that is gone is no fault of what was to be written, but an outage of this projection's store."""
-        return Unavailable(error.detail, dependency=self._projection) if isinstance(error, NotFound) else error
+        """An index that is gone, or a credential that is refused, is no fault of what was to be written but an outage of the store."""
+        outage = isinstance(error, NotFound | Misconfigured)
+        return Unavailable(error.detail, dependency=self._projection) if outage else error
 
     def _finish(self, opened: Sequence[Readable]) -> None:
         self.written += len(opened)

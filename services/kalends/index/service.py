@@ -6,7 +6,6 @@ from kalends.domain.errors import NotFound, Unavailable
 from kalends.edge.services import Loop, Service
 from kalends.index import routes
 from kalends.index.compacting import Compact, Compactions
-from kalends.index.consumers import Sink
 from kalends.index.healing import Healer
 from kalends.index.rebuilds import Rebuilds
 from kalends.index.usecases import Projection
@@ -25,7 +24,6 @@ def build(
     log: Log,
     reader: Reader,
     projections: Mapping[str, Projection],
-    sinks: Mapping[str, Sink],
     letters: DeadLetters,
     clock: Clock,
     compact: Compact,
@@ -35,21 +33,21 @@ def build(
 ) -> Service:
     """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing.
 
-    *sinks* are those of the serving generations; *place* is where the engines are, empty for servers that every process shares.
+    *place* is where the engines are, empty for servers that every process shares.
     """
     rebuilds = Rebuilds(projections=projections, store=operations, lease=lease_of("reindex"), clock=clock, place=place)
 
     async def replay(letter: DeadLetter) -> None:
         """Write one message to the projection whose consumer gave it up."""
-        sink = next((sink for name, sink in sinks.items() if letter.consumer.startswith(f"{name}-")), None)
-        if sink is None:
+        projection = next((one for name, one in projections.items() if letter.consumer.startswith(f"{name}-")), None)
+        if projection is None:
             raise NotFound("the consumer of this dead letter does not exist any more")
         (message,) = await log.read([letter.position])
         if message is None:
             raise NotFound("the message of this dead letter is gone from the log")
         (opened,) = await reader.open([message])
         if not isinstance(opened, Unreadable):
-            await sink.put(opened.entries(), opened.tombstones())
+            await projection.sink.put(opened.entries(), opened.tombstones())
         elif not opened.erased:
             raise Unavailable(f"the message still cannot be read: {opened.reason}", dependency="log")
 

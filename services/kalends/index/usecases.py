@@ -88,6 +88,16 @@ class Projection:
         since = self._failing_since or (self._projector.failing_since if self._projector else None)
         return None if since is None else since.isoformat()
 
+    @property
+    def index(self) -> object:
+        """What reads and writes the generation that serves now, and no other: a write must not be split by a switch."""
+        return self._index_of(self.generation)
+
+    @property
+    def sink(self) -> Sink:
+        """Where entries of the generation that serves now go."""
+        return self._sink_of(self.index)
+
     async def floors(self) -> Mapping[str, int]:
         """Per stream, up to where the serving generation has everything; nothing while there is none."""
         if not self.generation:
@@ -262,8 +272,14 @@ class Projection:
         filling = []
         for number in range(self._settings.rebuild_workers):
             projector = await self._projector_for(generation, index, serving=False)
-            filling.append(group.create_task(projector.run(), name=f"index.{self.name}.fill.{number}"))
+            filling.append(group.create_task(self._fill_by(projector, generation), name=f"index.{self.name}.fill.{number}"))
         return filling
+
+    async def _fill_by(self, projector: Projector, generation: str) -> None:
+        try:
+            await projector.run()
+        finally:
+            log.info("wrote into a new generation", projection=self.name, generation=generation, events=projector.written)
 
     async def _fill(self, generation: str, index: object, report: Callable[[int, int], None]) -> None:
         total = sum((await self._log.heads()).values())

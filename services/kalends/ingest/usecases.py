@@ -116,7 +116,7 @@ class AppendEvents:
         left_behind = self._log.left_behind
         waited = 0.0
         for pause in pauses(first=0.01, longest=0.2):
-            if covers(await self._timeline.floors(), left_behind):
+            if not left_behind or covers(await self._timeline.floors(), left_behind):
                 self._read_behind = left_behind
                 return
             if waited > _MOVED_S:

@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Observe = Callable[[str, float], None]
 
+_RARITIES_SHARE = 0.3
+"""Share of the vector arm's time in which the lexicon may weigh the words: one that hangs must not take the other arm with it."""
+
 
 @dataclass(slots=True)
 class Findings:
@@ -73,7 +76,7 @@ class Arms:
         deadline = min(seconds, self._settings.arm_deadline_s)
         async with asyncio.TaskGroup() as group:
             for name in names:
-                group.create_task(self._timed(name, arms[name](findings, scope, text, criteria, depth), findings, deadline))
+                group.create_task(self._timed(name, arms[name](findings, scope, text, criteria, depth, deadline), findings, deadline))
         return findings
 
     async def read(
@@ -129,25 +132,27 @@ class Arms:
             findings.failed[name] = failure
             log.warning("arm failed", arm=name, kind=failure.code)
 
-    async def _lexical(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int) -> None:
+    async def _lexical(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int, _seconds: float) -> None:
         hits = await self._lexicon.search(scope, text, criteria=criteria, limit=depth)
         findings.scores["lexical"] = {hit.key: hit.score for hit in hits}
 
-    async def _vector(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int) -> None:
+    async def _vector(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int, seconds: float) -> None:
         question = await self._embedder.embed_query(text)
         if len(question.tokens):
-            findings.weights = terms.token_weights(text, question.spans, await self._rarities(scope, text))
+            rarities = await self._rarities(scope, text, seconds=seconds * _RARITIES_SHARE)
+            findings.weights = terms.token_weights(text, question.spans, rarities)
         findings.question = question
         vector = mixed_vector(question, findings.weights, mix=self._settings.dense_mix)
         hits = await self._vectors.nearest(scope, vector, criteria=criteria, limit=depth)
         findings.scores["vector"] = {hit.key: hit.score for hit in hits}
 
-    async def _rarities(self, scope: Scope, text: str) -> Mapping[str, float]:
-        """Rarities of the question's words; without the lexicon every word counts the same."""
+    async def _rarities(self, scope: Scope, text: str, *, seconds: float) -> Mapping[str, float]:
+        """Rarities of the question's words; without the lexicon, or if it does not answer in time, every word counts the same."""
         words = terms.content_words(text)
         try:
-            return await self._lexicon.rarities(scope, words)
-        except (Unavailable, DeadlineExceeded, Damaged):
+            async with asyncio.timeout(seconds):
+                return await self._lexicon.rarities(scope, words)
+        except (TimeoutError, Unavailable, DeadlineExceeded, Damaged):
             return dict.fromkeys(words, 1.0)
 
 

@@ -169,11 +169,17 @@ class Find(Generic[Read]):
         started = time.perf_counter()
         await self._memories.find(scope)
         names = _ARMS[query.mode]
+        serving = await self._serving(query, names)
         stale, floors = await self._wait(query, names)
         seconds = {"visibility": time.perf_counter() - started}
         query = replace(query, seconds=max(query.seconds - seconds["visibility"], 0.05))
         stretch, unread = await self._stretch(query, seconds)
         looked, when = await self._within(scope, query, names, stretch)
+        if not stale and await self._serving(query, names) != serving:
+            # what was visible in the generation that was asked about need not be in the one that answered
+            query = replace(query, seconds=max(query.seconds - (time.perf_counter() - started), 0.05))
+            stale, floors = await self._wait(query, names)
+            looked, when = await self._within(scope, query, names, stretch)
         failed = looked.findings.failed | unread
         seconds |= looked.seconds
         seconds["total"] = time.perf_counter() - started
@@ -235,6 +241,10 @@ class Find(Generic[Read]):
         hits = await self._hits(scope, query, scores, findings)
         seconds = findings.seconds | {"hydrate": time.perf_counter() - before}
         return _Looked(hits=hits, findings=findings, stages=stages, seconds=seconds)
+
+    async def _serving(self, query: Query, names: tuple[str, ...]) -> Mapping[str, str]:
+        """The generations that serve, for a question that names what it must see."""
+        return {} if query.wanted is None else await self._progress.generations(names)
 
     async def _wait(self, query: Query, names: tuple[str, ...]) -> tuple[bool, Mapping[str, Floors]]:
         """Wait for ``min_visibility``; at most three quarters of the time are spent on it."""

@@ -22,7 +22,9 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     url: Annotated[str, Meta(description="NATS to join, e.g. nats://host:4222; empty: a nats-server of our own as a child process.")] = ""
     user: Annotated[str, Meta(description="NATS user, if url is set.")] = ""
     password_file: Annotated[str, Meta(description="File with the NATS password, if url is set.")] = ""
-    partitions: Annotated[int, Meta(ge=1, le=256, description="Streams that share the 256 slots of memories.")] = 1
+    partitions: Annotated[
+        int, Meta(ge=1, le=256, description="Streams of events; a larger number widens the log, a smaller one changes nothing.")
+    ] = 1
     replicas: Annotated[int, Meta(ge=1, le=5, description="Replicas of each stream; 3 in a cluster.")] = 1
     max_bytes: Annotated[int, Meta(ge=1 << 20, description="Size of one event stream, in bytes; full means 429, never loss.")] = 64 << 30
     deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one call to NATS, in seconds.")] = 5.0

@@ -31,8 +31,8 @@ class CurrentGeneration:
     def __init__(self, records: Records, *, projection: str) -> None:
         self._records = records
         self._projection = projection
-        self.name = ""
-        """Empty until one is known."""
+        self.current = ""
+        """The name; empty until one is known."""
 
     async def refresh(self) -> str:
         """The name, asked anew; empty while there is none that was ever filled.
@@ -41,8 +41,8 @@ class CurrentGeneration:
             Unavailable, DeadlineExceeded: the record cannot be had. Damaged: it cannot be read.
         """
         record, stored = await self._read()
-        self.name = stored.current if record is not None and stored.made else ""
-        return self.name
+        self.current = stored.current if record is not None and stored.made else ""
+        return self.current
 
     async def claim(self) -> tuple[str, bool]:
         """The name that is current or is to be made, and whether it was made before; takes a new one if there is none yet."""
@@ -76,7 +76,7 @@ class CurrentGeneration:
             record, _ = await self._read()
             if await self._write(name, made=True, revision=0 if record is None else record.revision):
                 break
-        self.name = name
+        self.current = name
 
     async def _read(self) -> tuple[Record | None, pb.Generation]:
         record = await self._records.get(KIND, _OWNER, self._projection)
@@ -103,11 +103,13 @@ class SharedGenerations(Generic[IndexT]):
         self._store = store
         self._current = current
         self._dependency = dependency
+        self._pointed = ""
+        """The generation that the alias was seen to name."""
 
     @property
     def current(self) -> str:
         """The generation that serves, as this process knows it; empty until one was made."""
-        return self._current.name
+        return self._current.current
 
     @property
     def serving(self) -> IndexT:
@@ -136,10 +138,11 @@ class SharedGenerations(Generic[IndexT]):
 
     async def refresh(self) -> str:
         """The generation that serves, asked anew; a switch that was cut short is completed."""
-        before = self.current
         name = await self._current.refresh()
-        if name and name != before and await self._store.pointed() != name:
-            await self._store.point(name)
+        if name and name != self._pointed:
+            if await self._store.pointed() != name:
+                await self._store.point(name)
+            self._pointed = name
         return name
 
     async def look(self) -> None:

@@ -183,6 +183,7 @@ class OperationRunner:
             await self._clock.sleep(_FIRST_S)
             return
         self._progress = (self._running.done, self._running.total)
+        log.info("an operation is done here", work=self._kind, operation=operation_id, subject=found.subject)
         try:
             await self._run_one(self._running)
         finally:

@@ -44,19 +44,19 @@ def built() -> Path:
     if ready.exists():
         return place
     CACHE.mkdir(parents=True, exist_ok=True)
-    with _locked(place.with_suffix(".lock")):
+    with _locked(place.with_suffix(".lock")) as lock:
         if not ready.exists():
             # of what an earlier build left unfinished nobody knows how far it came
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
-            recipe.build(place, OUTSIDE)
+            recipe.build(place, OUTSIDE, lock=lock)
             ready.touch()
     return place
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of *path*; the system gives it back when the holder dies."""
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the lock of *path*, by the descriptor of its file; the system gives it back when nobody has it open any more."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()

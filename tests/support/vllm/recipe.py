@@ -36,14 +36,16 @@ class CannotBuild(Exception):
     """Something that the build needs is missing, or a step of it failed; says which."""
 
 
-def build(place: Path, environment: Mapping[str, str]) -> None:
-    """Build everything in the empty folder *place*; programs are run in *environment*.
+def build(place: Path, environment: Mapping[str, str], *, lock: int) -> None:
+    """Build everything in the empty folder *place*; programs are run in *environment* and hold the file *lock* open.
+
+    A program that outlives the test process, because that was killed, so keeps others from building where it still writes.
 
     Raises:
         CannotBuild: this machine lacks something, or a step failed; ``build.log`` says more.
     """
     _check_machine()
-    _Steps(place, environment).run()
+    _Steps(place, environment, lock).run()
 
 
 def interpreter(place: Path) -> Path:
@@ -57,8 +59,9 @@ def chat_model(place: Path) -> Path:
 
 
 class _Steps:
-    def __init__(self, place: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, place: Path, environment: Mapping[str, str], lock: int) -> None:
         self._place = place
+        self._lock = lock
         self._log = place / "build.log"
         quiet = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "hf"), "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         self._environment = {**environment, **quiet, "VLLM_CACHE_ROOT": str(place / "vllm"), "VLLM_CONFIG_ROOT": str(place / "vllm")}
@@ -67,7 +70,7 @@ class _Steps:
         python = str(interpreter(self._place))
         # a venv that is made from a venv depends on it
         self._do([sys._base_executable, "-m", "venv", str(self._place / "venv")])  # type: ignore[attr-defined]  # it has no public name
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "--no-deps"]
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "--no-deps", "--no-compile"]
         self._do([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(HERE / "lock.txt")])
         (site_packages,) = (self._place / "venv" / "lib").glob("python3.*/site-packages")
         try:
@@ -81,7 +84,15 @@ class _Steps:
 
     def _do(self, command: Sequence[str]) -> None:
         with self._log.open("ab") as file:
-            done = subprocess.run(command, stdout=file, stderr=file, env=self._environment, timeout=_PATIENCE_S, check=False)
+            done = subprocess.run(
+                command,
+                stdout=file,
+                stderr=file,
+                env=self._environment,
+                pass_fds=(self._lock,),
+                timeout=_PATIENCE_S,
+                check=False,
+            )
         if done.returncode != 0:
             words = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise CannotBuild(f"{' '.join(command[:4])} … ended with {done.returncode}: {words}")

@@ -182,3 +182,19 @@ async def test_a_projection_can_be_added_later():
 
     assert watched.projections == ("timeline", "vector")
     assert await watched.floors("vector") == {"E": 7}
+
+
+async def test_the_generation_that_serves_is_asked_anew_and_left_out_where_nobody_tells():
+    """Of those that have several, and of no others."""
+
+    async def third() -> str:
+        return "g3"
+
+    async def away() -> str:
+        raise Unavailable("the record is away", dependency="log")
+
+    watched = progress(timeline=Floors())
+    watched.add("lexical", Floors(), generation=third)
+    watched.add("vector", Floors(), generation=away)
+
+    assert await watched.generations(("timeline", "lexical", "vector")) == {"lexical": "g3"}

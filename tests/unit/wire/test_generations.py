@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from tests.support.faulty import Faulty
 from tests.support.generation_stores import MemoryGenerationStore
 from tests.support.records import MemoryRecords
+from tests.support.waiting import until
 
 from kalends.domain.errors import Conflict, Damaged, Invalid, Unavailable
 from kalends.wire.generations import KIND, CurrentGeneration, SharedGenerations
@@ -79,6 +81,60 @@ async def test_a_switch_that_was_cut_short_is_completed_by_whoever_sees_it(world
     await CurrentGeneration(world.records, projection="lexical").switch("g2")
 
     assert await there.refresh() == "g2"
+    assert world.store.alias == "g2"
+
+
+async def test_an_alias_that_is_turned_back_by_a_race_is_put_right(world: World):
+    """One process had asked what serves, and points only after another has switched."""
+    here = world.process()
+    await here.ensure()
+    await here.begin("g2")
+    slow = Faulty(world.store, dependency="lexical")
+    there = SharedGenerations(slow, CurrentGeneration(world.records, projection="lexical"), dependency="lexical")
+    gate = slow.hold("pointed")
+    ensuring = asyncio.create_task(there.ensure())
+    await until(lambda: slow.waiting["pointed"] == 1)
+    await here.switch("g2")
+    slow.let_pass()
+    gate.set()
+    await ensuring
+
+    assert (world.store.alias, here.current, there.current) == ("g2", "g2", "g2")
+
+
+async def test_a_look_puts_a_wrong_alias_right_and_says_what_is_lost(world: World):
+    """Whoever looks: also one that only reads."""
+    writer, reader = world.process(), world.process()
+    await writer.ensure()
+    await writer.begin("g2")
+    await writer.switch("g2")
+    await reader.look()
+    world.store.alias = next(name for name in world.store.made if name != "g2")
+    await reader.look()
+    assert world.store.alias == "g2"
+
+    world.store.lose()
+
+    with pytest.raises(Unavailable) as told:
+        await reader.look()
+    assert told.value.dependency == "lexical"
+
+
+async def test_a_generation_serves_only_once_the_alias_names_it(world: World):
+    """Two that ask at once both wait for that: what they find next, they find in it."""
+    here = world.process()
+    await here.ensure()
+    await here.begin("g2")
+    await CurrentGeneration(world.records, projection="lexical").switch("g2")
+    slow = Faulty(world.store, dependency="lexical")
+    there = SharedGenerations(slow, CurrentGeneration(world.records, projection="lexical"), dependency="lexical")
+    gate = slow.hold("point")
+    asking = [asyncio.create_task(there.refresh()) for _ in range(2)]
+    await until(lambda: slow.waiting["point"] == 2)
+    assert not any(one.done() for one in asking)
+    gate.set()
+
+    assert await asyncio.gather(*asking) == ["g2", "g2"]
     assert world.store.alias == "g2"
 
 

@@ -141,7 +141,8 @@ async def _take(requests: Requests, found: Found, step: Step, *, settings: Confi
             made = await _change(requests, "CREATE", {**settings, "name": step.name, "subjects": subjects, "metadata": noted})
         except Throttled as error:
             await turn.release()  # nothing was given up yet
-            detail = f"no room for {step.name}: the broker keeps {settings['max_bytes']} bytes free for each stream of events"
+            asked = f"log.max_bytes is {settings['max_bytes']} for each stream of events"
+            detail = f"the broker has no room for {step.name}: {asked}, and that much it keeps free for it"
             raise Misconfigured(detail, dependency=DEPENDENCY) from error
     await failpoints.reach("log.before-giving")
     if await turn.attempt() is None:

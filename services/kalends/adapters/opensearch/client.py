@@ -100,7 +100,9 @@ class OpenSearchClient:
         _check_version(told.get("version") if isinstance(told, dict) else None)
 
     async def close(self) -> None:
-        """End the connections."""
+        """End the connections, also those that the client has put aside as dead and would forget."""
+        for connection in self._raw.transport.seed_connections:
+            await connection.close()
         await self._raw.close()
 
     async def _tried(

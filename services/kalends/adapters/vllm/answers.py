@@ -1,8 +1,8 @@
 """Answers of vLLM's API, read.
 
-Belongs here: shapes, and turning them into arrays and numbers that can be trusted. Does not belong here: HTTP. A newcomer would get wrong:
-a decoding error is never raised "from" the decoder's, whose text quotes the answer; and what comes back is checked for number, order and
-finiteness, because a wrong vector is worse than none.
+Belongs here: shapes, and turning them into arrays and numbers that can be trusted. Does not belong here: HTTP, or whose answer it is: an
+error here says only why it is none. A newcomer would get wrong: it is never raised "from" the decoder's, whose text quotes the answer; and
+what comes back is checked for number, order and finiteness, because a wrong vector is worse than none.
 """
 
 import base64
@@ -14,13 +14,10 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
+from kalends.domain.errors import Unavailable
 from kalends.ports.vectors import Array
 
 S = TypeVar("S")
-
-
-class Unreadable(Exception):
-    """An answer that is none; the text says why and quotes nothing."""
 
 
 class Served(msgspec.Struct):
@@ -83,20 +80,20 @@ def decoded(content: bytes, shape: type[S]) -> S:
     """*content* as *shape*.
 
     Raises:
-        Unreadable: it is something else.
+        Unavailable: it is something else.
     """
     try:
         return msgspec.json.decode(content, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = type(error).__name__
-    raise Unreadable(reason)
+    raise Unavailable(reason)
 
 
 def vectors(content: bytes, *, count: int) -> list[Array]:
     """The unit vectors (dimension,) of *count* texts, in their order, from ``/v1/embeddings`` in base64.
 
     Raises:
-        Unreadable: others came back, or something else.
+        Unavailable: others came back, or something else.
     """
     found = {one.index: one.embedding for one in decoded(content, _Embeddings).data}
     return [_units(_floats(text)[None, :])[0] for text in _in_order(found, count=count)]
@@ -106,14 +103,14 @@ def token_vectors(content: bytes, *, count: int, dimension: int) -> list[Array]:
     """The unit token vectors (tokens, dimension) of *count* texts, in their order, from ``/pooling`` in base64.
 
     Raises:
-        Unreadable: others came back, of another dimension, or something else.
+        Unavailable: others came back, of another dimension, or something else.
     """
     found = {one.index: one.data for one in decoded(content, _Poolings).data}
     matrices = []
     for text in _in_order(found, count=count):
         flat = _floats(text)
         if flat.size == 0 or flat.size % dimension:
-            raise Unreadable("token vectors of another dimension")
+            raise Unavailable("token vectors of another dimension")
         matrices.append(_units(flat.reshape(-1, dimension)))
     return matrices
 
@@ -122,7 +119,7 @@ def relevances(content: bytes, *, count: int) -> list[float]:
     """The scores of *count* passages, in their order, from ``/rerank``, which sorts them.
 
     Raises:
-        Unreadable: others came back, or something else.
+        Unavailable: others came back, or something else.
     """
     return _numbers({one.index: one.relevance_score for one in decoded(content, _Reranked).results}, count=count)
 
@@ -131,7 +128,7 @@ def scores(content: bytes, *, count: int) -> list[float]:
     """The scores of *count* passages, in their order, from ``/score``.
 
     Raises:
-        Unreadable: others came back, or something else.
+        Unavailable: others came back, or something else.
     """
     return _numbers({one.index: one.score for one in decoded(content, _Scores).data}, count=count)
 
@@ -139,13 +136,13 @@ def scores(content: bytes, *, count: int) -> list[float]:
 def _numbers(found: dict[int, float], *, count: int) -> list[float]:
     numbers = _in_order(found, count=count)
     if not all(map(math.isfinite, numbers)):
-        raise Unreadable("a score that is no number")
+        raise Unavailable("a score that is no number")
     return numbers
 
 
 def _in_order(found: dict[int, S], *, count: int) -> list[S]:
     if set(found) != set(range(count)):
-        raise Unreadable(f"{len(found)} results for {count} texts")
+        raise Unavailable(f"{len(found)} results for {count} texts")
     return [found[index] for index in range(count)]
 
 
@@ -158,7 +155,7 @@ def _floats(text: str) -> Array:
         if flat.size and np.isfinite(flat).all():
             return flat.astype(np.float32)
         reason = "a vector that is none"
-    raise Unreadable(reason)
+    raise Unavailable(reason)
 
 
 def _units(rows: Array) -> Array:

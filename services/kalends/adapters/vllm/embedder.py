@@ -263,7 +263,7 @@ class VllmEmbedder:
             found = answers.token_vectors(content, count=len(sent), dimension=settings.dimension)
             for one, rows in zip(sent, found, strict=True):
                 if not isinstance(one, str) and len(rows) != len(one):
-                    raise answers.Unreadable(f"{len(rows)} token vectors for {len(one)} tokens")
+                    raise Unavailable(f"{len(rows)} token vectors for {len(one)} tokens")
             return found
 
         longest = sum(settings.max_tokens if isinstance(one, str) else len(one) for one in sent)

@@ -140,6 +140,6 @@ def checked(connection: ModelConnection, status: int, content: bytes, read: Call
         raise connection.refusal(status)
     try:
         return read(content)
-    except answers.Unreadable as error:
-        reason = str(error)
+    except Unavailable as error:
+        reason = error.detail
     raise connection.garbled(reason)

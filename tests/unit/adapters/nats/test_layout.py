@@ -89,7 +89,8 @@ def test_a_slot_only_moves_to_a_newer_stream_that_never_had_any(start: int, end:
 
 @given(start=PARTITIONS, end=PARTITIONS, steps=st.integers(0, 40), halfway=st.booleans(), again=PARTITIONS)
 def test_a_widening_that_was_interrupted_is_finished_by_whoever_comes(
-    *, start: int, end: int, steps: int, halfway: bool, again: int) -> None:
+    *, start: int, end: int, steps: int, halfway: bool, again: int
+) -> None:
     """Also with another number in mind: no slot is left without a stream, and no stream receives twice."""
     now = widened(Layout(), start)
     for _ in range(steps):
@@ -133,6 +134,19 @@ def test_a_layout_is_read_back_from_what_the_broker_keeps(start: int, end: int) 
     ]
 
     assert Layout(map(layout.placed, told)) == Layout(replace(one, after={"EVENTS_0": 7}) for one in now.streams)
+
+
+def test_what_was_left_behind_is_told_for_each_stream_that_gave() -> None:
+    """Up to the last time that it gave something away."""
+    now = Layout(
+        [
+            Placed(name="EVENTS_0", slots=frozenset({0})),
+            Placed(name="EVENTS_1", epoch=1, slots=frozenset({1}), after={"EVENTS_0": 7}),
+            Placed(name="EVENTS_2", epoch=2, slots=frozenset({2}), after={"EVENTS_0": 9, "EVENTS_1": 4}),
+        ]
+    )
+
+    assert now.left_behind == {"EVENTS_0": 9, "EVENTS_1": 4}
 
 
 def test_a_log_from_before_epochs_has_them_from_zero() -> None:

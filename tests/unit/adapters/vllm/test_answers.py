@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kalends.adapters.vllm import answers
-from kalends.adapters.vllm.answers import Unreadable
+from kalends.domain.errors import Unavailable
 
 SECRET = "Bertrand the turtle"
 
@@ -67,14 +67,14 @@ def test_a_vector_of_zeros_stays_one() -> None:
 )
 def test_what_is_no_answer_is_said_without_quoting_it(content: bytes) -> None:
     """Not even as the cause of an error."""
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(Unavailable) as caught:
         answers.vectors(content, count=2)
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 def test_token_vectors_of_another_dimension_are_none() -> None:
     """They cannot be told apart."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(Unavailable):
         answers.token_vectors(sent("data", data=[packed(1, 2, 3)]), count=1, dimension=2)
 
 
@@ -87,5 +87,5 @@ def test_scores_stand_in_the_order_of_the_passages() -> None:
 @pytest.mark.parametrize("content", [b'{"data": [{"index": 0, "score": 1e999}]}', b'{"data": [{"index": 1, "score": 1}]}', b'{"data": []}'])
 def test_scores_that_are_no_numbers_or_of_others_are_none(content: bytes) -> None:
     """A wrong order is worse than none."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(Unavailable):
         answers.scores(content, count=1)

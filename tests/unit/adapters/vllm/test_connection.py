@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.model_server import Fault, ModelServer, model_server
+from tests.support.tls_proxy import Authority, tls_proxy
 from tests.support.waiting import until
 
 from kalends.adapters.vllm import connection as module
@@ -256,6 +257,19 @@ async def test_servers_and_files_come_from_the_settings(server: ModelServer, tmp
         open_connection(server.url, ca_file=str(authorities), **named)
     with pytest.raises(Misconfigured, match="certificates"):
         open_connection(server.url, ca_file=str(tmp_path / "none"), **named)
+
+
+async def test_certificates_are_checked_against_the_file_that_is_set(server: ModelServer, tmp_path: Path) -> None:
+    """A server that somebody else signed for is none of ours."""
+    authority = Authority(tmp_path)
+    async with tls_proxy(server.url, authority.server()) as proxy:
+        named = {"setting": "embedder.urls", "dependency": "model", "subject": "the model", "deadline_s": 30.0, "concurrency": 2}
+        trusting, wary = open_connection(proxy.url, ca_file=str(authority.file), **named), open_connection(proxy.url, **named)
+        assert await ask(trusting)
+        assert type(await refusal(wary)) is Unavailable
+        assert proxy.passed == server.count("/rerank") == 1
+        await trusting.close()
+        await wary.close()
 
 
 @pytest.mark.parametrize("urls", ["", "http://a:1,", "a:1", "http://user:secret@a:1", "http://a:1?x=1", "ftp://a"])
