@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-cluster test-vllm check faults eval bench proto docs lock clean
+.PHONY: help setup demo up test test-cluster test-vllm check faults eval bench bench-cluster proto docs lock clean
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -52,6 +52,9 @@ eval: setup ## the calendar of whole public collections, and of 1,400 simulated 
 
 bench: setup ## throughput, latency, memory and disk, beside a reference measured in the same run
 	@.venv/bin/python -m tests.bench
+
+bench-cluster: setup ## the same load on one process and on the cluster shape with 1, 2 and 3 index processes
+	@.venv/bin/python -m tests.bench.cluster
 
 proto: setup ## generate wire/gen from proto/
 	@.venv/bin/python -m grpc_tools.protoc -I proto --python_out=$(GENERATED) --pyi_out=$(GENERATED) proto/kalends/v1/*.proto

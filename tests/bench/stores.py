@@ -7,10 +7,12 @@ fast vectors are made; and the wire server is the engine behind a server in Pyth
 
 import argparse
 import asyncio
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +108,11 @@ async def _keys(told: Report, folder: Path, count: int) -> None:
         broker.start()
         password = broker.password_file.read_text(encoding="ascii")
         async with open_nats(url=broker.url, user="platform", password=password, options=NatsOptions()) as bus:
-            before, started = usage_of(broker.pid).rss, time.perf_counter()
+            before, started, used = usage_of(broker.pid).rss, time.perf_counter(), time.process_time()
             for first in range(0, count, _KEYS_AT_ONCE):
                 await bus.keys.create(scope, {f"{number:032x}": bytes(_WRAPPED) for number in range(first, first + _KEYS_AT_ONCE)})
-            rate = count / (time.perf_counter() - started)
+            seconds, processor = time.perf_counter() - started, time.process_time() - used
+            rate = Rate(a_second=count / seconds, processor_ms=1000 * processor / count)
             grown = (usage_of(broker.pid).rss - before) * (1 << 20) / count
         size = _taken(folder) / count
     _add(told, "keys of sessions (NATS, one node)", rate, size, f"{count:,} keys; the broker's memory grows by {grown:.0f} B a key")
@@ -160,19 +163,28 @@ async def _asked_by_word(index: LexicalIndex, scope: Scope, about: int) -> list[
     return taken[_QUESTIONS // 4 :]
 
 
-async def _written(entries: Iterator[Entry], put: Callable[[Sequence[Entry]], Awaitable[None]], *, batch: int) -> float:
-    """Events a second; making the rows does not count."""
-    seconds, count, waiting = 0.0, 0, list[Entry]()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Events a second, and milliseconds of this process's processor for each, which a busy machine changes less."""
+
+    a_second: float
+    processor_ms: float
+
+
+async def _written(entries: Iterator[Entry], put: Callable[[Sequence[Entry]], Awaitable[None]], *, batch: int) -> Rate:
+    """How fast they are written; making the rows does not count."""
+    seconds, processor, count, waiting = 0.0, 0.0, 0, list[Entry]()
     for entry in entries:
         waiting.append(entry)
         if len(waiting) < batch:
             continue
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         await put(waiting)
         seconds += time.perf_counter() - started
+        processor += time.process_time() - used
         count += len(waiting)
         waiting = []
-    return count / seconds
+    return Rate(a_second=count / seconds, processor_ms=1000 * processor / count)
 
 
 def _scope(number: int, *, named: str = "m") -> Scope:
@@ -223,8 +235,9 @@ def _with_vectors(entries: Sequence[Entry]) -> list[VectorEntry]:
     return [VectorEntry(entry=entry, windows=[Window(dense=one[0], tokens=one[1:])]) for entry, one in zip(entries, drawn, strict=True)]
 
 
-def _add(told: Report, name: str, rate: float, size: float, note: str) -> None:
-    told.add(Row(section=_SECTION, name=f"{name}: rate", value=rate, unit="a second", note=note))
+def _add(told: Report, name: str, rate: Rate, size: float, note: str) -> None:
+    note = f"{note}; {rate.processor_ms:.3f} ms of the writer's processor each; load {os.getloadavg()[0]:.1f}"
+    told.add(Row(section=_SECTION, name=f"{name}: rate", value=rate.a_second, unit="a second", note=note))
     told.add(Row(section=_SECTION, name=f"{name}: disk", value=size, unit="B each"))
 
 

@@ -8,7 +8,7 @@ and a writer ends only when its last batch is acked, so in the end the log must 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +22,7 @@ from kalends.domain.errors import DeadlineExceeded, Throttled, Unavailable
 from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.log import Appended
+from kalends.wire.leases import Lease
 
 AWAY = (Unavailable, DeadlineExceeded, Throttled)
 """What a caller may be told while a node is away: do it again."""
@@ -115,6 +116,16 @@ async def stored(cluster: NatsCluster) -> list[tuple[str, Position]]:
                 found.append((message.body.decode(), message.position))
         await reader.aclose()
     return found
+
+
+async def strive(lease: Lease, attempted: Callable[[int | None], None]) -> None:
+    """Attempt *lease* for ever, as its holder and as one who waits for it; *attempted* is told of the term each time."""
+    while True:
+        try:
+            attempted(await lease.attempt())
+        except AWAY:
+            attempted(None)
+        await asyncio.sleep(lease.pause_s)
 
 
 async def _write(cluster: NatsCluster, name: str, ledger: Ledger, stop: asyncio.Event) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from tests.cluster.load import AWAY, OPTIONS, bus_of, loaded, more, stored
+from tests.cluster.load import AWAY, OPTIONS, bus_of, loaded, more, stored, strive
 from tests.contracts.drafts import SCOPE, drafts
 from tests.support.lines import Cut
 from tests.support.nats_cluster import NatsCluster
@@ -175,27 +175,24 @@ async def test_a_lease_has_one_holder_over_changes_of_the_leader(cluster: NatsCl
     terms: dict[int, set[str]] = {}
     together: list[list[int]] = []
     held = 0
+    clock = SystemClock()
 
     async with AsyncExitStack() as stack:
         leases = [
-            Lease((await stack.enter_async_context(bus_of(cluster))).records, name="leader", holder=name, lease_s=4.0, clock=SystemClock())
+            Lease((await stack.enter_async_context(bus_of(cluster))).records, name="leader", holder=name, lease_s=4.0, clock=clock)
             for name in ("one", "two", "three")
         ]
         group = await stack.enter_async_context(asyncio.TaskGroup())
 
-        async def strive(number: int, lease: Lease) -> None:
+        def attempted(number: int, term: int | None) -> None:
             nonlocal held
-            while True:
-                with contextlib.suppress(*AWAY):
-                    term = await lease.attempt()
-                    if term is not None:
-                        terms.setdefault(term, set()).add(str(number))
-                        held += 1
-                        believed = [one.term for one in leases if one.term is not None]
-                        together.extend([believed] if len(believed) > 1 else [])
-                await asyncio.sleep(lease.pause_s)
+            if term is not None:
+                terms.setdefault(term, set()).add(str(number))
+                held += 1
+                believed = [one.term for one in leases if one.term is not None]
+                together.extend([believed] if len(believed) > 1 else [])
 
-        striving = [group.create_task(strive(number, lease)) for number, lease in enumerate(leases)]
+        striving = [group.create_task(strive(lease, partial(attempted, number))) for number, lease in enumerate(leases)]
         for how in ("kill", "cut"):
             await until(partial(lambda enough: held > enough, held + 5), deadline=60)
             leader = await asyncio.to_thread(cluster.leads, RECORDS)

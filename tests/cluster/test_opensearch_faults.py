@@ -102,10 +102,12 @@ async def test_killing_the_node_during_writes_loses_nothing_that_was_acknowledge
 
 async def test_a_lost_shard_is_an_outage_and_not_an_empty_memory(node: Node, settings: OpensearchSettings) -> None:
     """The health is red: reads, writes and the probe all say so, until the index is made anew."""
-    known = msgspec.structs.replace(settings, shards=1, search_deadline_s=5.0, bulk_deadline_s=5.0)
-    async with open_generations(known) as store:
-        lexicon = (await made(store)).serving
-        await lexicon.put([entry("a", "billing")])
+    known = msgspec.structs.replace(settings, shards=1)
+    # a write waits for the shard until its deadline
+    hasty = msgspec.structs.replace(known, bulk_deadline_s=5.0)
+    async with open_generations(known) as store, open_generations(hasty) as impatient:
+        await (await made(store)).serving.put([entry("a", "billing")])
+        lexicon = impatient.serving
         told = await asyncio.to_thread(node.ask, "GET", f"/{settings.prefix}-lexical-g1/_settings")
         uuid = told[f"{settings.prefix}-lexical-g1"]["settings"]["index"]["uuid"]
         await asyncio.to_thread(node.stop)
@@ -249,9 +251,9 @@ async def test_of_several_nodes_one_that_does_not_answer_is_passed_over(node: No
         port = lines.add((0, 0), target=node.port)
         lines.cut(lambda _: True, how="hold")
         for dead in ("http://127.0.0.1:1", f"http://127.0.0.1:{port}"):
-            several = msgspec.structs.replace(settings, urls=f"{dead},{node.url},{dead}", search_deadline_s=8.0)
+            several = msgspec.structs.replace(settings, urls=f"{dead},{node.url},{dead}", search_deadline_s=8.0, bulk_deadline_s=16.0)
             async with serving(several) as lexicon:
-                for number in range(4):
+                for number in range(3):
                     await lexicon.put([entry(f"n{number}", "billing")])
                     assert await lexicon.count(SCOPE) == number + 1
                 await asyncio.to_thread(node.ask, "DELETE", f"/{settings.prefix}-*")

@@ -12,7 +12,10 @@ from tests.support.deployment import ROLES, Deployment, deployed
 from tests.support.nats_cluster import NatsCluster
 from tests.support.trials import Trial
 
+from kalends.adapters.nats import NatsOptions
+
 pytestmark = pytest.mark.cluster
+ACK_WAIT_S = NatsOptions().redelivery[0]
 PAIRS = [f"{role}-{number}" for role in ROLES for number in (1, 2)]
 
 
@@ -54,5 +57,36 @@ def test_a_rolling_restart_of_everything_loses_nothing_and_no_answer_is_wrong(pa
             roll_nats(pairs, number)
         roll_opensearch(pairs)
         pairs.becomes_ready(*PAIRS)
+
+    trial.check()
+
+
+def test_replicas_that_come_and_go_lose_nothing_and_no_answer_is_wrong(pairs: Deployment) -> None:
+    """One more of index and of search, then one of each killed, then one of each told to end, while eight write and eight ask."""
+    trial = Trial(pairs, prefix="come-and-go")
+    with trial.goes_on():
+        trial.answered("whole")
+        pairs.start("index-3", "search-3")
+        trial.answered("whole")
+        for name in ("index-1", "search-1"):
+            pairs.kill(name)
+        trial.answered("whole")
+        pairs.stop(["index-3", "search-3"])
+        for name in ("index-1", "search-1"):
+            pairs.again(name)
+        trial.answered("whole")
+
+    trial.check()
+
+
+def test_what_a_replica_had_begun_another_goes_on_with_at_once(pairs: Deployment) -> None:
+    """One that is told to end hands it back, so nothing waits until its time to ack is over."""
+    trial = Trial(pairs, prefix="handed-back", rest=0.5)
+    with trial.goes_on():
+        trial.answered("whole")
+        assert pairs.processes["index-2"].terminate() == 0
+    with pairs.api("index-1") as api:
+        api.quiet(seconds=ACK_WAIT_S - 5)
+    pairs.again("index-2")
 
     trial.check()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from tests.support import verdicts
 from tests.support.api import Api
-from tests.support.instance import Broker, Instance, wait_until
+from tests.support.instance import Broker, Instance, NotStarted, wait_until
 from tests.support.load import Ledger, writing
 
 pytestmark = pytest.mark.cluster
-MEMORIES = ("w-a", "w-b", "w-c", "load")
-"""In four of the eight streams that there will be."""
+MEMORIES = ("load", "w-a", "w-b", "w-c")
+"""In four of the eight streams that there will be; the first one in the stream that the first widening leaves without slots."""
 WIDER = {"KALENDS_LOG__PARTITIONS": "8"}
 STREAM_BYTES = 256 << 20
 QUIET_S = 120.0
@@ -67,20 +67,25 @@ def acked(ledgers: list[Ledger]) -> int:
 
 
 def test_a_rolling_restart_with_more_partitions_loses_and_doubles_nothing(broker: Broker, processes: dict[str, Instance]) -> None:
-    """Every acked event is in the log once, in every list, and found; the projections agree."""
+    """Every acked event is in the log once, in every list, and found; the projections agree. The first one to widen dies while doing so."""
     with verdicts.api_of(processes["ingest-1"]) as api:
         for memory in MEMORIES:
             api.make_memory(memory)
     ledgers: list[Ledger] = []
     with contextlib.ExitStack() as load:
         for number, memory in enumerate(MEMORIES):
-            there = processes["ingest-1" if number % 2 else "ingest-2"]
+            there = processes[f"ingest-{2 - number % 2}"]
             client = _client_of(there)
             ledgers.append(load.enter_context(writing(client, memory=memory, writers=2, largest=8, rest=0.3, seed=number)))
         _more(ledgers)
         assert streams_of(broker) == ["EVENTS_0"]
-        for one in processes.values():
+        for name, one in processes.items():
             assert one.terminate() == 0, one.last_words
+            if name == "ingest-1":
+                with pytest.raises(NotStarted):
+                    one.start({**WIDER, "KALENDS_FAILPOINTS": "log.before-receiving=kill@2"})
+                assert len(streams_of(broker)) == 3
+                _more_of_each(ledgers[::2])
             one.start(WIDER)
             _more(ledgers)
     assert streams_of(broker) == [f"EVENTS_{number}" for number in range(8)]
@@ -105,9 +110,14 @@ def _client_of(there: Instance) -> Callable[[], Api]:
     return lambda: verdicts.api_of(there)
 
 
-def _more(ledgers: list[Ledger]) -> None:
-    enough = acked(ledgers) + SOME
+def _more(ledgers: list[Ledger], *, count: int = SOME) -> None:
+    enough = acked(ledgers) + count
     assert wait_until(lambda: acked(ledgers) >= enough, seconds=QUIET_S), [ledger.refusals for ledger in ledgers]
+
+
+def _more_of_each(ledgers: list[Ledger]) -> None:
+    for ledger in ledgers:
+        _more([ledger], count=5)
 
 
 def _found(api: Api, ledger: Ledger, *, memory: str) -> None:

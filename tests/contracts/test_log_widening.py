@@ -310,7 +310,7 @@ async def _holds(bus: NatsBus, stream: str, count: int) -> bool:
 async def test_a_call_that_is_larger_than_a_batch_keeps_its_order_when_its_memory_moves() -> None:
     """What comes behind a batch that found no stream is not sent before it."""
     moving = next(scope for scope in SCOPES if scope.slot >= 128)
-    async with fresh_bus(replace(QUICK, look_every=30, batch_max=10)) as bus:
+    async with fresh_bus(replace(QUICK, look_every=30, batch_max=10, append_timeout=60)) as bus:
         [first] = await bus.log.append(drafts("first", 1, scope=moving))
         async with asyncio.TaskGroup() as group:
             appending = group.create_task(bus.log.append(drafts("a", 3000, scope=moving)))

@@ -7,6 +7,7 @@ from it at once.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 import structlog
 
 from kalends.domain.errors import Conflict, KalendsError, NotFound, Unavailable
+from kalends.domain.positions import Floors, covers
 from kalends.index.consumers import Projector, Sink
 from kalends.kit import failpoints, tasks
 from kalends.kit.backoff import pauses
@@ -26,6 +28,9 @@ from kalends.wire.reader import Readable, Reader
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 0.1
+_MOMENT_S = 2.0
+"""So far behind the log may be what begins to serve; who names what must be seen waits for it as ever."""
+
 _REFRESH_S = 2.0
 """How often it is looked whether another process has switched."""
 
@@ -286,12 +291,35 @@ class Projection:
         consumer = await self._log.consumer(self._consumer_name(generation))
         async with tasks.group() as group:
             filling = await self._start_filling(group, generation, index)
-            while not await self._is_full(consumer, total, report):
+            chase = Chase()
+            while not await self._is_full(consumer, chase, total, report):
                 await asyncio.wait(filling, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
             for one in filling:
                 one.cancel()
 
-    async def _is_full(self, consumer: Consumer, total: int, report: Callable[[int, int], None]) -> bool:
+    async def _is_full(self, consumer: Consumer, chase: "Chase", total: int, report: Callable[[int, int], None]) -> bool:
         states = await consumer.states()
-        report(min(sum(state.floor for state in states), total), total)
-        return bool(states) and all(state.pending == 0 and state.in_flight == 0 for state in states)
+        floors = {state.stream: state.floor for state in states}
+        report(min(sum(floors.values()), total), total)
+        if bool(states) and all(state.pending == 0 and state.in_flight == 0 for state in states):
+            return True
+        return chase.is_close(floors, heads=await self._log.heads(), now=time.monotonic())
+
+
+class Chase:
+    """Whether a generation that is filled while others write is as good as full: what the log held, it had a moment later.
+
+    Under a load without pauses there is always something under way to it, so it would never be empty-handed, and never serve.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: Floors | None = None
+        self._since = 0.0
+
+    def is_close(self, floors: Floors, *, heads: Floors, now: float) -> bool:
+        """Call again and again with how far it is and how far the log is, *now* in seconds."""
+        if self._wanted is not None and not covers(floors, self._wanted):
+            return False
+        is_close = self._wanted is not None and now - self._since <= _MOMENT_S
+        self._wanted, self._since = heads, now
+        return is_close

@@ -19,7 +19,7 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The log: which NATS, and its streams."""
 
-    url: Annotated[str, Meta(description="NATS to join, e.g. nats://host:4222; empty: a nats-server of our own as a child process.")] = ""
+    url: Annotated[str, Meta(description="NATS to join, e.g. nats://a:4222,nats://b:4222; empty: a nats-server of our own, a child.")] = ""
     user: Annotated[str, Meta(description="NATS user, if url is set.")] = ""
     password_file: Annotated[str, Meta(description="File with the NATS password, if url is set.")] = ""
     partitions: Annotated[
@@ -159,7 +159,7 @@ class OpensearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     prefix: Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="First part of each index's name.")] = "kalends"
     shards: Annotated[int, Meta(ge=1, le=1024, description="Primary shards of each new index; a memory lies in one of them.")] = 4
     replicas: Annotated[int, Meta(ge=0, le=6, description="Copies of each shard beside the primary; 0 on a single node.")] = 1
-    search_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one search in OpenSearch, in seconds.")] = 2.0
+    search_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one read from OpenSearch, in seconds.")] = 2.0
     bulk_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one write to OpenSearch, retries included, in seconds.")] = 30.0
     merge_deadline_s: Annotated[float, Meta(gt=0, description="Longest wait for a merge that compaction asks for, in seconds.")] = 3600.0
     bulk_bytes: Annotated[int, Meta(ge=1 << 10, description="Size of one bulk request, in bytes; a larger event goes alone.")] = 8 << 20

@@ -389,8 +389,9 @@ class Committer:
 
     async def _is_ours(self, stream: str, sequence: int, *, ours: frozenset[str]) -> bool:
         """Whether the message at *sequence* came from one of our own tries."""
-        found = await self._requests.ask(f"$JS.API.DIRECT.GET.{stream}", b'{"seq":%d}' % sequence)
-        return _is_of(found.headers or {}, ours)
+        confirm = self._options.replicas > 1
+        found = await reading.headers_between(self._requests, stream, after=sequence - 1, upto=sequence, window=1, confirm=confirm)
+        return any(_is_of(headers, ours) for _, headers in found)
 
 
 def _need_taker(message: Msg) -> None:

@@ -59,13 +59,13 @@ class NatsLog:
         whereabouts = Whereabouts(requests, found=found, options=options, settings=streams.event_settings(options), turn=turn)
         log = cls(requests, whereabouts=whereabouts, options=options, group=group)
         # a broker of our own has nobody else who could widen its log
-        watch = None if options.store is not None else group.create_task(whereabouts.watch(), name="nats.whereabouts")
+        every = options.look_every if options.store is None else None
+        watch = group.create_task(whereabouts.watch(every=every), name="nats.whereabouts")
         try:
             yield log
         finally:
-            if watch is not None:
-                watch.cancel()
             await log._close()
+            watch.cancel()
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Appended]:
         """Append *drafts*; returns after the broker has synced them, in the order of *drafts*.
@@ -294,6 +294,7 @@ class NatsLog:
             async with asyncio.timeout(self._options.append_timeout):
                 for committer in self._committers.values():
                     await committer.drained()
+                await self._whereabouts.at_rest()
         except TimeoutError:
             return  # whoever waits has had, or is about to have, the same deadline
         finally:

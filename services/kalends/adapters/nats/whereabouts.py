@@ -33,6 +33,8 @@ class Whereabouts:
         self._settings = settings
         self._turn = turn
         self._lock = asyncio.Lock()
+        self._changing = asyncio.Lock()
+        self._needed = asyncio.Event()
         self._looked_at = float("-inf")
         self._holes_since: float | None = None
         self._notices: list[Callable[[], None]] = []
@@ -119,21 +121,33 @@ class Whereabouts:
             await asyncio.sleep(pause)
             try:
                 await self.look()
-                await self._finish()
             except (Unavailable, DeadlineExceeded):
                 continue  # until the caller's deadline
+            self._needed.set()  # not done here: the caller's deadline may come in the middle of it
         raise AssertionError("there is always another pause")
 
-    async def watch(self) -> None:
-        """Find out by ourselves, until cancelled, and stand in for whoever died before it was done."""
+    async def watch(self, *, every: float | None) -> None:
+        """Find out by ourselves, until cancelled, and stand in for whoever died before it was done.
+
+        Looks *every* so many seconds; None: only when slots without a stream are needed.
+        """
         while True:
-            await asyncio.sleep(self._options.look_every)
+            try:
+                async with asyncio.timeout(every):
+                    await self._needed.wait()
+            except TimeoutError:
+                pass  # time to look, whether or not anybody asked
+            self._needed.clear()
             try:
                 if self._unfinished or set(await widening.names(self._requests)) != set(self.layout.names):
                     await self.look()
                     await self._finish()
             except KalendsError:
                 continue  # the broker is away; whoever needs it now says so
+
+    async def at_rest(self) -> None:
+        """Return once nothing is being changed by this process, and begin nothing more; the caller has a deadline."""
+        await self._changing.acquire()
 
     @property
     def _unfinished(self) -> bool:
@@ -149,5 +163,6 @@ class Whereabouts:
             self._holes_since = now
         if self._holes_since is not None and now - self._holes_since < self._options.mend_after:
             return  # a move takes that long
-        found = await widening.widen(self._requests, partitions=self._options.partitions, settings=self._settings, turn=self._turn)
+        async with self._changing:
+            found = await widening.widen(self._requests, partitions=self._options.partitions, settings=self._settings, turn=self._turn)
         self._replace(found, frozenset())

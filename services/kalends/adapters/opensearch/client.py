@@ -102,7 +102,7 @@ class OpenSearchClient:
     async def close(self) -> None:
         """End the connections, also those that the client has put aside as dead and would forget."""
         for connection in self._raw.transport.seed_connections:
-            await connection.close()
+            await connection.close()  # type: ignore[attr-defined]  # they are of the class below, which has it
         await self._raw.close()
 
     async def _tried(
@@ -145,7 +145,7 @@ async def open_opensearch(settings: OpensearchSettings) -> AsyncIterator[OpenSea
         max_retries=0,
         retry_on_timeout=True,  # with no retries this only makes the pool prefer the other nodes for a while
         retry_on_status=_ANOTHER_NODE,
-        dead_timeout=1.0,
+        dead_timeout=10.0,
         timeout_cutoff=3,
     )
     client = OpenSearchClient(raw, settings=settings, nodes=len(hosts))

@@ -86,7 +86,8 @@ def is_our_fault(error: Exception) -> bool:
 
 def _causes(error: opensearchpy.exceptions.TransportError) -> Iterator[BaseException]:
     """What the client and its HTTP client say was the cause, outermost first."""
-    found = error.info if isinstance(error.info, BaseException) else None
+    told = error.args[2] if len(error.args) > 2 else None
+    found: BaseException | None = told if isinstance(told, BaseException) else None
     while found is not None:
         yield found
         found = found.__cause__ or found.__context__

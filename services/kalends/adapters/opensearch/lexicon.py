@@ -91,12 +91,13 @@ class OpenSearchLexicon:
         places = {key: await self._place(key) for key in dict.fromkeys(change.scope.key for change in changes)}
         operations = [writing.indexing(change, alias=places[change.scope.key].write) for change in changes]
         outcomes = await writing.write(self._client, operations, deadline_s=self._bulk_s)
-        missing = [one.operation for one in outcomes if writing.is_missing(one) and places[one.operation.scope_key].own]
-        if missing:
-            for place in {places[operation.scope_key] for operation in missing}:
+        unmade = [one for one in outcomes if writing.is_missing(one) and places[one.operation.scope_key].own]
+        if unmade:
+            for place in {places[one.operation.scope_key] for one in unmade}:
                 await self._indexes.make_dedicated(place.generation, place.memory_key)
-            outcomes = [one for one in outcomes if one.operation not in missing]
-            outcomes += await writing.write(self._client, missing, deadline_s=self._bulk_s)
+            known = set(map(id, unmade))
+            outcomes = [one for one in outcomes if id(one) not in known]
+            outcomes += await writing.write(self._client, [one.operation for one in unmade], deadline_s=self._bulk_s)
         await self._insist([one.operation for one in outcomes if one.status == writing.CONFLICT], places)
         _check(outcomes)
         await self._refresh({place.write for place in places.values()})
@@ -246,7 +247,13 @@ class OpenSearchLexicon:
 
     async def _ask(self, place: Place, scope_key: str, body: Mapping[str, Any]) -> Any:
         """The answer to a search of one scope; a dedicated memory that was never written to is empty."""
-        params = {"routing": scope_key, "allow_partial_search_results": "false", "ignore_unavailable": str(place.own).lower()}
+        params = {
+            "routing": scope_key,
+            "allow_partial_search_results": "false",
+            "ignore_unavailable": str(place.own).lower(),
+            # nobody reads the answer any more then
+            "cancel_after_time_interval": f"{max(1, round(self._search_s * 1000))}ms",
+        }
         answer = await self._read("POST", f"/{place.read}/_search", body=body, params=params)
         if place.own and not questions.shards_asked(answer) and not await self._indexes.exists(place.generation):
             if self._generation is None and await self._known_generation() != place.generation:
