@@ -1,7 +1,7 @@
 """Generations and dedicated memories of vectors, as collections and an alias, over Qdrant's wire.
 
 Belongs here: what is true of Qdrant's collections only; what every store of generations promises has a suite of its own
-(``tests/contracts/test_generation_stores``). A newcomer would get wrong: a dedicated memory's collection is made by its first write, so a
+(``tests/cluster/test_generation_stores``). A newcomer would get wrong: a dedicated memory's collection is made by its first write, so a
 generation is more than one collection, and fewer than one might think.
 """
 

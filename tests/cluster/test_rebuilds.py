@@ -29,8 +29,8 @@ SLOWLY = {
     "KALENDS_INDEX__REBUILD_RATE": str(RATE),
     "KALENDS_INDEX__HEAL_AFTER_S": "2",
     # small, so that every writer gets some of them
-    "KALENDS_INDEX__LEXICAL_BATCH": "20",
-    "KALENDS_INDEX__VECTOR_BATCH": "20",
+    "KALENDS_INDEX__LEXICAL_BATCH": "100",
+    "KALENDS_INDEX__VECTOR_BATCH": "50",
 }
 SOON_S, LATE_S = 60.0, 150.0
 

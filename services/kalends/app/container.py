@@ -126,11 +126,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             shown.health.append(scheduler.health)
         services += _watchers(roles, common, authenticator, shown)
         services.append(Service(name="long-work", operations=long_work.operations([one for each in services for one in each.long_work])))
-        loops += [
-            Loop(name="timeline", run=common.follower.run),
-            Loop(name="memories", run=common.memories.follow),
-            *(loop for service in services for loop in service.loops),
-        ]
+        loops += [*_following(common), *(loop for service in services for loop in service.loops)]
         if tasks:
             loops.append(upkeep.work_loop(work, tasks))
         if broker is not None:
@@ -144,6 +140,11 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             broker=broker,
             follower=common.follower,
         )
+
+
+def _following(common: Common) -> list[Loop]:
+    """What keeps a process up to date with the log and the records."""
+    return [Loop(name="timeline", run=common.follower.run), Loop(name="memories", run=common.memories.follow)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,14 @@ from typing import Protocol
 
 import structlog
 
-from kalends.domain.errors import KalendsError, NotFound, Unavailable
+from kalends.domain.errors import DeadlineExceeded, KalendsError, NotFound, Unavailable
 from kalends.ports.log import Consumer, Log
 
 log = structlog.get_logger(__name__)
 
 _REFRESH_S = 2.0
 _LOOK_S = 5.0
+_ANSWER_S = 5.0
 
 
 class Current(Protocol):
@@ -94,15 +95,23 @@ class StoreWatch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            try:
-                await self._ask()
-            except KalendsError as error:
-                if self.failure is None:
-                    log.warning("store away", store=self.name, kind=error.code)
-                    self.failing_since = datetime.now(UTC).isoformat()
-                self.failure = error
-            else:
-                if self.failure is not None:
-                    log.info("store back", store=self.name)
-                self.failure = self.failing_since = None
+            failure = await self._look()
+            if failure is not None and self.failure is None:
+                log.warning("store away", store=self.name, kind=failure.code)
+                self.failing_since = datetime.now(UTC).isoformat()
+            elif failure is None and self.failure is not None:
+                log.info("store back", store=self.name)
+                self.failing_since = None
+            self.failure = failure
             await asyncio.sleep(_LOOK_S)
+
+    async def _look(self) -> KalendsError | None:
+        """What is wrong with the store; one that hangs is away, long before a write to it would be given up."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._ask()
+        except TimeoutError:
+            return DeadlineExceeded(f"the {self.name} store does not answer within {_ANSWER_S:g} s", dependency=self.name)
+        except KalendsError as error:
+            return error
+        return None

@@ -6,10 +6,11 @@ newcomer would get wrong: the generation is named after the operation, so whoeve
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
-from kalends.domain.errors import KalendsError
+from kalends.domain.errors import Conflict, KalendsError
 from kalends.domain.events import new_ulid
 from kalends.domain.operations import LongOperation
 from kalends.index.usecases import Projection
@@ -57,14 +58,22 @@ class Rebuilds:
             KalendsError: what the log or the store raise; nothing half built stays behind.
         """
         if not self._place:
-            waiting = [one for one in await self._runner.all() if not one.has_ended and one.subject in {projection.name, ALL}]
-            if not waiting:
-                await self.ask(projection.name)
+            if not await self._waiting(projection):
+                asked = await self.ask(projection.name)
+                first = next(iter(await self._waiting(projection)), asked)
+                if first.operation_id != asked.operation_id:
+                    with suppress(Conflict):  # another process noticed the same at the same time, and once is enough
+                        await self.cancel(asked.operation_id)
             return
         try:
             await projection.rebuild(f"g{new_ulid(self._clock.now()).lower()}", report=lambda _done, _total: None)
         finally:
             await self._clear_away([projection.name])
+
+    async def _waiting(self, projection: Projection) -> Sequence[LongOperation]:
+        """Rebuilds of *projection* that have not ended, oldest first."""
+        found = [one for one in await self._runner.all() if not one.has_ended and one.subject in {projection.name, ALL}]
+        return sorted(found, key=lambda one: (one.created_us, one.operation_id))
 
     async def find(self, operation_id: str) -> LongOperation | None:
         """A rebuild by its operation id."""

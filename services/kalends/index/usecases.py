@@ -28,8 +28,9 @@ from kalends.wire.reader import Readable, Reader
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 0.1
-_MOMENT_S = 2.0
-"""So far behind the log may be what begins to serve; who names what must be seen waits for it as ever."""
+_MOMENT_S = 10.0
+"""So far behind the log may be what begins to serve; who names what must be seen waits for it as ever. A write is through only with a
+store's next refresh, and another batch waits behind it, so it cannot be much less."""
 
 _REFRESH_S = 2.0
 """How often it is looked whether another process has switched."""
@@ -76,6 +77,8 @@ class Projection:
         self._failure: KalendsError | None = None
         self._failing_since: datetime | None = None
         self._lost = False
+        self._fed = ""
+        """The generation that the projector writes into; empty while none does."""
 
     @property
     def generation(self) -> str:
@@ -124,11 +127,13 @@ class Projection:
         """Notice until cancelled when another process has switched."""
         while True:
             await asyncio.sleep(_REFRESH_S)
-            before = self.generation
             try:
-                if await self._generations.refresh() != before:
-                    log.info("another generation serves", projection=self.name, generation=self.generation)
-                    self._consumers.pop(before, None)
+                serving = await self._generations.refresh()
+                # not what was known before: whoever asked for floors meanwhile may have known first
+                if self._fed and serving != self._fed:
+                    log.info("another generation serves", projection=self.name, generation=serving)
+                    self._consumers.pop(self._fed, None)
+                    self._fed = ""
                     self._restart.set()
                     self._moved()
             except KalendsError as error:
@@ -158,13 +163,16 @@ class Projection:
                 await self._restart.wait()
                 feeding.cancel()
                 await asyncio.wait([feeding])
+                self._fed = ""
 
     async def _feed(self) -> None:
         waits = self._pauses()
         while True:
             try:
                 await self._ensure()
-                self._projector = await self._projector_for(self.generation, self._index_of(self.generation), serving=True)
+                generation = self.generation
+                self._projector = await self._projector_for(generation, self._index_of(generation), serving=True)
+                self._fed = generation
                 self._failure = self._failing_since = None
                 waits = self._pauses()
                 await self._projector.run()
@@ -177,7 +185,9 @@ class Projection:
 
     async def _ensure(self) -> None:
         """A generation serves; the consumer of one that was lost is forgotten with it."""
-        before = await self._generations.refresh()
+        with suppress(KalendsError):  # if it is lost, or its store is away, ``ensure`` says so or mends it
+            await self._generations.refresh()
+        before = self.generation
         await self._generations.ensure()
         if before and before != self.generation:
             self._consumers.pop(before, None)

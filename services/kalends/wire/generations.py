@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import structlog
 from google.protobuf.message import DecodeError
 
-from kalends.domain.errors import Conflict, Damaged, Invalid, Unavailable
+from kalends.domain.errors import Conflict, Damaged, Invalid, NotFound, Unavailable
 from kalends.ports.generations import GenerationStore
 from kalends.ports.records import Record, Records
 from kalends.wire.gen.kalends.v1 import work_pb2 as pb
@@ -141,9 +141,18 @@ class SharedGenerations(Generic[IndexT]):
         name = await self._current.refresh()
         if name and name != self._pointed:
             if await self._store.pointed() != name:
-                await self._store.point(name)
+                await self._point(name)
             self._pointed = name
         return name
+
+    async def _point(self, name: str) -> None:
+        try:
+            await self._store.point(name)
+        except NotFound as error:
+            raise self._gone() from error
+
+    def _gone(self) -> Unavailable:
+        return Unavailable("the index is gone from its store", dependency=self._dependency)
 
     async def look(self) -> None:
         """Look whether the store answers and serves what it should; an alias that names something else is put right.
@@ -155,13 +164,14 @@ class SharedGenerations(Generic[IndexT]):
         if not name or pointed == name:
             return
         if name not in await self._store.names():
-            raise Unavailable("the index is gone from its store", dependency=self._dependency)
+            raise self._gone()
         if await self._store.pointed() != await self.refresh():
-            await self._store.point(self.current)
+            await self._point(self.current)
 
     async def is_lost(self) -> bool:
         """Whether the store answers and has no current generation any more."""
-        return bool(self.current) and self.current not in await self._store.names()
+        name = await self._current.refresh()  # what this process knew may have been replaced and dropped
+        return bool(name) and name not in await self._store.names()
 
     def index(self, name: str) -> IndexT:
         """The index of generation *name*."""

@@ -120,6 +120,33 @@ async def test_a_look_puts_a_wrong_alias_right_and_says_what_is_lost(world: Worl
     assert told.value.dependency == "lexical"
 
 
+async def test_what_another_process_replaced_and_dropped_is_not_lost(world: World):
+    """Whoever still takes the old one for current looks before it says so."""
+    here, there = world.process(), world.process()
+    await here.ensure()
+    await there.ensure()
+    old = there.current
+    await here.begin("g2")
+    await here.switch("g2")
+    await here.drop(old)
+
+    assert not await there.is_lost()
+
+
+async def test_a_process_that_begins_after_a_loss_makes_a_new_generation(world: World):
+    """It has never seen the old one; until it makes the new one it says that the index is gone."""
+    await world.process().ensure()
+    lost = world.store.alias
+    world.store.lose()
+    late = world.process()
+    with pytest.raises(Unavailable):
+        await late.refresh()
+
+    await late.ensure()
+
+    assert late.current == world.store.alias != lost
+
+
 async def test_a_generation_serves_only_once_the_alias_names_it(world: World):
     """Two that ask at once both wait for that: what they find next, they find in it."""
     here = world.process()

@@ -196,7 +196,8 @@ async def need_writable(client: OpenSearchClient, index: str, indexes: str) -> N
 
 async def _expunge_from(client: OpenSearchClient, indexes: str, *, share: int | None) -> None:
     body = {"index": {"merge.policy.expunge_deletes_allowed": share}}
-    await client.call("PUT", f"/{indexes}/_settings", body=body, deadline_s=client.settings.bulk_deadline_s)
+    params = {"allow_no_indices": "true"}
+    await client.call("PUT", f"/{indexes}/_settings", body=body, params=params, deadline_s=client.settings.bulk_deadline_s)
 
 
 _COLUMNS: dict[str, Any] = {"stored_fields": "_none_", "docvalue_fields": ["key", "version", "dead"]}
