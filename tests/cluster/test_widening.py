@@ -1,6 +1,6 @@
 """Widening by a rolling restart: processes with the old and the new number of partitions side by side, under load.
 
-Belongs here: whole processes over one broker. Does not belong here: the log by itself (``contracts/test_log_widening``). A newcomer would
+Belongs here: whole processes over one broker. Does not belong here: the log by itself (``services/test_log_widening``). A newcomer would
 get wrong: the first process that starts with the larger number moves the memories, and all the others must notice by themselves.
 """
 

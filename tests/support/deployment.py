@@ -224,12 +224,12 @@ class Deployment:
         return self.nats.password_file.read_text(encoding="utf-8")
 
     def consumers(self) -> list[str]:
-        """The durable consumers of the log."""
+        """The durable consumers of the projections; whoever follows the log has another one, for as long as it does."""
 
         async def ask() -> list[str]:
             opened = open_nats(url=self.nats.url, user="platform", password=self._password, options=NatsOptions(replicas=self._nodes))
             async with asyncio.timeout(_ASK_S), opened as bus:
-                return list(await bus.log.consumers())
+                return [name for name in await bus.log.consumers() if name.startswith(("lexical-", "vector-"))]
 
         return asyncio.run(ask())
 

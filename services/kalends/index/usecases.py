@@ -281,6 +281,8 @@ class Projection:
         self._consumers.pop(generation, None)
         await self._log.drop_consumer(self._consumer_name(generation))
         await self._generations.drop(generation)
+        # again: who helped may have opened it between the two, which made it anew, and found the index still there
+        await self._log.drop_consumer(self._consumer_name(generation))
 
     async def _start_filling(self, group: asyncio.TaskGroup, generation: str, index: object) -> "list[asyncio.Task[None]]":
         """One projector for each worker, all of them on the generation's one consumer."""

@@ -34,7 +34,7 @@ _OTHER_STREAM = 10060
 _NOBODY = 503
 
 
-class Moved(Unavailable):
+class _Moved(Unavailable):
     """The draft's memory is in another stream by now, and nothing of the draft is stored where it was before."""
 
 
@@ -53,6 +53,11 @@ class Call:
         self.missing = count
         self.deadline = deadline
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def moved(self) -> bool:
+        """Whether some of it is not stored because its memory is in another stream by now."""
+        return isinstance(self.failure, _Moved)
 
     def settle(self, index: int, outcome: Appended | KalendsError) -> None:
         """Note the outcome of one draft."""
@@ -199,7 +204,7 @@ class Committer:
                 self._forget(entry)
             elif entry.call in self._busy:
                 kept.append(entry)
-            elif entry.call.failure is not None and isinstance(entry.call.failure, Moved):
+            elif entry.call.failure is not None and entry.call.moved:
                 self._bytes -= entry.size
                 self._settle(entry, entry.call.failure)  # what went before it did not arrive, and order is kept
             elif batch and size + entry.size > self._options.batch_bytes:
@@ -283,7 +288,7 @@ class Committer:
             if outcome is None and tries.unknown:
                 entry.ours = frozenset(tries.ids)
             self._settle(
-                entry, outcome or Moved("nats: the memory moves to another stream", dependency=DEPENDENCY, retry_after=RETRY_AFTER)
+                entry, outcome or _Moved("nats: the memory moves to another stream", dependency=DEPENDENCY, retry_after=RETRY_AFTER)
             )
         return [entry for entry in waiting if entry.slot not in gone]
 

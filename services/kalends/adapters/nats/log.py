@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from kalends.adapters.nats import consumers, reading, streams, widening
-from kalends.adapters.nats.commits import Call, Committer, Entry, Moved
+from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Follower
 from kalends.adapters.nats.layout import Placed
@@ -86,7 +86,7 @@ class NatsLog:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._commit(call, entries)
-                while isinstance(call.failure, Moved):
+                while call.moved:
                     call, entries = self._again(call, entries)
                     await self._commit(call, entries)
         except TimeoutError as error:

@@ -132,11 +132,7 @@ class Whereabouts:
         Looks *every* so many seconds; None: only when slots without a stream are needed.
         """
         while True:
-            try:
-                async with asyncio.timeout(every):
-                    await self._needed.wait()
-            except TimeoutError:
-                pass  # time to look, whether or not anybody asked
+            await self._pause(every)
             self._needed.clear()
             try:
                 if self._unfinished or set(await widening.names(self._requests)) != set(self.layout.names):
@@ -144,6 +140,13 @@ class Whereabouts:
                     await self._finish()
             except KalendsError:
                 continue  # the broker is away; whoever needs it now says so
+
+    async def _pause(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._needed.wait()
+        except TimeoutError:
+            return  # time to look, whether or not anybody asked
 
     async def at_rest(self) -> None:
         """Return once nothing is being changed by this process, and begin nothing more; the caller has a deadline."""
