@@ -195,7 +195,7 @@ class Bench:
 
             self._wait(ended, _LONGEST_S)
             seconds = time.perf_counter() - started
-            total = seen["progress"]["total"]
+            total = seen["total"]
             if seen["state"] != "succeeded":
                 raise RuntimeError(f"the rebuild of {projection} has {seen['state']}")
             spent = {name: 1000 * one / total for name, one in _spent(before, _processor(subject)).items()}

@@ -106,7 +106,8 @@ async def test_a_client_certificate_opens_the_door(authority: Authority, tmp_pat
         await use(msgspec.structs.replace(known, cert_file=str(ours.certificate), key_file=str(ours.key)))
         passed = proxy.passed
         for pair in ({}, {"cert_file": str(foreign.certificate), "key_file": str(foreign.key)}):
-            assert isinstance(await refused(msgspec.structs.replace(known, **pair)), Misconfigured)
+            # in TLS 1.3 a client may learn of its refusal only by a connection that ends
+            assert isinstance(await refused(msgspec.structs.replace(known, **pair)), Misconfigured | Unavailable)
 
     assert proxy.passed == passed
 

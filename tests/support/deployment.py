@@ -10,12 +10,13 @@ import contextlib
 import http.client
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from kalends.adapters.nats import NatsOptions, open_nats
+from kalends.adapters.nats import NatsBus, NatsOptions, open_nats
 from tests.support import verdicts
 from tests.support.api import Api
 from tests.support.engines import copy_models
@@ -26,6 +27,7 @@ from tests.support.nats_cluster import NatsCluster
 from tests.support.opensearch.nodes import Node, shared_node
 from tests.support.qdrant_wire.running import WireServer, fresh_prefix
 
+T = TypeVar("T")
 ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 Store = Literal["opensearch", "qdrant", "model"]
 _LINES: Mapping[Store, tuple[int, int]] = {"opensearch": (0, 0), "qdrant": (1, 1), "model": (2, 2)}
@@ -215,7 +217,7 @@ class Deployment:
         assert found is not None, status
         return int(found[1]) * 1024
 
-    def logged(self) -> "verdicts.Counter[str]":
+    def logged(self) -> Counter[str]:
         """How often each event id is in the log."""
         return verdicts.logged(self.nats.url, user="platform", password=self._password, replicas=self._nodes)
 
@@ -226,10 +228,25 @@ class Deployment:
     def consumers(self) -> list[str]:
         """The durable consumers of the projections; whoever follows the log has another one, for as long as it does."""
 
-        async def ask() -> list[str]:
+        async def names(bus: NatsBus) -> list[str]:
+            return [name for name in await bus.log.consumers() if name.startswith(("lexical-", "vector-"))]
+
+        return self._ask_log(names)
+
+    def made_at(self, consumer: str) -> str:
+        """When a durable consumer was made, as the broker says."""
+
+        async def told(bus: NatsBus) -> str:
+            stream = min(await bus.log.heads())
+            return str((await bus.connection.jetstream().consumer_info(stream, consumer)).created)
+
+        return self._ask_log(told)
+
+    def _ask_log(self, question: Callable[[NatsBus], Awaitable[T]]) -> T:
+        async def ask() -> T:
             opened = open_nats(url=self.nats.url, user="platform", password=self._password, options=NatsOptions(replicas=self._nodes))
             async with asyncio.timeout(_ASK_S), opened as bus:
-                return [name for name in await bus.log.consumers() if name.startswith(("lexical-", "vector-"))]
+                return await question(bus)
 
         return asyncio.run(ask())
 

@@ -369,6 +369,7 @@ def _search(common: Common, engines: Engines, phrases: TimePhrases) -> Service:
         lexicon=engines.lexicon,
         vectors=engines.vectors,
         embedder=engines.embedder,
+        reranker=engines.reranker,
         tokenizer=common.tokenizer,
         memories=common.memories,
         documents=common.documents,

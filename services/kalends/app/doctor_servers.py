@@ -107,7 +107,9 @@ async def _chat(settings: Settings) -> Finding:
     from kalends.adapters.vllm.chat import open_chat
 
     chosen = settings.summarize
-    chat = open_chat(chosen.chat_url, model=chosen.chat_model, deadline_s=ANSWER_S, key_file=chosen.chat_key_file)
+    chat = open_chat(
+        chosen.chat_url, model=chosen.chat_model, deadline_s=ANSWER_S, key_file=chosen.chat_key_file, ca_file=chosen.chat_ca_file
+    )
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
     try:
         await chat.complete("Answer in JSON.", "Is this a test?", schema=schema, max_tokens=16)

@@ -131,6 +131,24 @@ class ServedEmbedder(Embedder, Protocol):
         ...
 
 
+class ServedReranker(Reranker, Protocol):
+    """A reranker that may be away, and says so."""
+
+    @property
+    def failure(self) -> KalendsError | None:
+        """Why it cannot be had; None while it can."""
+        ...
+
+    @property
+    def failing_since(self) -> str | None:
+        """Since when, as RFC 3339."""
+        ...
+
+    async def warm(self) -> None:
+        """Look whether it is there and what it should be; a failure is kept and looked at again later."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """One projection's store: its generations, and where they are.
@@ -154,7 +172,7 @@ class Engines:
     lexicon: LexicalIndex
     vectors: VectorIndex
     embedder: ServedEmbedder
-    reranker: Reranker | None = None
+    reranker: ServedReranker | None = None
     model_step: str = ""
     """What to do about a model that is away."""
 

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from kalends.adapters.nats.bus import NatsBus
-from kalends.app.engines import Engines
+from kalends.app.engines import Engines, ServedEmbedder, ServedReranker
 from kalends.app.floors import StoreWatch
 from kalends.domain.errors import KalendsError
 from kalends.edge.services import Health
 from kalends.index.usecases import Projection
 from kalends.summarize.writing import Writer
 from kalends.wire.follower import TimelineFollower
+
+_RERANKER_STEP = "answers do without it and say so; see that a server of reranker.urls serves reranker.model"
 
 Ask = Callable[[], Sequence[Health]]
 
@@ -89,17 +91,22 @@ def of_engines(engines: Engines, projections: Mapping[str, Projection], watches:
             )
             for name, (failure, since, step) in seen.items()
         ]
-        failure = engines.embedder.failure
-        found.append(
-            Health(
-                name="model",
-                state="down" if failure else "up",
-                since=engines.embedder.failing_since or started,
-                detail=failure.detail if failure else engines.embedder.identity,
-                next_step=engines.model_step if failure else "",
-                required=False,
-            )
-        )
+        found.append(_of_model("model", engines.embedder, started, state="down", step=engines.model_step))
+        if engines.reranker is not None:
+            found.append(_of_model("reranker", engines.reranker, started, state="degraded", step=_RERANKER_STEP))
         return found
 
     return ask
+
+
+def _of_model(name: str, model: ServedEmbedder | ServedReranker, started: str, *, state: str, step: str) -> Health:
+    """What to say of *model*; *state* is how its absence is called."""
+    failure = model.failure
+    return Health(
+        name=name,
+        state=state if failure else "up",
+        since=model.failing_since or started,
+        detail=failure.detail if failure else model.identity,
+        next_step=step if failure else "",
+        required=False,
+    )

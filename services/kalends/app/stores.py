@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from kalends.adapters.embedded.models import identity_of
 from kalends.ports.generations import GenerationStore
 from kalends.ports.lexicon import LexicalIndex
-from kalends.ports.models import Embedder, Reranker
+from kalends.ports.models import Embedder
 from kalends.ports.records import Records
 from kalends.ports.vectors import VectorIndex
 from kalends.settings import Settings
 from kalends.wire.generations import CurrentGeneration, SharedGenerations
 
 if TYPE_CHECKING:
-    from kalends.app.engines import ServedEmbedder
+    from kalends.app.engines import ServedEmbedder, ServedReranker
 
 IndexT = TypeVar("IndexT")
 
@@ -90,7 +90,7 @@ async def open_embedder(settings: Settings) -> "ServedEmbedder":
     return opened(settings.embedder)
 
 
-async def open_reranker(stack: AsyncExitStack, settings: Settings) -> Reranker | None:
+async def open_reranker(stack: AsyncExitStack, settings: Settings) -> "ServedReranker | None":
     """The cross-encoder on vLLM; None where none is named.
 
     Raises:

@@ -105,7 +105,12 @@ def _writer(stack: AsyncExitStack, common: Common, embedder: Embedder) -> Writer
         if not settings.chat_model:
             raise Misconfigured("summarize.chat_url needs summarize.chat_model (KALENDS_SUMMARIZE__CHAT_MODEL)")
         client = open_chat(
-            settings.chat_url, model=settings.chat_model, deadline_s=settings.chat_deadline_s, key_file=settings.chat_key_file
+            settings.chat_url,
+            model=settings.chat_model,
+            deadline_s=settings.chat_deadline_s,
+            key_file=settings.chat_key_file,
+            ca_file=settings.chat_ca_file,
+            concurrency=settings.chat_concurrency,
         )
         stack.push_async_callback(client.close)
         chat = ChatSummarizer(

@@ -1,13 +1,14 @@
-"""Words of a question: which of them carry meaning, and how much.
+"""Words of a question: which of them carry meaning, and how much; and what is done to any text before an engine splits it.
 
-Belongs here: splitting, the list of function words, weights of a model's tokens from the rarity of their words. Does not belong here: how
-an engine stems. A newcomer would get wrong: pronouns of the first and second person are *not* function words here; on public chats they
-tell a user's turn from an assistant's.
+Belongs here: splitting, the list of function words, weights of a model's tokens from the rarity of their words, one spelling of each
+character, bigrams of scripts that are written without spaces. Does not belong here: how an engine stems. A newcomer would get wrong:
+pronouns of the first and second person are *not* function words here; on public chats they tell a user's turn from an assistant's.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
 _FUNCTION_WORDS = (
     "a about after all also am an and any are as at be because been before being both but by can could did do does doing done "
@@ -26,6 +27,37 @@ LATE_FLOOR = 0.25
 """No token weighs less than this share of the heaviest."""
 
 _WORD = re.compile(r"\w+")
+_UNSPACED = re.compile(
+    "["
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"  # Han
+    "\u1100-\u11ff\uac00-\ud7af"  # Hangul: spaced, but particles stick to the words
+    "]+"
+)
+
+
+def normalised(text: str) -> str:
+    """*text* in the one form in which all spellings of a character are equal."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def grams(text: str, *, question: bool) -> list[str]:
+    """The unspaced scripts in *text* as words; empty for a text without them.
+
+    An event gives single characters and bigrams. A question gives bigrams, and a single character only where it stands alone.
+    """
+    if text.isascii():
+        return []
+    return [gram for run in _UNSPACED.findall(text) for gram in _of_run(run, singles=not question or len(run) == 1)]
+
+
+def _of_run(run: str, *, singles: bool) -> Iterable[str]:
+    if singles:
+        yield from run
+    for start in range(len(run) - 1):
+        yield run[start : start + 2]
 
 
 def content_words(text: str) -> list[str]:

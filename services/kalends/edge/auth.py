@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterable
 from datetime import datetime
@@ -247,8 +248,8 @@ def _read_or_make(path: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
         return _read(path)
     token = new_token()
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
+    # a name of its own: several processes that share the file may make it at once
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         os.fchmod(file.fileno(), 0o600)

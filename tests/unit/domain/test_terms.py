@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support import strategies
 
-from kalends.domain.terms import FUNCTION_WORDS, LATE_FLOOR, content_words, late_weights, rarity, token_weights
+from kalends.domain.terms import FUNCTION_WORDS, LATE_FLOOR, content_words, grams, late_weights, normalised, rarity, token_weights
 
 WEIGHTS = st.lists(st.floats(0, 100), max_size=20)
 
@@ -89,3 +89,19 @@ def test_late_weights_keep_the_order_of_weights(weights):
     late = late_weights(weights)
 
     assert all(late[a] >= late[b] for a in range(len(late)) for b in range(len(late)) if weights[a] > weights[b])
+
+
+def test_unspaced_scripts_become_bigrams() -> None:
+    """An event gives single characters too; a question only where one stands alone."""
+    assert grams("北京大 and 猫", question=False) == ["北", "京", "大", "北京", "京大", "猫"]
+    assert grams("北京大 and 猫", question=True) == ["北京", "京大", "猫"]
+    assert grams("plain", question=True) == []
+
+
+@given(strategies.TEXTS)
+def test_text_that_is_in_its_one_form_stays_as_it_is(text):
+    """So events and questions may be brought into it as often as it happens."""
+    once = normalised(text)
+
+    assert normalised(once) == once
+    assert normalised("ﬁne") == "fine"

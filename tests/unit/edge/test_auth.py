@@ -181,6 +181,16 @@ async def test_a_crash_while_the_file_was_made_leaves_nothing_in_the_way(records
     assert auth._read(tmp_path / "token").startswith("kal_")
 
 
+async def test_processes_that_make_the_file_at_once_agree_on_its_token(tmp_path):
+    """They share it, as pods share a volume; one makes it, and nobody reads half of it or fails."""
+    for number in range(20):
+        path = tmp_path / f"token-{number}"
+        made = await asyncio.gather(*(asyncio.to_thread(auth._read_or_make, path) for _ in range(8)))
+
+        assert set(made) == {path.read_text().strip()}
+    assert len(list(tmp_path.iterdir())) == 20
+
+
 async def test_a_revoked_file_token_does_not_come_back_at_the_next_start(records, clock, tmp_path):
     """Revoked means revoked; the message says how to get a new one."""
     path = tmp_path / "token"

@@ -14,8 +14,8 @@ from typing import Any
 from kalends.adapters.embedded import calendar_inventory as maintenance
 from kalends.adapters.embedded import calendar_tables as tables
 from kalends.adapters.embedded import database as files
-from kalends.adapters.embedded import writes
 from kalends.adapters.embedded.database import Database, in_pieces, placeholders
+from kalends.domain import versions
 from kalends.domain.events import EventId, EventKey
 from kalends.domain.periods import LEVELS, Level, Period
 from kalends.domain.positions import Position
@@ -380,7 +380,7 @@ def _digest(database: sqlite3.Connection) -> Digest:
     gone: list[tuple[str, int]] = []
     for key, seen, is_gone in database.execute("SELECT key, seen, gone FROM nodes"):
         (gone if is_gone else live).append((key.hex(), seen))
-    return writes.fold(live, gone)
+    return versions.fold(live, gone)
 
 
 def _place(unit: Unit) -> tuple[str, str, int]:

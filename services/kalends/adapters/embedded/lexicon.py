@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from kalends.adapters.embedded import files, words, writes
+from kalends.adapters.embedded import files, words
 from kalends.adapters.embedded.memory_lexicon import MemoryLexicon
 from kalends.adapters.embedded.threads import Lane
+from kalends.domain import versions
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
@@ -198,7 +199,7 @@ class TantivyLexicon:
             memory = self._memory(name, make=False)
             for key, version, dead in memory.pairs() if memory else ():
                 (gone if dead else live).append((key, version))
-        return writes.fold(live, gone)
+        return versions.fold(live, gone)
 
     def _count(self, scope: Scope) -> int:
         memory = self._memory(scope.key, make=False)

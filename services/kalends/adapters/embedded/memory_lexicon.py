@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from kalends.adapters.embedded import files, words, writes
+from kalends.adapters.embedded import files, words
 from kalends.adapters.embedded.failures import translated
+from kalends.domain import versions
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Entry, Held, Scored, Tombstone
-from kalends.domain.terms import content_words, rarity
+from kalends.domain.terms import content_words, grams, normalised, rarity
 
 BOOSTS: Mapping[str, float] = {"stemmed": 1.0, "lead": 3.0, "exact": 0.05, "cjk": 1.0}
 """What a word counts in each field. The unstemmed field only decides between events that are equal otherwise: more of it lowered recall on
@@ -50,7 +51,7 @@ class MemoryLexicon:
 
     def put(self, changes: Sequence[Entry | Tombstone]) -> None:
         """Write what is newer than what is held, in one commit; on return it is synced and every search sees it."""
-        wanted = writes.newest(changes)
+        wanted = versions.newest(changes)
         with translated("lexical"):
             held = self._versions(list(wanted))
             fresh = [change for key, change in wanted.items() if held.get(key, -1) < change.version]
@@ -144,19 +145,19 @@ class MemoryLexicon:
         document.add_integer("at", change.occurred_us)
         for tag in change.tags:
             document.add_text("tags", tag)
-        text = words.normalised(change.text)
+        text = normalised(change.text)
         document.add_text("stemmed", text)
-        document.add_text("lead", words.normalised(change.lead))
+        document.add_text("lead", normalised(change.lead))
         document.add_text("exact", text)
-        grams = words.spaced_out(text, question=False)
-        if grams:
-            document.add_text("cjk", grams)
+        unspaced = " ".join(grams(text, question=False))
+        if unspaced:
+            document.add_text("cjk", unspaced)
         return document
 
     def search(self, text: str, criteria: Criteria, limit: int) -> list[Scored]:
         """The best *limit* events by BM25, ties by key."""
         with translated("lexical"):
-            query = self._query(words.normalised(text), criteria)
+            query = self._query(normalised(text), criteria)
             if query is None:
                 return []
             searcher, fetched = self._index.searcher(), limit + 16
@@ -173,7 +174,7 @@ class MemoryLexicon:
         from tantivy import FieldType, Occur, Query
 
         plain = " ".join(content_words(text))
-        texts = {"stemmed": plain, "lead": plain, "exact": plain, "cjk": words.spaced_out(text, question=True)}
+        texts = {"stemmed": plain, "lead": plain, "exact": plain, "cjk": " ".join(grams(text, question=True))}
         wanted = []
         for field, boost in BOOSTS.items():
             for term in words.terms(self._analysers[ANALYSERS[field]], texts[field]) if boost else ():
@@ -195,7 +196,7 @@ class MemoryLexicon:
             events = searcher.num_docs
             found = {}
             for word in asked:
-                stems = words.terms(self._analysers["stemmed"], words.normalised(word))
+                stems = words.terms(self._analysers["stemmed"], normalised(word))
                 counts = (max(searcher.doc_freq("stemmed", stem), searcher.doc_freq("lead", stem)) for stem in stems)
                 holding = min(counts, default=events)
                 found[word] = rarity(min(holding, events), events) if stems else 0.0

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kalends.adapters.embedded import timeline_inventory, writes
+from kalends.adapters.embedded import timeline_inventory
 from kalends.adapters.embedded import timeline_tables as tables
 from kalends.adapters.embedded.database import Database
 from kalends.adapters.embedded.database import floors as floors_of
+from kalends.domain import versions
 from kalends.domain.events import EventId, EventKey
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Digest, Held
@@ -278,7 +279,7 @@ def _digest(database: sqlite3.Connection) -> Digest:
             live.append((key.hex(), version))
         else:
             gone.append((key.hex(), retracted))
-    return writes.fold(live, gone)
+    return versions.fold(live, gone)
 
 
 def _known(row: Sequence[Any]) -> Known:

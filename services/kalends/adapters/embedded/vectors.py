@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from kalends.adapters.embedded import files, residency, writes
+from kalends.adapters.embedded import files, residency
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
+from kalends.domain import versions
 from kalends.domain.errors import Misconfigured
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
@@ -84,7 +85,7 @@ class EdgeVectors:
         """Write what is newer than what is held; on return it is in the synced write-ahead log and every search sees it."""
         # also when there is nothing to write, for so it is asked whether writing would work
         files.need_room(self._log)
-        changes = writes.newest([*(_Change(entry) for entry in entries), *(_Change(tombstone) for tombstone in tombstones)])
+        changes = versions.newest([*(_Change(entry) for entry in entries), *(_Change(tombstone) for tombstone in tombstones)])
         pending = list(changes.values())
         while pending:
             chunk, pending = _first_points(pending)
@@ -119,7 +120,7 @@ class EdgeVectors:
                 elif "lead" in payload:
                     live.append((payload["key"], payload["version"]))
             if offset is None:
-                return writes.fold(live, gone)
+                return versions.fold(live, gone)
 
     async def count(self, scope: Scope) -> int:
         """Live events of one memory."""

@@ -10,15 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kalends.adapters.opensearch import questions, scanning, words, writing
+from kalends.adapters.opensearch import questions, scanning, writing
 from kalends.adapters.opensearch.client import OpenSearchClient
 from kalends.adapters.opensearch.failures import DEPENDENCY, RETRY_AFTER_S
 from kalends.adapters.opensearch.names import Names, for_writing, memory_of
 from kalends.adapters.opensearch.questions import Analysed, Statistics, Term
+from kalends.domain import versions
 from kalends.domain.errors import NotFound, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
+from kalends.domain.terms import normalised
 from kalends.kit.backoff import pauses
 
 
@@ -84,7 +86,8 @@ class OpenSearchLexicon:
             Unavailable: the store is away, too busy, or takes no writes, or the generation was dropped.
             DeadlineExceeded: whether it was written is unknown. Damaged: OpenSearch refuses a document; the others are written.
         """
-        changes = writing.newest([*entries, *tombstones])
+        every: list[Entry | Tombstone] = [*entries, *tombstones]
+        changes = list(versions.newest(every).values())
         if not changes:
             await self._need_writable()
             return
@@ -119,7 +122,7 @@ class OpenSearchLexicon:
         """How rare each word is in the memory, by its stem."""
         place = await self._place(scope.key)
         different = list(dict.fromkeys(asked))
-        prepared = [words.normalised(word) for word in different]
+        prepared = [normalised(word) for word in different]
         analysed = await self._analysed(place, prepared)
         stems = dict.fromkeys(stem for one in analysed for stem in one.stems)
         statistics = await self._statistics(place, scope.key, [(field, stem) for stem in stems for field in ("stemmed", "lead")])

@@ -14,7 +14,7 @@ from kalends.adapters.opensearch.schema import LENGTHS, PATHS
 from kalends.domain.errors import Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Scored
-from kalends.domain.terms import content_words, rarity
+from kalends.domain.terms import content_words, grams, normalised, rarity
 
 MOST_HITS = 10_000
 """Hits of one answer at most (``index.max_result_window``)."""
@@ -75,14 +75,14 @@ def read_analysis(answer: Any, asked: Sequence[str]) -> list[Analysed]:
 
 def asked_words(text: str) -> list[str]:
     """The words of a question that are looked up."""
-    return [word for word in content_words(words.normalised(text)) if word]
+    return [word for word in content_words(normalised(text)) if word]
 
 
 def terms_of(text: str, analysed: Sequence[Analysed]) -> list[Term]:
     """The terms of a question, each once."""
     stems = [stem for one in analysed for stem in one.stems]
     by_field = {
-        "cjk": words.grams(words.normalised(text), question=True),
+        "cjk": grams(normalised(text), question=True),
         "stemmed": stems,
         "lead": stems,
         "exact": [plain for one in analysed for plain in one.plain],

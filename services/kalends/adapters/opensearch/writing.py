@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 from opensearchpy.exceptions import TransportError
 
-from kalends.adapters.opensearch import failures, words
+from kalends.adapters.opensearch import failures
 from kalends.adapters.opensearch.client import OpenSearchClient
 from kalends.domain.errors import Damaged, KalendsError, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Entry, Tombstone
+from kalends.domain.terms import grams, normalised
 from kalends.kit.backoff import pauses
 
 FIRST_PAUSE_S = 0.1
@@ -50,16 +51,6 @@ class Outcome:
     error: str
 
 
-def newest(changes: Sequence[Entry | Tombstone]) -> list[Entry | Tombstone]:
-    """Of each key the change with the largest version; of equal ones the first."""
-    found: dict[EventKey, Entry | Tombstone] = {}
-    for change in changes:
-        known = found.get(change.key)
-        if known is None or known.version < change.version:
-            found[change.key] = change
-    return list(found.values())
-
-
 def indexing(change: Entry | Tombstone, *, alias: str) -> Operation:
     """Writes *change* through *alias* unless something as new or newer is held."""
     scope_key = change.scope.key
@@ -79,13 +70,13 @@ def document(change: Entry | Tombstone) -> dict[str, Any]:
     known = {"scope": change.scope.key, "key": change.key, "version": change.version}
     if isinstance(change, Tombstone):
         return {**known, "dead": True}
-    text = words.normalised(change.text)
+    text = normalised(change.text)
     found = {**known, "dead": False, "at": change.occurred_us, "tags": list(change.tags), "stemmed": text}
     if change.lead:
-        found["lead"] = words.normalised(change.lead)
-    grams = words.grams(text, question=False)
-    if grams:
-        found["cjk"] = " ".join(grams)
+        found["lead"] = normalised(change.lead)
+    unspaced = grams(text, question=False)
+    if unspaced:
+        found["cjk"] = " ".join(unspaced)
     return found
 
 

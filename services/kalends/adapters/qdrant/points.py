@@ -15,7 +15,7 @@ from qdrant_client import grpc, models
 
 from kalends.domain.errors import Invalid, Misconfigured
 from kalends.domain.events import EventKey
-from kalends.domain.queries import Criteria, Digest, Entry, Held, Tombstone, fold_digest
+from kalends.domain.queries import Criteria, Entry, Held, Tombstone
 from kalends.domain.scope import Scope
 from kalends.ports.vectors import VectorEntry, Window
 
@@ -67,16 +67,6 @@ class Change:
         payload = {"key": str(self.key), "version": self.version, **(self._facts or {})}
         for number, point_id in enumerate(self.extra_ids, start=1):
             yield _point(point_id, self._windows[number], payload)
-
-
-def newest(changes: Iterable[Change]) -> list[Change]:
-    """Of each key the change with the largest version; of equal ones the first."""
-    found: dict[EventKey, Change] = {}
-    for change in changes:
-        known = found.get(change.key)
-        if known is None or known.version < change.version:
-            found[change.key] = change
-    return list(found.values())
 
 
 def pieces(points: Iterable[grpc.PointStruct], *, most: int, most_bytes: int) -> Iterator[list[grpc.PointStruct]]:
@@ -155,12 +145,6 @@ def belongs(payload: Mapping[str, Any], scope_key: str) -> bool:
 def held(payload: Mapping[str, Any]) -> Held:
     """A window 0, as an inventory has it."""
     return Held(key=EventKey(payload["key"]), version=payload["version"], live=not payload.get("dead", False))
-
-
-def fold(live: Sequence[tuple[str, int]], gone: Sequence[tuple[str, int]]) -> Digest:
-    """The digest of (key, version) pairs; the *gone* count for the digest, not as events. The same as every vector engine's."""
-    everything = fold_digest([*live, *((f"-{key}", version) for key, version in gone)])
-    return Digest(events=len(live), digest=everything.digest)
 
 
 def _facts(entry: Entry) -> dict[str, Any]:

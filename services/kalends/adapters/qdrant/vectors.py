@@ -19,6 +19,7 @@ from kalends.adapters.qdrant import points
 from kalends.adapters.qdrant.collections import MOST_FETCHED, OVERSAMPLING, Collections, memory_key
 from kalends.adapters.qdrant.connection import Connection
 from kalends.adapters.qdrant.failures import DEPENDENCY
+from kalends.domain import versions
 from kalends.domain.errors import DeadlineExceeded, Invalid, Misconfigured, NotFound
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Held, Scored, Tombstone
@@ -63,7 +64,7 @@ class QdrantVectors:
             # so it is asked whether writing would work
             await self._collections.require(self._base)
             return
-        changes = points.newest(points.Change(source, dimension=self._dimension) for source in sources)
+        changes = versions.newest(points.Change(source, dimension=self._dimension) for source in sources).values()
         by_memory: dict[str | None, list[points.Change]] = defaultdict(list)
         for change in changes:
             by_memory[self._own(change.scope.key)].append(change)
@@ -101,7 +102,7 @@ class QdrantVectors:
                         live.append((payload["key"], payload["version"]))
                 if offset is None:
                     break
-        return points.fold(live, gone)
+        return versions.fold(live, gone)
 
     async def count(self, scope: Scope) -> int:
         """Live events of one memory, counted one by one."""

@@ -80,10 +80,3 @@ def test_what_waiting_helps_goes_before_what_it_does_not() -> None:
 def test_the_verdict_says_how_many() -> None:
     """Of how many."""
     assert str(writing.verdict([outcome(201), outcome(503)])).startswith("1 of 2 writes failed")
-
-
-def test_of_one_key_the_newest_change_counts() -> None:
-    """In one batch as in the log."""
-    kept = writing.newest([entry("a", version=1), tombstone("a", version=5), entry("a", version=3), entry("b", version=2)])
-
-    assert [(one.key, one.version) for one in kept] == [(key_of("a"), 5), (key_of("b"), 2)]

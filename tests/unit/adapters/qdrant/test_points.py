@@ -7,7 +7,6 @@ import pytest
 from qdrant_client.conversions import conversion
 from tests.contracts.projections import DIMENSION, SCOPE, entry, key_of, tombstone, vectors, window
 
-from kalends.adapters.embedded import writes
 from kalends.adapters.qdrant import points
 from kalends.adapters.qdrant.points import Change
 from kalends.domain.errors import Invalid, Misconfigured
@@ -99,22 +98,6 @@ def test_pieces_are_bounded_by_points_and_by_bytes() -> None:
     assert [len(piece) for piece in points.pieces(made, most=100, most_bytes=3 * size + 3)] == [3, 3, 3, 1]
     assert [len(piece) for piece in points.pieces(made, most=100, most_bytes=1)] == [1] * 10
     assert list(points.pieces([], most=4, most_bytes=1)) == []
-
-
-def test_of_a_batch_the_newest_of_each_event_counts() -> None:
-    """And of equal ones the first."""
-    first = change("a", version=5)
-    batch = [change("a", version=3), first, change("a", version=5), change("b", version=1)]
-
-    assert points.newest(batch) == [first, batch[3]]
-
-
-def test_the_digest_is_the_one_of_the_engine_in_process() -> None:
-    """A projection is compared with a rebuild, whatever holds either."""
-    live, gone = [("a", 1), ("b", 2)], [("c", 3)]
-
-    assert points.fold(live, gone) == writes.fold(live, gone)
-    assert points.fold(live, gone) != points.fold(live, [])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What every projection decides before it writes: which changes of a batch count, and what its digest folds.
 
-Belongs here: decisions shared by the embedded projections, without I/O. Does not belong here: an engine. A newcomer would get wrong: a
-tombstone is guarded by version like any write, so an event that is recorded *again* later is found again.
+Belongs here: decisions that all projections share, without I/O. Does not belong here: an engine. A newcomer would get wrong: a tombstone is
+guarded by version like any write, so an event that is recorded *again* later is found again.
 """
 
 from collections.abc import Iterable, Sequence
