@@ -76,9 +76,7 @@ class Bench:
     def measure(self, name: str, opened: AbstractContextManager[Subject]) -> None:
         """Every figure of one subject. What it holds grows from step to step, in the same order for all."""
         self.name = name
-        started = time.perf_counter()
         with opened as subject:
-            self._row("from the command until it serves, stores included", time.perf_counter() - started, "s")
             self._warm(subject)
             self._idle(subject)
             self._searchable(subject)

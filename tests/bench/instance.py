@@ -4,6 +4,7 @@ Belongs here: starting, stopping, asking, memory and disk. Does not belong here:
 newcomer would get wrong: pages that processes share count in each one's RSS; PSS shares them out, so both are told.
 """
 
+import contextlib
 import http.client
 import os
 import signal
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tests.bench.load import Job, Outcome
+from tests.support.instance import Child
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = "bench"
@@ -46,7 +48,7 @@ class Instance:
         self.memory = memory
         self._settings = dict(settings or {})
         self.start_s = 0.0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._ready: Mapping[str, Any] = {}
         self._token = ""
 
@@ -54,8 +56,8 @@ class Instance:
         self.data.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "kalends.app.cli", "up", "--data", str(self.data), "--port", "0", "--ops-port", "0", "--json"]
         started = time.perf_counter()
-        with self.data.with_suffix(".log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=bare_environment() | self._settings)
+        errors = self.data.with_suffix(".log")
+        self._process = Child(command, env=bare_environment() | self._settings, errors=errors, output=subprocess.PIPE)
         assert self._process.stdout is not None
         self._ready = msgspec.json.decode(self._process.stdout.readline() or b"{}")
         self.start_s = time.perf_counter() - started
@@ -70,15 +72,11 @@ class Instance:
         process = self._process
         if process is None:
             return
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        if process.running:
+            process.send(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                process.wait(seconds=_STOP_S)
+        process.close()
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """One request; the decoded answer.

@@ -15,6 +15,8 @@ from tests.support.trials import Trial
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 PROJECTION: dict[Store, str] = {"opensearch": "lexical", "qdrant": "vector", "model": "vector"}
+SAMPLE: list[tuple[Store, Cut]] = [("opensearch", "hold"), ("qdrant", "refuse"), ("model", "hold")]
+REST: list[tuple[Store, Cut]] = [("opensearch", "refuse"), ("qdrant", "hold"), ("model", "refuse")]
 SHORT_S, LONG_S = 6.0, 600.0
 SOON_S = 60.0
 MORE_BYTES = 96 << 20
@@ -68,8 +70,7 @@ def lag_is_told(deployment: Deployment, projection: str, *, least: int) -> None:
     assert wait_until(lambda: deployment.metrics("index").get(series, 0.0) >= least, seconds=SOON_S, every=0.5), series
 
 
-@pytest.mark.parametrize("how", ["refuse", "hold"])
-@pytest.mark.parametrize("store", ["opensearch", "qdrant", "model"])
+@pytest.mark.parametrize(("store", "how"), [*SAMPLE, *[pytest.param(*case, marks=pytest.mark.slow) for case in REST]])
 def test_an_outage_is_said_and_mends_itself(one_each: Deployment, store: Store, how: Cut) -> None:
     """No dead letter, nothing lost, lag shown meanwhile, memory bounded, caught up without hands."""
     outage(one_each, store, how, seconds=SHORT_S)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, key_of, tombstone, vectors, window
-from tests.support.qdrant_wire.running import REAL_URL, WireServer, real_settings
+from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
 
 from kalends.adapters.qdrant.collections import Collections
 from kalends.adapters.qdrant.connection import connect
@@ -23,7 +23,6 @@ from kalends.settings import QdrantSettings
 
 pytestmark = pytest.mark.cluster
 
-NO_REAL = pytest.mark.skipif(real_settings() is None, reason=f"{REAL_URL} names no server")
 ALL = Criteria()
 
 
@@ -34,7 +33,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
         yield server
 
 
-@pytest.fixture(params=["wire", pytest.param("qdrant", marks=NO_REAL)])
+@pytest.fixture(params=with_real("wire"))
 def settings(request: pytest.FixtureRequest) -> QdrantSettings:
     """Settings of each server in turn, with a prefix of this test's own."""
     found = real_settings() if request.param == "qdrant" else request.getfixturevalue("wire").settings()

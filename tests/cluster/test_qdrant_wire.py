@@ -12,13 +12,12 @@ from typing import Any
 import grpc
 import pytest
 from qdrant_client import models
-from tests.support.qdrant_wire.running import REAL_URL, WireServer, fresh_prefix, real_settings
+from tests.support.qdrant_wire.running import WireServer, fresh_prefix, real_settings, with_real
 
 from kalends.adapters.qdrant.connection import Connection, connect
 
 pytestmark = pytest.mark.cluster
 
-NO_REAL = pytest.mark.skipif(real_settings() is None, reason=f"{REAL_URL} names no server")
 LENGTH = 4
 UP, RIGHT = [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]
 ONE, TWO, THREE = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
@@ -31,7 +30,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
         yield server
 
 
-@pytest.fixture(params=["wire", pytest.param("qdrant", marks=NO_REAL)])
+@pytest.fixture(params=with_real("wire"))
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     """Each server's client in turn."""
     settings = real_settings() if request.param == "qdrant" else request.getfixturevalue("wire").settings()

@@ -30,7 +30,7 @@ from tests.contracts.projections import (
     vectors,
     window,
 )
-from tests.support.qdrant_wire.running import REAL_URL, WireServer, real_settings
+from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
 from tests.support.waiting import until
 
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -118,10 +118,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
         yield server
 
 
-NO_REAL = pytest.mark.skipif(real_settings() is None, reason=f"{REAL_URL} names no server")
-
-
-@pytest.fixture(params=["embedded", "wire", pytest.param("grpc", marks=NO_REAL), pytest.param("rest", marks=NO_REAL)])
+@pytest.fixture(params=with_real("embedded", "wire", real=("grpc", "rest")))
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """Each adapter's store in turn."""
     made: Store

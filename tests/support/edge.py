@@ -218,10 +218,11 @@ def raised(error: BaseException) -> BaseException:
 
 
 def error_types() -> list[type[KalendsError]]:
-    """Every error type of the platform that has been imported; the client's own reach nobody through an edge."""
+    """Every error type of the platform that was imported; the client's own, and a module's private ones, reach nobody through an edge."""
     found = [KalendsError]
     for kind in found:
-        found += [child for child in kind.__subclasses__() if child.__module__.startswith("kalends.") and not _of_client(child)]
+        ours = [child for child in kind.__subclasses__() if child.__module__.startswith("kalends.") and not _of_client(child)]
+        found += [child for child in ours if not child.__name__.startswith("_")]
     return found
 
 

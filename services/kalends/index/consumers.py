@@ -205,7 +205,12 @@ class Projector:
         return deliveries
 
     async def _return_unused(self) -> None:
-        """Hand back everything that was fetched and not begun."""
+        """Hand back everything that was fetched and not begun, and what was on its way to be fetched."""
+        try:
+            async with asyncio.timeout(_HAND_BACK_S):
+                await self._consumer.pause()
+        except (TimeoutError, KalendsError) as error:
+            self._say_late(error)
         unused = [delivery for deliveries in self._unused for delivery in deliveries]
         self._unused.clear()
         if unused:
@@ -228,8 +233,10 @@ class Projector:
                 for delivery in deliveries:
                     group.create_task(_retry(delivery, after=after), name=f"index.{self._projection}.hand-back")
         except* (TimeoutError, KalendsError) as errors:
-            reason = type(errors.exceptions[0]).__name__
-            log.info("deliveries come again after the ack wait", projection=self._projection, reason=reason)
+            self._say_late(errors.exceptions[0])
+
+    def _say_late(self, error: Exception) -> None:
+        log.info("deliveries come again after the ack wait", projection=self._projection, reason=type(error).__name__)
 
     async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
         good: list[tuple[Delivery, Readable]] = []

@@ -83,6 +83,10 @@ class Consumer(Protocol):
         """Ack many at once."""
         ...
 
+    async def pause(self) -> None:
+        """Take nothing more until the next ``fetch``; what was sent here and not fetched is delivered again at once, to whoever fetches."""
+        ...
+
     async def states(self) -> Sequence[ConsumerState]:
         """One state per stream."""
         ...

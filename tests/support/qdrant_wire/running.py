@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -87,6 +87,11 @@ class WireServer:
 def fresh_prefix() -> str:
     """A prefix that no other test has used, so that tests can share a server."""
     return f"t{uuid.uuid4().hex[:16]}"
+
+
+def with_real(*ours: str, real: Sequence[str] = ("qdrant",)) -> list[str]:
+    """The servers of a suite: *ours*, and *real* ones where the environment names one."""
+    return [*ours, *(real if os.environ.get(REAL_URL) else ())]
 
 
 def real_settings(**more: object) -> QdrantSettings | None:

@@ -26,6 +26,7 @@ from kalends.ports.log import ConsumerState, Delivery, Message
 
 _SECOND = 1_000_000_000
 _ACK = b"+ACK"
+_NAK = b"-NAK"
 _GATHER = 0.005
 """After the first message of a fetch, the longest silence until it is handed out; a backlog arrives without such gaps."""
 _PAUSE = 0.05
@@ -152,6 +153,7 @@ class NatsConsumer:
         self._refused = False
         self._acks = RecentAcks()
         self._breaks = 0
+        self._paused = False
 
     async def fetch(self, *, limit: int, wait: float) -> Sequence[Delivery]:
         """Up to *limit* deliveries; empty after *wait* seconds without any, also while the broker is away.
@@ -217,6 +219,30 @@ class NatsConsumer:
         count = len(self._streams)
         return [state_of(stream, replies[number], replies[count + number]) for number, stream in enumerate(self._streams)]
 
+    async def pause(self) -> None:
+        """Have nothing more sent here until the next ``fetch``; what was sent and not fetched comes again at once, to whoever asks.
+
+        Raises:
+            Unavailable, DeadlineExceeded: it comes again when its time to be acked is over.
+        """
+        if self._paused:
+            return
+        self._paused = True
+        left, self._inbox = self._inbox, Inbox(self._requests.link)
+        # acks that the broker may have forgotten are repeated with the next question, as after any break
+        self._breaks = -1 if left.breaks != self._breaks else 0
+        self._open.clear()
+        await left.end()
+        while (message := left.take_now()) is not None:
+            self._sort(message)
+        unfetched = list(self._ready)
+        self._ready.clear()
+        self._refused = False
+        for delivery in unfetched:
+            delivery.settle_once()
+        if unfetched:
+            await self._requests.ask_all([(delivery.reply, _NAK, b"") for delivery in unfetched])
+
     async def close(self) -> None:
         """Stop to fetch; what was fetched and not settled comes again to whoever fetches next."""
         await self._inbox.close()
@@ -245,6 +271,9 @@ class NatsConsumer:
 
     async def _ask(self, limit: int, *, wait: float) -> None:
         """Open a question on every stream that has none."""
+        if self._paused:
+            await self._inbox.open()
+            self._paused = False
         await self._grow()
         now = asyncio.get_running_loop().time()
         frames: list[bytes] = []

@@ -221,6 +221,22 @@ class Inbox:
             with translated():
                 await self._subscription.unsubscribe()
 
+    async def end(self) -> None:
+        """Stop to listen, and return once all that was sent here is here to be taken.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the connection broke; some of it may be lost.
+        """
+        self._link.off_break(self._broke)
+        if self._subscription is None or self._link.client.is_closed:
+            return
+        # a flush overtakes what the client still buffers, so only what the second one brings comes after the broker has heard
+        await self._link.send(b"UNSUB %d\r\n" % self._subscription._id, messages=0)  # noqa: SLF001 - nats-py's drain waits for one flush only
+        with translated():
+            await self._link.client.flush()
+            await self._link.client.flush()
+            await self._subscription.drain()  # type: ignore[no-untyped-call]
+
     @property
     def waiting(self) -> int:
         """How many messages wait to be taken."""
