@@ -259,34 +259,6 @@ async def test_a_consumer_gets_what_is_not_acked_again() -> None:
         assert again.message.position == second.message.position
 
 
-@pytest.mark.parametrize("while_fetching", [False, True])
-async def test_what_was_sent_to_one_that_pauses_comes_to_another_at_once(log: NatsLog, while_fetching: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """Not only what it had fetched is known to be open: a question of its own was, and was answered while nobody took the answer."""
-    pausing, other = await log.consumer("c"), await log.consumer("c")
-    fetching = asyncio.create_task(pausing.fetch(limit=10, wait=30))
-    await until(lambda: bool(pausing._open))
-    if while_fetching:
-        await log.append([draft("one"), draft("two")])
-        await until(lambda: pausing._inbox.waiting > 0 or bool(pausing._ready) or fetching.done())
-    fetching.cancel()
-    await asyncio.wait([fetching])
-    if not while_fetching:
-        await log.append([draft("one"), draft("two")])
-        await until(lambda: pausing._inbox.waiting == 2)
-    fetched = [] if fetching.cancelled() else list(fetching.result())
-    await pausing.pause()
-    await pausing.pause()
-
-    found = {one.message.body for one in fetched}
-    while len(found) < 2:
-        found |= {delivery.message.body for delivery in await other.fetch(limit=10, wait=10)}
-    assert found == {b"one", b"two"}
-    await other.pause()
-    await log.append([draft("three")])
-    [again] = await pausing.fetch(limit=10, wait=10)
-    assert again.message.body == b"three"
-
-
 async def test_a_sole_reader_gets_what_its_predecessor_left_at_once() -> None:
     """Nothing waits for the time to ack, and what was acked does not come again."""
     options = replace(SMALL, sole_reader=True)
