@@ -204,6 +204,7 @@ async def test_rebuilds_that_were_asked_for_are_done_one_after_another(made):
     async with at_work(rebuilds):
         await until(lambda: is_in(rebuilds, whole, "succeeded"))
 
+    assert {name for name, done, total in made.rebuilt if done == total} == set(BOTH)
     states = [(await rebuilds.find(one.operation_id)).state for one in (dry, failing, whole, cancelled)]
     assert states == ["succeeded", "failed", "succeeded", "cancelled"]
     assert (await rebuilds.find(whole.operation_id)).done == 2 * len(SAID)

@@ -228,6 +228,7 @@ class Engines:
     settings: SearchSettings
     running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     observed: list[str] = field(default_factory=list)
+    rebuilt: list[tuple[str, int, int]] = field(default_factory=list)
 
     @property
     def find(self) -> FindMemories:
@@ -309,6 +310,7 @@ def rebuilds_of(made: Engines, *, place: str = "here", holder: str = "a test") -
         lease=lease_of(made.ledger, "reindex", holder=holder),
         clock=made.ledger.clock,
         place=place,
+        observe=lambda name, done, total: made.rebuilt.append((name, done, total)),
     )
 
 

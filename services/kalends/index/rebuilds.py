@@ -5,7 +5,7 @@ newcomer would get wrong: the generation is named after the operation, so whoeve
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 KIND = "reindex"
 ALL = "all"
+Observe = Callable[[str, int, int], None]
 _LOOK_S = 1.0
 
 
@@ -33,12 +34,23 @@ def generation_of(operation: LongOperation) -> str:
 
 
 class Rebuilds:
-    """See ``edge.long_work.LongWork``; *place* is the data folder where the engines are its own, empty where they are shared."""
+    """See ``edge.long_work.LongWork``; *place* is the data folder where the engines are its own, empty where they are shared.
+
+    *observe* is told a projection's name, and how much of how much its rebuild has dealt with, by the process that leads it.
+    """
 
     def __init__(
-        self, *, projections: Mapping[str, Projection], store: OperationStore, lease: Lease, clock: Clock, place: str = ""
+        self,
+        *,
+        projections: Mapping[str, Projection],
+        store: OperationStore,
+        lease: Lease,
+        clock: Clock,
+        place: str = "",
+        observe: Observe = lambda _name, _done, _total: None,
     ) -> None:
         self._projections = projections
+        self._observe = observe
         self._clock = clock
         self._place = place
         self._runner = OperationRunner(
@@ -104,6 +116,7 @@ class Rebuilds:
 
         def reporter(name: str) -> Report:
             def told(done: int, total: int) -> None:
+                self._observe(name, done, total)
                 progress[name] = (done, total)
                 done_of_all = sum(one for one, _ in progress.values())
                 report(done_of_all, max(total * len(names), done_of_all))

@@ -7,7 +7,7 @@ from kalends.edge.services import Loop, Service
 from kalends.index import routes
 from kalends.index.compacting import Compact, Compactions
 from kalends.index.healing import Healer
-from kalends.index.rebuilds import Rebuilds
+from kalends.index.rebuilds import Observe, Rebuilds
 from kalends.index.usecases import Projection
 from kalends.ports.clock import Clock
 from kalends.ports.dead_letters import DeadLetter, DeadLetters
@@ -30,12 +30,15 @@ def build(
     operations: OperationStore,
     lease_of: Callable[[str], Lease],
     place: str,
+    observe_rebuild: Observe,
 ) -> Service:
     """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing.
 
     *place* is where the engines are, empty for servers that every process shares.
     """
-    rebuilds = Rebuilds(projections=projections, store=operations, lease=lease_of("reindex"), clock=clock, place=place)
+    rebuilds = Rebuilds(
+        projections=projections, store=operations, lease=lease_of("reindex"), clock=clock, place=place, observe=observe_rebuild
+    )
 
     async def replay(letter: DeadLetter) -> None:
         """Write one message to the projection whose consumer gave it up."""
