@@ -18,9 +18,9 @@ from tests.support.opensearch.stores import SMALL, fresh_generations, made
 from kalends.adapters.embedded import words as embedded
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.opensearch import OpenSearchLexicon
-from kalends.adapters.opensearch import words as prepared
 from kalends.domain.queries import Criteria, Entry, Filter, Scored
 from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.domain.terms import normalised
 
 pytestmark = pytest.mark.cluster
 
@@ -117,7 +117,7 @@ async def test_every_kind_of_character_makes_the_same_words(shared: OpenSearchLe
     But for one letter: of the dotted capital I (U+0130) tantivy keeps the dot.
     """
     pieces = ["".join(map(chr, range(start, start + 6))) for start in range(0xA1, 0x3400, 6)]
-    pieces = [prepared.normalised(piece) for piece in pieces if piece.isprintable() and "\u0130" not in piece]
+    pieces = [normalised(piece) for piece in pieces if piece.isprintable() and "\u0130" not in piece]
     asked = [piece for piece in pieces if not any(map(str.isspace, piece))] + words(random.Random(1))
     place = await shared._place(MEMORIES[0].key)
     analysed = await shared._analysed(place, asked)
