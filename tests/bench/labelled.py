@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def read(name: str, folder: Path) -> list[Collection]:
     if name.startswith("longmemeval"):
         return [_longmemeval(folder / "longmemeval_oracle" / "longmemeval_oracle.json.gz", turns=name.endswith("turns"))]
     return [_scifact(folder / "scifact")]
+
+
+def first(collection: Collection, most: int) -> Collection:
+    """The first *most* events, and the questions that they answer whole."""
+    items = dict(islice(collection.items.items(), most))
+    questions = [question for question in collection.questions if question.relevant.keys() <= items.keys()]
+    return Collection(name=collection.name, items=items, questions=questions)
 
 
 def recall(ranking: Sequence[str], relevant: Mapping[str, int], *, k: int = 10) -> float:

@@ -68,13 +68,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with locomo, longmemeval_oracle and scifact")
     parser.add_argument("--only", default=",".join(labelled.NAMES), help="comma-separated data sets of " + ", ".join(labelled.NAMES))
     parser.add_argument("--modes", default=",".join(MODES), help="comma-separated modes of " + ", ".join(MODES))
+    parser.add_argument("--most", type=int, default=1_000_000, help="events of a collection, with the questions that they answer whole")
     parser.add_argument("--folder", type=Path, help="where the data is kept meanwhile; default: a temporary folder")
     parser.add_argument("--json", type=Path, help="also write every ranking to this file")
     chosen = parser.parse_args()
     if not chosen.data.is_dir():
         parser.exit(2, f"there is no {chosen.data}: the collections are not part of this repository\n")
     names, modes = chosen.only.split(","), chosen.modes.split(",")
-    collections = {name: labelled.read(name, chosen.data) for name in names}
+    collections = {name: [labelled.first(one, chosen.most) for one in labelled.read(name, chosen.data)] for name in names}
     _say(report.machine())
     folder = Path(tempfile.mkdtemp(prefix="kalends-retrieval-", dir=chosen.folder))
     try:
@@ -157,6 +158,8 @@ def _asked(
 def _tell(
     collections: Mapping[str, Sequence[labelled.Collection]], modes: Sequence[str], found: Mapping[str, Mapping[str, Rankings]]
 ) -> int:
+    for data, members in collections.items():
+        _say(f"# {data}: {sum(len(one.items) for one in members)} events, {sum(len(one.questions) for one in members)} questions")
     _say("\n| Data | Measure | Mode | `up` | cluster | Difference | the same ten |\n|---|---|---|---|---|---|---|")
     worst = 0.0
     for data, members in collections.items():

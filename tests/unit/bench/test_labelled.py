@@ -44,3 +44,14 @@ def test_questions_without_evidence_are_not_asked_and_their_haystacks_are_stored
     assert [one["text"] for one in sessions.items.values()] == ["about s1", "about s2"]
     assert [dict(question.relevant) for question in turns.questions] == [{"s1_0": 1}]
     assert list(turns.items) == ["s1_0", "s1_1", "s2_0", "s2_1"]
+
+
+def test_a_part_of_a_collection_asks_only_what_it_can_answer_whole() -> None:
+    """A question with evidence beyond the part would count against every ranking."""
+    questions = [labelled.Question(text="here?", relevant={"a": 1}), labelled.Question(text="beyond?", relevant={"a": 1, "c": 1})]
+    whole = labelled.Collection(name="x", items={"a": {}, "b": {}, "c": {}}, questions=questions)
+
+    part = labelled.first(whole, 2)
+
+    assert list(part.items) == ["a", "b"]
+    assert [question.text for question in part.questions] == ["here?"]
