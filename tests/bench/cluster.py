@@ -25,7 +25,7 @@ from tests.bench.report import Report, Row, percentile
 
 UP = "up"
 _BATCH = 100
-_WARM_EVENTS, _WARM_QUESTIONS = 200, 30
+_WARM_EVENTS, _WARM_QUESTIONS = 200, 150
 _WARM_FIRST, _ACKED_FIRST = 5_000_000, 6_000_000
 _SETTLED_S = 600.0
 _LONGEST_S = 1200.0
@@ -97,7 +97,7 @@ class Bench:
         )
 
     def _warm(self, subject: Subject) -> None:
-        """So that neither the first batch of a model nor a cold Java counts."""
+        """So that neither the first batch of a model nor Java that has not compiled yet counts."""
         subject.load(kind="append", batch=_BATCH, requests=_WARM_EVENTS // _BATCH, first=_WARM_FIRST, expect='"new"')
         self._covered(subject, time.perf_counter())
         subject.load(kind="search", requests=_WARM_QUESTIONS, about=_WARM_EVENTS, first=_WARM_FIRST, rerank="on")

@@ -6,7 +6,7 @@ publish gets no answer at all; the broker complains on the connection, so tests 
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import nats.errors
 import pytest
@@ -22,6 +22,7 @@ from kalends.domain.scope import MemoryName, Scope, Tenant
 CANARY = "marimbacanary"
 MEMORY = "nats-memory"
 SCOPE = Scope(Tenant(TENANT), MemoryName(MEMORY))
+TRIES = 5
 EVENTS = f"ev.v1.u.{SCOPE.slot}.{TENANT}.{MEMORY}"
 
 
@@ -47,6 +48,16 @@ async def platform_bus(person: Person) -> AsyncIterator[NatsBus]:
     ours = config["authorization"]["users"][0]
     async with open_nats(url=person.nats_url, user=ours["user"], password=ours["password"]) as bus:
         yield bus
+
+
+async def stores_nothing(person: Person, act: Callable[[], Awaitable[None]]) -> bool:
+    """Whether *act* can be done without any stream growing: the scheduler writes by itself now and then, but not every time."""
+    for _ in range(TRIES):
+        before = await stored(person)
+        await act()
+        if await stored(person) == before:
+            return True
+    return False
 
 
 async def stored(person: Person) -> dict[str, object]:
@@ -177,14 +188,15 @@ MISSHAPEN = [f"kalends.v1.{TENANT}.{MEMORY}", f"kalends.v1.{TENANT}", "kalends.v
 @pytest.mark.parametrize("subject", [*RECORDS, *OF_STREAMS, *OF_THE_SYSTEM, *OF_OTHERS, *MISSHAPEN])
 async def test_an_agent_publishes_nowhere_but_below_its_memory(agent: Person, subject: str) -> None:
     """The broker refuses the message, and no stream has grown."""
-    before = await stored(agent)
-    errors: list[str] = []
-    async with agent.on_nats(errors=errors) as client:
-        await client.publish(subject, b"", headers={"Authorization": f"Bearer {agent.token}", "Nats-Msg-Id": "forged"})
-        await flushed(client)
 
-        assert any("permissions violation for publish" in error.lower() for error in errors), errors
-    assert await stored(agent) == before
+    async def publish() -> None:
+        errors: list[str] = []
+        async with agent.on_nats(errors=errors) as client:
+            await client.publish(subject, b"", headers={"Authorization": f"Bearer {agent.token}", "Nats-Msg-Id": "forged"})
+            await flushed(client)
+            assert any("permissions violation for publish" in error.lower() for error in errors), errors
+
+    assert await stores_nothing(agent, publish)
 
 
 @pytest.mark.parametrize(
@@ -193,16 +205,17 @@ async def test_an_agent_publishes_nowhere_but_below_its_memory(agent: Person, su
 )
 async def test_an_answer_goes_to_an_inbox_or_nowhere(agent: Person, reply: str) -> None:
     """The services may publish anywhere and the caller names where the answer goes, so the services must look."""
-    before = await stored(agent)
-    async with agent.on_nats() as client:
-        headers = {"Authorization": f"Bearer {agent.token}"}
-        await client.publish(f"kalends.v1.{TENANT}.{MEMORY}.search", b'{"query": "anything"}', reply=reply, headers=headers)
-        await flushed(client)
-        # requests of one subscription are begun in order, so once this one is answered the one before was begun
-        for _ in range(3):
-            await agent.request(client, MEMORY, "search", {"query": "anything"})
 
-    assert await stored(agent) == before
+    async def ask() -> None:
+        async with agent.on_nats() as client:
+            headers = {"Authorization": f"Bearer {agent.token}"}
+            await client.publish(f"kalends.v1.{TENANT}.{MEMORY}.search", b'{"query": "anything"}', reply=reply, headers=headers)
+            await flushed(client)
+            # requests of one subscription are begun in order, so once this one is answered the one before was begun
+            for _ in range(3):
+                await agent.request(client, MEMORY, "search", {"query": "anything"})
+
+    assert await stores_nothing(agent, ask)
 
 
 async def test_an_answer_does_not_go_to_somebody_elses_inbox(admin: Person, agent: Person, memory: str) -> None:
