@@ -79,7 +79,6 @@ def test_replicas_that_come_and_go_lose_nothing_and_no_answer_is_wrong(pairs: De
     trial.check()
 
 
-@pytest.mark.slow  # it does not hold every time yet: docs/decisions/gaps.md
 def test_what_a_replica_had_begun_another_goes_on_with_at_once(pairs: Deployment) -> None:
     """One that is told to end hands it back, so nothing waits until its time to ack is over."""
     trial = Trial(pairs, prefix="handed-back", rest=0.5)

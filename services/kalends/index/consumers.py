@@ -30,7 +30,7 @@ from kalends.wire.reader import Opened, Readable, Reader, Unreadable
 
 log = structlog.get_logger(__name__)
 
-_HAND_BACK_S = 1.0
+_HAND_BACK_S = 2.0
 _AGAIN_S = 1.0
 """When a message comes again that could not be written."""
 
@@ -207,7 +207,7 @@ class Projector:
     async def _return_unused(self) -> None:
         """Hand back everything that was fetched and not begun, and what was on its way to be fetched."""
         try:
-            async with asyncio.timeout(_HAND_BACK_S):
+            async with asyncio.timeout(self._settings.fetch_wait_s + _HAND_BACK_S):
                 await self._consumer.pause()
         except (TimeoutError, KalendsError) as error:
             self._say_late(error)

@@ -117,6 +117,11 @@ class Link:
         self._moves = moves
         self._answered_at = float("-inf")
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether the node that we are connected to has others beside it, which hear of what we subscribe to a little later."""
+        return bool(self.client._server_info.get("cluster"))  # noqa: SLF001 - nats-py shows of the greeting only what it uses itself
+
     def answered(self) -> None:
         """A leader of something answered a question over this connection."""
         self._answered_at = asyncio.get_running_loop().time()

@@ -30,6 +30,8 @@ _NAK = b"-NAK"
 _GATHER = 0.005
 """After the first message of a fetch, the longest silence until it is handed out; a backlog arrives without such gaps."""
 _PAUSE = 0.05
+_LATE = 0.5
+"""After the time of a question is over, how long until it is certain that the broker has seen so too: its clock began a little later."""
 _OVER = (404, 408)
 """Nothing came, or not in time. Any other status is a refusal, such as that too many questions wait or that the consumer is gone."""
 
@@ -200,10 +202,16 @@ class NatsConsumer:
         for delivery in ours:
             delivery.settle_once()
         self._acks.note(delivery.reply for delivery in ours)
-        if plain:
-            await self._requests.link.send(b"".join(frame(delivery.reply, _ACK) for delivery in plain), messages=len(plain))
-        if last:
-            await self._requests.ask_all([(delivery.reply, _ACK, b"") for delivery in last.values()])
+        try:
+            if plain:
+                await self._requests.link.send(b"".join(frame(delivery.reply, _ACK) for delivery in plain), messages=len(plain))
+            if last:
+                await self._requests.ask_all([(delivery.reply, _ACK, b"") for delivery in last.values()])
+        except asyncio.CancelledError:
+            # who knows whether they were sent: whoever ends may still hand them back, and that does nothing to one that was acked
+            for delivery in ours:
+                delivery.settled = False
+            raise
 
     async def states(self) -> Sequence[ConsumerState]:
         """How far it is on each stream.
@@ -222,12 +230,17 @@ class NatsConsumer:
     async def pause(self) -> None:
         """Have nothing more sent here until the next ``fetch``; what was sent and not fetched comes again at once, to whoever asks.
 
+        In a cluster it takes as long as the last ``fetch`` may wait: that a subscription ends is heard by the other nodes only later, and
+        what one of them sends until then would be lost until its time to be acked is over. So the questions are let run out first.
+
         Raises:
             Unavailable, DeadlineExceeded: it comes again when its time to be acked is over.
         """
         if self._paused:
             return
         self._paused = True
+        if self._requests.link.in_cluster:
+            await self._run_out()
         left, self._inbox = self._inbox, Inbox(self._requests.link)
         # acks that the broker may have forgotten are repeated with the next question, as after any break
         self._breaks = -1 if left.breaks != self._breaks else 0
@@ -242,6 +255,15 @@ class NatsConsumer:
             delivery.settle_once()
         if unfetched:
             await self._requests.ask_all([(delivery.reply, _NAK, b"") for delivery in unfetched])
+
+    async def _run_out(self) -> None:
+        """Take what comes until no question is open, or none can be any more."""
+        loop = asyncio.get_running_loop()
+        while self._breaks == self._inbox.breaks:
+            ends = [question.ends for question in self._open.values() if question.left > 0]
+            if not ends or (left := max(ends) + _LATE - loop.time()) <= 0:
+                return
+            self._sort(await self._inbox.take(wait=left))
 
     async def close(self) -> None:
         """Stop to fetch; what was fetched and not settled comes again to whoever fetches next."""
