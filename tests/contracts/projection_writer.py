@@ -6,6 +6,7 @@ Belongs here: the writing half of the crash tests. Does not belong here: what mu
 import asyncio
 import json
 import sys
+from contextlib import AbstractAsyncContextManager
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from kalends.adapters.opensearch import open_generations
 from kalends.settings import OpensearchSettings
 
 BATCH = 10
+_OPEN: list[AbstractAsyncContextManager[object]] = []
 
 
 async def write(kind: str, folder: Path) -> None:
@@ -42,7 +44,9 @@ async def lexicon(folder):
 async def opensearch(folder):
     """Writes to the OpenSearch that a file in the folder names."""
     settings = msgspec.convert(json.loads((folder / "opensearch.json").read_bytes()), OpensearchSettings)
-    store = await open_generations(msgspec.structs.replace(settings, replicas=0)).__aenter__()
+    opening = open_generations(msgspec.structs.replace(settings, replicas=0))
+    _OPEN.append(opening)  # one that nobody holds is closed whenever it is collected
+    store = await opening.__aenter__()
     await store.make("g1")
     await store.point("g1")
     return lambda names, version: store.serving.put([entry(name, f"a note about {name}", version=version) for name in names])

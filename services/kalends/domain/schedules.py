@@ -243,7 +243,9 @@ _PASSING = frozenset(
 
 
 def is_news(stored: JobState, state: JobState) -> bool:
-    """Whether the states differ in more than what every run changes."""
+    """Whether the states differ in more than what every run changes, or a run has ended that is stored as under way."""
+    if stored.is_running and not state.is_running:
+        return True
     return any(getattr(stored, field.name) != getattr(state, field.name) for field in fields(JobState) if field.name not in _PASSING)
 
 

@@ -226,7 +226,9 @@ class Leadership:
         stored = self._stored[name].state
         if state == stored:
             return False
-        late = self.clock.monotonic() - self._written_at[name] >= self.pace.write_every_s
+        # one that is under way is left to its end, unless that takes long: a store that is read in between should not say so for ever
+        patience = self.pace.write_every_s * (2 if state.is_running else 1)
+        late = self.clock.monotonic() - self._written_at[name] >= patience
         return late or name not in self._frequent or schedules.is_news(stored, state)
 
     async def _write(self, state: JobState) -> None:

@@ -296,3 +296,13 @@ def test_news_is_what_somebody_may_wait_for():
     assert schedules.is_news(state, schedules.paused(state))
     assert schedules.is_news(state, replace(state, term=9))
     assert schedules.is_news(state, schedules.asked_for(state))
+
+
+def test_the_end_of_a_run_that_is_stored_as_under_way_is_news():
+    """Or whoever reads the store would see it under way until the next time it is written, which is in the next run."""
+    rest = run(SWEEP, fresh(SWEEP), at=NOW)
+    begun = schedules.started(SWEEP, rest, now=NOW + timedelta(seconds=5), run_id="r")
+    over = schedules.ended(SWEEP, begun, GOOD, now=NOW + timedelta(seconds=6), since="")
+
+    assert not schedules.is_news(rest, begun)
+    assert schedules.is_news(begun, over)
