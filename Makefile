@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-cluster test-vllm check faults eval bench bench-cluster proto docs lock clean
+.PHONY: help setup demo up test test-cluster test-vllm check faults eval bench bench-cluster proto docs lock sbom audit clean
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -61,12 +61,31 @@ proto: setup ## generate wire/gen from proto/
 
 docs: setup ## generate docs/reference
 	@.venv/bin/python -m kalends.settings.reference docs/reference/settings.md
+	@.venv/bin/python -m kalends.app.rights docs/reference/rights.md
 
 lock: ## resolve the dependencies anew, keeping the pins that still fit; delete a lock first to raise everything
 	@.ci/python build/lock
 	@build/lock/bin/python -m pip --disable-pip-version-check --no-input install --quiet $(UV)
 	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra dev --python-version 3.11 --universal -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --constraint requirements/dev.txt --python-version 3.11 --universal -o requirements/run.txt
 	@$(COMPILE) requirements/model.in --no-deps -o requirements/model.txt
+	@$(COMPILE) requirements/tools.in --python-version 3.11 --universal -o requirements/tools.txt
+
+build/tools/ready: requirements/tools.txt
+	@.ci/python build/tools
+	@build/tools/bin/python -m pip --disable-pip-version-check --no-input install $(TO_INSTALL) -r requirements/tools.txt
+	@touch $@
+
+sbom: build/tools/ready ## what is shipped: build/sbom/kalends.cdx.json (CycloneDX) and LICENCES.md; fails on a licence that is not known
+	@.ci/python build/sbom/env
+	@build/sbom/env/bin/python -m pip --disable-pip-version-check --no-input install $(TO_INSTALL) -r requirements/run.txt
+	@build/sbom/env/bin/python -m pip --disable-pip-version-check --no-input install $(TO_INSTALL) -r requirements/model.txt
+	@build/sbom/env/bin/python -m pip --quiet --disable-pip-version-check --no-input uninstall --yes pip setuptools
+	@build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom/kalends.cdx.json build/sbom/env
+	@build/tools/bin/python .ci/licences.py build/sbom/kalends.cdx.json build/sbom/LICENCES.md
+
+audit: build/tools/ready ## look the locked dependencies up in the public list of known weaknesses (asks the internet)
+	@build/tools/bin/pip-audit --disable-pip --require-hashes --requirement requirements/run.txt --requirement requirements/model.txt
 
 clean: ## delete .venv and every cache; leaves data folders alone
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis

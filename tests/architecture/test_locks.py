@@ -34,12 +34,24 @@ def test_no_lock_holds_an_address(lock):
     assert [entry[:60] for entry in _entries(lock.read_text(encoding="utf-8")) if "://" in entry or entry.startswith("-")] == []
 
 
+def _pins(lock: str) -> dict[str, str]:
+    """What a lock pins, by package."""
+    entries = _entries((sources.ROOT / "requirements" / lock).read_text(encoding="utf-8"))
+    return {found["name"].lower(): found["version"] for entry in entries if (found := _PIN.match(entry))}
+
+
+def test_what_is_shipped_is_what_is_tested():
+    """The lock of what runs is a part of the one that tests run with."""
+    tested = _pins("dev.txt")
+
+    assert {name: version for name, version in _pins("run.txt").items() if tested.get(name) != version} == {}
+
+
 def test_the_lock_satisfies_every_declared_dependency():
     """A dependency that was declared but not locked would be missing in a fresh clone."""
     project = tomllib.loads((sources.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = project["dependencies"] + [text for extra in INSTALLED_EXTRAS for text in project["optional-dependencies"][extra]]
-    entries = _entries((sources.ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8"))
-    pins = {found["name"].lower(): found["version"] for entry in entries if (found := _PIN.match(entry))}
+    pins = _pins("dev.txt")
     unmet = []
     for requirement in map(Requirement, declared):
         pinned = pins.get(requirement.name.lower().replace("_", "-"))
