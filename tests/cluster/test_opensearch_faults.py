@@ -266,7 +266,7 @@ async def test_what_was_deleted_is_gone_from_the_disk_in_the_end(node: Node, set
     versions = count(2)
     async with serving(msgspec.structs.replace(settings, shards=1)) as lexicon:
         await lexicon.put([entry("kept", "billing"), entry("gone", "xyzzycanary")])
-        await lexicon.expunge()
+        await lexicon.purge()
         told = await asyncio.to_thread(node.ask, "GET", f"/{settings.prefix}-lexical-g1/_settings")
         uuid = told[f"{settings.prefix}-lexical-g1"]["settings"]["index"]["uuid"]
         (files,) = (node.folder / "data").rglob(f"indices/{uuid}/0")
@@ -276,7 +276,7 @@ async def test_what_was_deleted_is_gone_from_the_disk_in_the_end(node: Node, set
         async def expunged() -> bool:
             # what is kept for the copies moves on with the writes
             await lexicon.put([entry("kept", "billing", version=next(versions))])
-            return await lexicon.expunge() == 0 and not _holds(files, b"xyzzycanar")
+            return await lexicon.purge() == 0 and not _holds(files, b"xyzzycanar")
 
         await until(expunged, deadline=PATIENCE_S)
         assert await lexicon.count(SCOPE) == 1

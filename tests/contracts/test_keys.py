@@ -9,6 +9,7 @@ import pytest
 from tests.support.broker import ALONE, BROKERS, fresh_bus, on, own_bus
 
 from kalends.adapters.nats import LocalServer
+from kalends.adapters.nats.keys import subject_of
 from kalends.domain.errors import Invalid
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.keys import Keys
@@ -105,6 +106,60 @@ async def test_every_key_of_a_scope_is_listed_in_pieces(keys: Keys) -> None:
     assert max(len(piece) for piece in pieces) <= 10
     assert await keys.count() == 27
     assert [piece async for piece in keys.references(Scope(Tenant("acme"), MemoryName("empty")), limit=10)] == []
+
+
+async def test_a_key_is_replaced_only_where_the_old_one_is_stored(keys: Keys) -> None:
+    """One that was destroyed is not made again, one that somebody else replaced stays, and the store holds one key each."""
+    stored = some(5)
+    await keys.create(SCOPE, stored)
+    destroyed, changed, *rest = stored
+    await keys.destroy(SCOPE, [destroyed])
+    await keys.replace(SCOPE, {changed: (stored[changed], b"theirs" * 10)})
+    new = {reference: secrets.token_bytes(80) for reference in stored}
+
+    replaced = await keys.replace(SCOPE, {reference: (stored[reference], new[reference]) for reference in stored})
+
+    assert sorted(replaced) == sorted(rest)
+    assert await keys.get(SCOPE, list(stored)) == {changed: b"theirs" * 10, **{one: new[one] for one in rest}}
+    assert await keys.count() == 4
+    assert await keys.replace(SCOPE, {}) == []
+    assert await keys.replace(OTHER, {rest[0]: (new[rest[0]], b"x")}) == []
+
+
+async def test_of_racing_replacements_one_wins(keys: Keys) -> None:
+    """And a destruction at the same time wins over all of them, or comes after."""
+    stored = some(20)
+    await keys.create(SCOPE, stored)
+    gone = list(stored)[:5]
+
+    *outcomes, _ = await asyncio.gather(
+        *(keys.replace(SCOPE, {one: (key, bytes([number]) * 70) for one, key in stored.items()}) for number in range(4)),
+        keys.destroy(SCOPE, gone),
+    )
+
+    found = await keys.get(SCOPE, list(stored))
+    assert sorted(found) == sorted(list(stored)[5:])
+    winners = {reference: [number for number, outcome in enumerate(outcomes) if reference in outcome] for reference in found}
+    assert {reference: [key[0]] for reference, key in found.items()} == winners
+
+
+@ALONE
+async def test_a_replaced_key_leaves_no_bytes_in_the_files(tmp_path: Path) -> None:
+    """Also one of which the replacement was cut off between its two steps, once it is begun again."""
+    first, second, third = (secrets.token_bytes(60) for _ in range(3))
+    one, other = secrets.token_hex(16), secrets.token_hex(16)
+    async with LocalServer(tmp_path) as server, own_bus(server) as bus:
+        await bus.keys.create(SCOPE, {**some(20), one: first, other: second})
+        await bus.keys.replace(SCOPE, {one: (first, third)})
+        assert not files_with(tmp_path, first)
+        assert files_with(tmp_path, third)
+
+        await bus.connection.jetstream().publish(subject_of(SCOPE, other), third)
+        pieces = [piece async for piece in bus.keys.references(SCOPE, limit=100)]
+        assert [piece[other] for piece in pieces if other in piece] == [second, third]
+        await bus.keys.replace(SCOPE, {other: (second, b"never")})
+        assert not files_with(tmp_path, second)
+        assert await bus.keys.get(SCOPE, [other]) == {other: third}
 
 
 @ALONE

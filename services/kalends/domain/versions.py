@@ -1,7 +1,7 @@
 """What every projection decides before it writes: which changes of a batch count, and what its digest folds.
 
 Belongs here: decisions that all projections share, without I/O. Does not belong here: an engine. A newcomer would get wrong: a tombstone is
-guarded by version like any write, so an event that is recorded *again* later is found again.
+guarded by version like any write, so an event that is recorded *again* later is found again, unless it was erased (``FOREVER``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,9 @@ from typing import Protocol, TypeVar
 
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Digest, fold_digest
+
+FOREVER = (1 << 62) - 1
+"""The version of the tombstone of an erased event: that of no message of a log is so large, so nothing is ever newer."""
 
 
 class Versioned(Protocol):

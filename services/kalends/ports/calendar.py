@@ -15,6 +15,7 @@ from kalends.domain.periods import Level, Period
 from kalends.domain.positions import Position
 from kalends.domain.queries import Digest, Held
 from kalends.domain.scope import Scope
+from kalends.ports.timeline import Erased
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,43 @@ class NodeStored:
     gone: bool
     recorded_us: int
     grips: tuple[tuple[str, EventId], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasedNode:
+    """A node whose messages are erased; ``number`` is that of its newest version when that was decided, from which the next one goes on."""
+
+    key: EventKey
+    period: Period
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesErased:
+    """Nodes of which every message before this one of the log is erased for ever, also where the calendar never saw them.
+
+    Such a node is one that is gone until a new version is written, and what it is made of becomes due. Engines get a tombstone of the
+    version of ``position`` for each. ``recorded_us`` is when the message came.
+    """
+
+    scope: Scope
+    nodes: tuple[ErasedNode, ...]
+    position: Position
+    recorded_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHistory:
+    """A node with the places of all its messages, repeats included, oldest first: those that stand, and those that were ``erased``.
+
+    ``number`` is that of its newest version, erased or not.
+    """
+
+    key: EventKey
+    period: Period
+    number: int
+    standing: tuple[Position, ...]
+    erased: tuple[Position, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +170,27 @@ class Calendar(Protocol):
         """Per stream, the sequence up to which the calendar has followed the log."""
         ...
 
-    async def put(self, changes: Sequence[Touched | NodeStored], *, floors: Mapping[str, int]) -> None:
+    async def put(self, changes: Sequence[Touched | NodeStored | NodesErased | Erased], *, floors: Mapping[str, int]) -> None:
         """Apply *changes* and advance to *floors* in one transaction; the same again changes nothing.
 
-        A node's new version makes its parent due.
+        A node's new version makes its parent due. Of erased events the counts of tokens are forgotten, and the units of erased sessions
+        as far as nothing newer came; of erased nodes the grips, and their units and periods become due.
         """
+        ...
+
+    async def histories(self, units: Sequence[Unit]) -> Sequence[NodeHistory]:
+        """Every node whose period holds one of *units*, those that are gone included: its segments, and the day, week, month and year.
+
+        What is erased already has no session any more, so its segments are only found by their keys (``histories_by_keys``).
+        """
+        ...
+
+    async def histories_by_keys(self, scope: Scope, keys: Sequence[EventKey]) -> Sequence[NodeHistory]:
+        """Those of the nodes *keys* that are known, the erased included; after ``NodesErased``, what is to be taken out of the log."""
+        ...
+
+    async def erased(self, scope: Scope, period: Period) -> int:
+        """The number up to which the versions of a node were erased; 0 if none was."""
         ...
 
     async def newest(self, scope: Scope, periods: Sequence[Period]) -> Mapping[Period, KnownNode]:
@@ -148,7 +202,7 @@ class Calendar(Protocol):
         ...
 
     async def version(self, scope: Scope, period: Period, number: int) -> Position | None:
-        """Where in the log version *number* of a node stands."""
+        """Where in the log version *number* of a node stands; None if it was never there, or is erased (``erased``)."""
         ...
 
     async def years(self, scope: Scope, *, after: Period | None = None, limit: int = 1000) -> Sequence[KnownNode]:

@@ -1,4 +1,4 @@
-"""Keys: wrapped data keys in a store of their own, and the key-encryption key that wraps them.
+"""Keys: wrapped data keys in a store of their own.
 
 A newcomer would get wrong: a data key is never stored or logged unwrapped, and a wrapped key is never stored beside what it opens.
 """
@@ -21,23 +21,35 @@ class Keys(Protocol):
         ...
 
     def references(self, scope: Scope, *, limit: int) -> AsyncGenerator[Mapping[str, bytes], None]:
-        """Every wrapped key of *scope* that exists when it is asked, by reference, in pieces of up to *limit*; ends after the last."""
+        """Every wrapped key of *scope* that exists when it is asked, by reference, in pieces of up to *limit*; ends after the last.
+
+        A key of which a ``replace`` was cut off comes twice, first the old one.
+        """
         ...
 
     async def count(self) -> int:
         """How many keys there are, of all scopes together."""
         ...
 
+    async def replace(self, scope: Scope, changes: Mapping[str, tuple[bytes, bytes]]) -> Sequence[str]:
+        """Where what is stored is the first of the two, store the second, and let the first's bytes be gone from the store's files.
+
+        Returns the references of which that was so. What was destroyed or replaced by somebody else meanwhile stays as it is. What
+        an earlier call left that was cut off is finished, if ``references`` told of it.
+
+        Raises:
+            Unavailable, DeadlineExceeded: some may be replaced; again is safe.
+        """
+        ...
+
     async def destroy(self, scope: Scope, references: Sequence[str]) -> None:
         """Delete keys so that their bytes are gone from the store's files."""
         ...
 
+    async def wash(self) -> None:
+        """As ``Log.wash``, for destroyed keys."""
+        ...
 
-class Wrapper(Protocol):
-    """A key-encryption key: wraps and unwraps data keys. Bound to a context so that a wrapped key cannot be moved."""
-
-    def wrap(self, key: bytes, *, context: bytes) -> bytes: ...
-
-    def unwrap(self, wrapped: bytes, *, context: bytes) -> bytes:
-        """Raises: Damaged if the bytes or the context are not what was wrapped."""
+    async def destroy_all(self, scope: Scope) -> int:
+        """Delete every key of *scope*, as ``destroy`` does, also those that are made while it runs; how many that were."""
         ...

@@ -3,7 +3,7 @@
 A newcomer would get wrong: ``append`` returns only after the store has synced; a duplicate is an outcome, not an error.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -113,6 +113,29 @@ class Log(Protocol):
 
     async def read(self, positions: Sequence[Position]) -> Sequence[Message | None]:
         """The messages at *positions*, None where there is none (any more)."""
+        ...
+
+    async def erase(self, positions: Sequence[Position]) -> int:
+        """Take messages out for good, so that their bytes are overwritten in the store's own files; how many were there.
+
+        A place that is empty (any more), or of a stream or an epoch that this log does not have, is passed over, as ``read`` does; so the
+        same again finishes what was cut off. The log does not know which of its messages say the same of one event: whoever erases asks
+        ``Timeline.positions`` and ``Calendar.histories``, which have seen them all. With replicas, copies stay in the servers' own logs of
+        what they agreed on for a while after this returns (docs/decisions/0020).
+
+        Raises:
+            Unavailable, DeadlineExceeded: some may still be there; again is safe. With replicas also while one is away.
+        """
+        ...
+
+    async def wash(self, names: Collection[str]) -> None:
+        """Have the replicas of the streams *names* write their own logs anew, in which what was erased still stands.
+
+        Returns once all of them have caught up, about ten seconds for each stream later; without replicas there is nothing to do.
+
+        Raises:
+            Unavailable: a replica is away or behind, and may hold what was erased; again later is safe. DeadlineExceeded: the same.
+        """
         ...
 
     async def heads(self) -> Mapping[str, int]:

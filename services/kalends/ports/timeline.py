@@ -37,7 +37,11 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the timeline knows of an event. ``retracted``: it was there and was taken back."""
+    """What the timeline knows of an event. ``retracted``: it was there and was taken back.
+
+    ``erased``: it is to be unknown for ever, whatever comes; then it is ``retracted`` too, the id and the session are empty, and so are
+    the MAC and the moment.
+    """
 
     key: EventKey
     event_id: EventId
@@ -46,6 +50,7 @@ class Known:
     occurred_us: int
     session: str
     retracted: bool = False
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,21 @@ class Retracted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """Events erased for ever by one message of the log; a key that nothing is known of is erased too.
+
+    In the engines an erased event is a tombstone of the version ``versions.FOREVER``, so that no write, however late, brings it back; the
+    timeline says so in ``held`` and ``digest``. ``sessions`` are the tags (``queries.tag("session_id", ...)``) of the sessions that go
+    whole: the calendar forgets what it knew of them up to this message.
+    """
+
+    scope: Scope
+    keys: tuple[EventKey, ...]
+    position: Position
+    sessions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
     """A live event whose time is over."""
 
@@ -97,8 +117,19 @@ class Timeline(Protocol):
         """Per stream, the sequence up to which the timeline has followed the log."""
         ...
 
-    async def put(self, changes: Sequence[TimelineEntry | Retracted], *, floors: Mapping[str, int]) -> None:
-        """Apply *changes* and advance to *floors* in one transaction; the same again changes nothing."""
+    async def put(self, changes: Sequence[TimelineEntry | Retracted | Erased], *, floors: Mapping[str, int]) -> None:
+        """Apply *changes* and advance to *floors* in one transaction; the same again changes nothing.
+
+        What is erased keeps its key and its places in the log and nothing else, also in the bytes of the files once ``compact`` has run; a
+        session without any event left that is not erased disappears.
+        """
+        ...
+
+    async def positions(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Sequence[Position]]:
+        """Every place in the log at which each of *keys* was ever written, the oldest first: a repeated id may stand there more than once.
+
+        Also of what was retracted or erased, as far as it was seen before or after that; nothing for a key that was never written.
+        """
         ...
 
     async def lookup(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Known]:

@@ -79,3 +79,15 @@ class VectorIndex(Protocol):
     async def compact(self) -> int:
         """Make what is stored smaller while it serves; the bytes of disk that were freed, which may be 0. No answer changes."""
         ...
+
+    async def purge(self, scope_key: str | None = None) -> int:
+        """Rewrite the engine's files without what is not held any more: written over, removed, or replaced by a tombstone.
+
+        Of one scope (where a scope has files of its own; otherwise of all), or of all. Reads and writes go on. The answer is how many such
+        points are still in the files: 0 means that none was left of what was taken out before the call; otherwise the engine must keep
+        some for a while, and whoever needs them gone asks again later. Again is safe, also after a kill in the middle.
+
+        Raises:
+            Unavailable, DeadlineExceeded: nothing is known; again is safe.
+        """
+        ...

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from kalends.adapters.embedded import calendar_erasing as erasing
 from kalends.adapters.embedded import calendar_inventory as maintenance
 from kalends.adapters.embedded import calendar_tables as tables
 from kalends.adapters.embedded import database as files
@@ -21,7 +22,19 @@ from kalends.domain.periods import LEVELS, Level, Period
 from kalends.domain.positions import Position
 from kalends.domain.queries import Digest, Held
 from kalends.domain.scope import MemoryName, Scope, Tenant
-from kalends.ports.calendar import Backlog, CalendarStats, DuePeriod, DueUnit, KnownNode, NodeStored, Touched, Unit
+from kalends.ports.calendar import (
+    Backlog,
+    CalendarStats,
+    DuePeriod,
+    DueUnit,
+    KnownNode,
+    NodeHistory,
+    NodesErased,
+    NodeStored,
+    Touched,
+    Unit,
+)
+from kalends.ports.timeline import Erased
 
 _MEMORY = "(SELECT id FROM memories WHERE scope = ?)"
 _NODE = """
@@ -54,7 +67,7 @@ class SqliteCalendar:
         return cls(await Database.open(path, name="calendar", schema=tables.SCHEMA, version=tables.SCHEMA_VERSION))
 
     async def compact(self) -> int:
-        """Fold the write-ahead log into the file and cut it off; the bytes that this freed."""
+        """Fold the write-ahead log into the file and cut it off; if something was erased, write the file anew first; the bytes freed."""
         return await self._database.compact()
 
     async def close(self) -> None:
@@ -65,9 +78,21 @@ class SqliteCalendar:
         """Per stream, how far the log has been followed."""
         return await self._database.ask(files.floors)
 
-    async def put(self, changes: Sequence[Touched | NodeStored], *, floors: Mapping[str, int]) -> None:
+    async def put(self, changes: Sequence[Touched | NodeStored | NodesErased | Erased], *, floors: Mapping[str, int]) -> None:
         """Apply *changes* and *floors* in one transaction."""
         await self._database.write(tables.apply, changes, floors)
+
+    async def histories(self, units: Sequence[Unit]) -> Sequence[NodeHistory]:
+        """Every node whose period holds one of *units*."""
+        return await self._database.ask(erasing.histories, units)
+
+    async def histories_by_keys(self, scope: Scope, keys: Sequence[EventKey]) -> Sequence[NodeHistory]:
+        """The nodes of *keys*, by key."""
+        return await self._database.ask(erasing.histories_by_keys, scope, keys)
+
+    async def erased(self, scope: Scope, period: Period) -> int:
+        """The number up to which a node's versions were erased."""
+        return await self._database.ask(erasing.erased, scope, period)
 
     async def newest(self, scope: Scope, periods: Sequence[Period]) -> Mapping[Period, KnownNode]:
         """The newest version of each of *periods* that has one."""

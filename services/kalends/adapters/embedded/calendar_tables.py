@@ -2,18 +2,21 @@
 
 Belongs here: the schema, applying a batch of changes, what becomes due by it. Does not belong here: questions (``calendar``). What a
 newcomer would get wrong: a message that repeats what its node says is no version, but it still moves ``seen``, because the search
-projections hold the newest message of a node and not the newest version; the place moves with it.
+projections hold the newest message of a node and not the newest version; the place moves with it. ``places`` has what ``versions`` has not:
+messages that repeat, and those that were erased.
 """
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
+from kalends.adapters.embedded import calendar_erasing as erasing
 from kalends.domain.periods import LEVELS, Level, Period
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
-from kalends.ports.calendar import NodeStored, Touched, Unit
+from kalends.ports.calendar import NodesErased, NodeStored, Touched, Unit
+from kalends.ports.timeline import Erased
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor INTEGER NOT NULL DEFAULT 0);
@@ -33,20 +36,26 @@ CREATE INDEX units_due ON units (day, id) WHERE due = 1;
 CREATE INDEX units_forced ON units (id) WHERE forced = 1;
 CREATE INDEX units_by_day ON units (memory, day);
 CREATE TABLE tokens (unit INTEGER NOT NULL, key BLOB NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (unit, key)) WITHOUT ROWID;
+CREATE INDEX tokens_by_key ON tokens (key);
 CREATE TABLE nodes (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, memory INTEGER NOT NULL, level INTEGER NOT NULL, first INTEGER NOT NULL,
     name TEXT NOT NULL, number INTEGER NOT NULL, seen INTEGER NOT NULL,
     stream INTEGER NOT NULL, sequence INTEGER NOT NULL, epoch INTEGER NOT NULL, mac BLOB NOT NULL, inputs TEXT NOT NULL,
     session_id TEXT NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, events INTEGER NOT NULL,
-    degraded TEXT NOT NULL, gone INTEGER NOT NULL, recorded_us INTEGER NOT NULL, retry_us INTEGER NOT NULL
+    degraded TEXT NOT NULL, gone INTEGER NOT NULL, recorded_us INTEGER NOT NULL, retry_us INTEGER NOT NULL,
+    erased INTEGER NOT NULL DEFAULT 0, erased_at INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX nodes_by_place ON nodes (memory, level, first, name);
 CREATE INDEX nodes_by_time ON nodes (memory, level, first, first_us, name) WHERE gone = 0;
-CREATE INDEX nodes_by_session ON nodes (memory, session_id, first) WHERE level = 4 AND gone = 0;
+CREATE INDEX nodes_by_session ON nodes (memory, session_id, first) WHERE level = 4;
 CREATE INDEX nodes_degraded ON nodes (retry_us) WHERE degraded <> '' AND gone = 0;
 CREATE TABLE versions (
     node INTEGER NOT NULL, number INTEGER NOT NULL, stream INTEGER NOT NULL, sequence INTEGER NOT NULL, epoch INTEGER NOT NULL,
     PRIMARY KEY (node, number)
+) WITHOUT ROWID;
+CREATE TABLE places (
+    node INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, stream INTEGER NOT NULL,
+    PRIMARY KEY (node, epoch, sequence, stream)
 ) WITHOUT ROWID;
 CREATE TABLE grips (
     memory INTEGER NOT NULL, id TEXT NOT NULL, event TEXT NOT NULL,
@@ -92,7 +101,7 @@ _INSERT_NODE = (
 _UPDATE_NODE = f"UPDATE nodes SET {', '.join(f'{column} = ?' for column in _NODE_COLUMNS)} WHERE id = ?"  # noqa: S608 - names of columns
 
 
-def apply(database: sqlite3.Connection, changes: Iterable[Touched | NodeStored], floors: Mapping[str, int]) -> None:
+def apply(database: sqlite3.Connection, changes: Iterable[Touched | NodeStored | NodesErased | Erased], floors: Mapping[str, int]) -> None:
     """Apply *changes* within the caller's transaction; an older one than what is held changes nothing."""
     memories: dict[Scope, int] = {}
     streams = {name: _stream_id(database, name) for name in floors}
@@ -102,13 +111,37 @@ def apply(database: sqlite3.Connection, changes: Iterable[Touched | NodeStored],
             touched.setdefault(change.unit, _Touches(change)).add(change)
             continue
         memory = _memory_id(database, memories, change.scope)
+        if isinstance(change, Erased):
+            # what was touched before it comes to the tables before it, so that its units are there to be forgotten
+            _touch(database, memories, touched)
+            touched = {}
+            erasing.forget_events(database, memory, change)
+            continue
         stream = streams.setdefault(change.position.stream, _stream_id(database, change.position.stream))
-        _store(database, memory, stream, change)
+        if isinstance(change, NodesErased):
+            _touch(database, memories, touched)
+            touched = {}
+            erasing.erase_nodes(database, memory, stream, change)
+            _make_due(database, memory, change)
+        else:
+            _store(database, memory, stream, change)
+    _touch(database, memories, touched)
+    database.executemany("UPDATE streams SET floor = max(floor, ?) WHERE name = ?", [(floor, name) for name, floor in floors.items()])
+
+
+def _touch(database: sqlite3.Connection, memories: dict[Scope, int], touched: Mapping[Unit, "_Touches"]) -> None:
     for unit, touch in touched.items():
         memory = _memory_id(database, memories, unit.scope)
         row = (memory, unit.session_id, unit.day.toordinal(), touch.version, touch.last_us, touch.since_us, touch.until_us)
         database.execute(_TOUCH, row)
-    database.executemany("UPDATE streams SET floor = max(floor, ?) WHERE name = ?", [(floor, name) for name, floor in floors.items()])
+
+
+def _make_due(database: sqlite3.Connection, memory: int, change: NodesErased) -> None:
+    """Erased periods are rolled again, and so is what stands above anything that was erased."""
+    periods = {one.period for one in change.nodes if one.period.level != "segment"}
+    periods |= {parent for one in change.nodes if (parent := one.period.parent) is not None}
+    for period in periods:
+        mark(database, memory, period, version=change.position.version, forced=False, since_us=change.recorded_us)
 
 
 def mark(database: sqlite3.Connection, memory: int, period: Period, *, version: int, forced: bool, since_us: int) -> None:
@@ -144,6 +177,7 @@ def _store(database: sqlite3.Connection, memory: int, stream: int, change: NodeS
         query = "UPDATE nodes SET seen = ?, stream = ?, sequence = ?, epoch = ?, inputs = ?, recorded_us = ?, retry_us = ? WHERE id = ?"
         said_at = (position.version, stream, position.sequence, position.epoch)
         database.execute(query, (*said_at, change.inputs, change.recorded_us, change.recorded_us, held[0]))
+        database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", (held[0], position.epoch, position.sequence, stream))
         return
     values = _values(change, number, stream)
     if held is None:

@@ -15,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from kalends.adapters.embedded import files
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
-from kalends.domain.errors import Misconfigured
+from kalends.domain.errors import Misconfigured, Unavailable
 
 READERS = 2
 WRITER_CACHE_KIB = 8_000
@@ -23,6 +23,10 @@ READER_CACHE_KIB = 4_000
 BUSY_SECONDS = 5.0
 FOLD_WAIT_MS = 200
 """How long the next write waits at most because somebody still reads what is to be folded."""
+PURGE_TRIES = 25
+"""So often the write-ahead log is tried to be cut off after something was erased, each time for as long as a fold waits."""
+
+_RESIDUE = "CREATE TABLE residue (one INTEGER PRIMARY KEY CHECK (one = 1))"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +70,14 @@ class Database:
         return await self._writer.run(self._change, lambda database: change(database, *args, **kwargs))
 
     async def compact(self) -> int:
-        """Fold the write-ahead log into the file and cut it off; the bytes that this freed."""
+        """Fold the write-ahead log into the file and cut it off; the bytes that this freed.
+
+        If something was erased since, the file is written anew first, for pages keep what was moved away from them; on return neither the
+        file nor its log holds it.
+
+        Raises:
+            Unavailable: something was erased, and what still reads keeps the log from being cut off; again is safe.
+        """
         return await self._writer.run(self._compact)
 
     async def close(self) -> None:
@@ -83,7 +94,10 @@ class Database:
         beside = (self._path, self._path.with_name(f"{self._path.name}-wal"))
         before = files.bytes_on_disk(*beside)
         with translated(self._name):
-            _fold(self._connection)
+            if self._connection.execute("SELECT 1 FROM residue").fetchone():
+                _rewrite(self._connection, self._name)
+            else:
+                _fold(self._connection)
         return max(0, before - files.bytes_on_disk(*beside))
 
     def _answer(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -99,15 +113,31 @@ class Database:
             return change(self._connection)
 
 
-def _fold(database: sqlite3.Connection) -> None:
-    """Copy the write-ahead log into the file; then, if nobody reads it any more within a moment, cut it to nothing."""
+def leave_residue(database: sqlite3.Connection) -> None:
+    """Note, in the caller's transaction, that the file holds what was erased until ``compact`` writes it anew."""
+    database.execute("INSERT OR IGNORE INTO residue VALUES (1)")
+
+
+def _rewrite(database: sqlite3.Connection, name: str) -> None:
+    """Write the file anew, see to it that the write-ahead log is cut off, and only then say that nothing is left."""
+    database.execute("VACUUM")
+    for _ in range(PURGE_TRIES):
+        if _fold(database):
+            database.execute("DELETE FROM residue")
+            return
+    raise Unavailable(f"{name}: what is read just now keeps erased rows in the write-ahead log", dependency=name)
+
+
+def _fold(database: sqlite3.Connection) -> bool:
+    """Copy the write-ahead log into the file; then, if nobody reads it any more within a moment, cut it to nothing; whether it was cut."""
     (before,) = database.execute("PRAGMA busy_timeout").fetchone()
     database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     database.execute(f"PRAGMA busy_timeout={FOLD_WAIT_MS}").fetchall()
     try:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        ((busy, *_),) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         database.execute(f"PRAGMA busy_timeout={before}").fetchall()
+    return not busy
 
 
 def placeholders(values: Sequence[object]) -> str:
@@ -134,6 +164,8 @@ def _open(path: Path, name: str, schema: str, version: int, cache_kib: int) -> s
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")
             database.execute("PRAGMA wal_autocheckpoint=4000")
+            # what is deleted is overwritten in the pages that are written anyway; ``compact`` sees to the others
+            database.execute("PRAGMA secure_delete=FAST")
             _prepare(path, database, name, schema, version)
     except BaseException:
         database.close()
@@ -147,7 +179,7 @@ def _prepare(path: Path, database: sqlite3.Connection, name: str, schema: str, v
         if found not in (0, version):
             raise Misconfigured(f"{path} is a {name} of version {found}, not {version}; delete it and it is rebuilt")
         if found == 0:
-            for statement in schema.split(";"):
+            for statement in (*schema.split(";"), _RESIDUE):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {version}")
 

@@ -22,16 +22,16 @@ ROOM_BYTES = 64 << 20
 """Free space below which the engines write nothing more."""
 
 
-def need_room(folder: Path) -> None:
+def need_room(folder: Path, *, beside: int = 0) -> None:
     """Refuse to write where little room is left: Edge writes to memory-mapped files with holes, and a full disk would kill the process.
 
     Raises:
-        Unavailable: less than ``ROOM_BYTES`` are free.
+        Unavailable: less than ``ROOM_BYTES`` are free, *beside* so many bytes that are about to be written.
     """
-    free = shutil.disk_usage(folder).free
-    if free < ROOM_BYTES:
+    free, needed = shutil.disk_usage(folder).free, ROOM_BYTES + beside
+    if free < needed:
         # named as the disk's fault, for building a projection anew would need still more room
-        raise Unavailable(f"the disk is full: {free >> 20} MiB free of the {ROOM_BYTES >> 20} needed", dependency="disk")
+        raise Unavailable(f"the disk is full: {free >> 20} MiB free of the {needed >> 20} needed", dependency="disk")
 
 
 def sync_folder(folder: Path) -> None:

@@ -246,6 +246,11 @@ class _Serving(Generic[Engine]):
         async with self._generations.serving() as index:
             return await index.compact()
 
+    async def purge(self, scope_key: str | None = None) -> int:
+        """Hand on; see the engine's port. Of an older generation, which is about to be dropped, nothing is rewritten."""
+        async with self._generations.serving() as index:
+            return await index.purge(scope_key)
+
 
 class ServingLexicon(_Serving[Lexicon]):
     """The lexical index of whichever generation is current."""

@@ -5,27 +5,32 @@ a newcomer would get wrong: memories do not share an index, because BM25's stati
 would depend on what others hold, which is worse (measured) and tells one owner about another.
 """
 
+import asyncio
 import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from kalends.adapters.embedded import files, words
+from kalends.adapters.embedded.lexicon_rewriting import Copy
 from kalends.adapters.embedded.memory_lexicon import MemoryLexicon
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain import versions
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
-from kalends.domain.scope import Scope
+from kalends.domain.scope import CALENDAR_SUFFIX, Scope
 
-FORMAT = "tantivy3"
+FORMAT = "tantivy4"
 """Grows with every change of the schema or of ``words``."""
 
 READERS = 2
 OPEN_INDEXES = 256
 """Indexes kept open; each costs a few file handles and pages that the system may take back."""
+
+_COPY, _OLD = ".copy", ".old"
+"""Endings of folders while an index is written anew: the copy in the making, and the index that it replaced."""
 
 OPEN_WRITERS = 4
 """Writers kept open; each may hold 20 MB between commits."""
@@ -43,6 +48,7 @@ class TantivyLexicon:
         self._owned: IO[bytes] | None = None
         self._write_lane = Lane("lexical-write")
         self._read_lane = Lane("lexical-read", threads=READERS)
+        self._purging = asyncio.Lock()
 
     @classmethod
     async def open(cls, folder: Path) -> "TantivyLexicon":
@@ -71,6 +77,21 @@ class TantivyLexicon:
             by_scope.setdefault(change.scope, []).append(change)
         for scope, changes in by_scope.items():
             await self._write_lane.run(self._put, scope, changes)
+
+    async def _purge(self, name: str) -> None:
+        begun = await self._write_lane.run(self._begin_purge, name)
+        if begun is None:
+            return
+        memory, copy, pieces = begun
+        done = False
+        try:
+            for searcher, piece in pieces:
+                await self._write_lane.run(copy.add, searcher, piece)
+            await self._write_lane.run(self._end_purge, name, memory, copy)
+            done = True
+        finally:
+            if not done:
+                memory.give_up_copy()
 
     async def search(self, scope: Scope, text: str, *, criteria: Criteria, limit: int) -> Sequence[Scored]:
         """The *limit* best events by BM25 over the fields, each weighted by ``memory_lexicon.BOOSTS``."""
@@ -111,6 +132,17 @@ class TantivyLexicon:
         names = await self._read_lane.run(self._names)
         return sum([await self._write_lane.run(self._compact, name) for name in names])
 
+    async def purge(self, scope_key: str | None = None) -> int:
+        """Write anew every index, or those of one memory and its calendar, that holds anything that is not held any more; always 0.
+
+        Copying goes on between writes. Searches go on in the old files until the new ones take their place; then the old are deleted.
+        """
+        async with self._purging:
+            for name in await self._read_lane.run(self._names):
+                if scope_key is None or name.removesuffix(CALENDAR_SUFFIX) == scope_key:
+                    await self._purge(name)
+        return 0
+
     async def close(self) -> None:
         """Finish merges and give the folder free; once is enough, and again goes on where a cancellation cut it off."""
         try:
@@ -131,11 +163,52 @@ class TantivyLexicon:
         """Check the format, open every index once (so that damage shows now) and clear away what a crash left half made."""
         self._owned = files.hold(self._folder)
         files.claim_identity(self._folder, FORMAT)
+        self._finish_purges()
         for path in sorted(self._folder.iterdir()):
             if path.is_dir() and not (path / "meta.json").exists():
                 shutil.rmtree(path)
             elif path.is_dir():
                 self._memory(path.name)
+
+    def _finish_purges(self) -> None:
+        """What a kill left of a purge: an index that was put aside was written anew to the end; without that, the copy is a part of one."""
+        for old in sorted(self._folder.glob(f"*{_OLD}")):
+            index = old.with_suffix("")
+            if not index.exists():
+                index.with_suffix(_COPY).rename(index)
+            shutil.rmtree(old)
+        for copy in self._folder.glob(f"*{_COPY}"):
+            shutil.rmtree(copy)
+        files.sync_folder(self._folder)
+
+    def _begin_purge(self, name: str) -> tuple[MemoryLexicon, Copy, list[tuple[Any, list[Any]]]] | None:
+        memory = self._to_write(name, make=False)
+        if memory is None:
+            return None
+        memory.compact()
+        if memory.is_clean():
+            self._release(OPEN_WRITERS)
+            return None
+        files.need_room(self._folder)
+        folder = (self._folder / name).with_suffix(_COPY)
+        shutil.rmtree(folder, ignore_errors=True)
+        return memory, *memory.begin_copy(folder)
+
+    def _end_purge(self, name: str, memory: MemoryLexicon, copy: Copy) -> None:
+        """Put the copy in the index's place. In between neither has its name, which ``_finish_purges`` knows."""
+        memory.end_copy(copy)
+        memory.release()
+        index = self._folder / name
+        old = index.with_suffix(_OLD)
+        with self._opening:
+            self._writers.pop(name, None)
+            self._open.pop(name, None)
+            index.rename(old)
+            copy.folder.rename(index)
+            files.sync_folder(self._folder)
+            self._open[name] = MemoryLexicon(index, self._analysers)
+        shutil.rmtree(old)
+        files.sync_folder(self._folder)
 
     def _memory(self, name: str, *, make: bool = True) -> MemoryLexicon | None:
         with self._opening:
@@ -206,7 +279,7 @@ class TantivyLexicon:
         return memory.count() if memory else 0
 
     def _names(self) -> list[str]:
-        return sorted(path.name for path in self._folder.iterdir() if path.is_dir())
+        return sorted(path.name for path in self._folder.iterdir() if path.is_dir() and path.suffix not in (_COPY, _OLD))
 
     def _scopes(self) -> list[str]:
         found = ((name, self._memory(name, make=False)) for name in self._names())

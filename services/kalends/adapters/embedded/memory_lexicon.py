@@ -1,18 +1,18 @@
 """The BM25 index of one memory, on tantivy; every call blocks.
 
 Belongs here: schema, writes and queries of one tantivy index. Does not belong here: which memories are open, or threads (``lexicon``),
-and how text becomes words (``words``). What a newcomer would get wrong: the text itself is never stored, and not even the key is (two
-number columns hold it); the query parser is never used, so no punctuation has a meaning; and tantivy renames its list of segments last
-without syncing the folder, so this module does.
+how text becomes words (``words``), and how an index is written anew (``lexicon_rewriting``). What a newcomer would get wrong: the text
+itself is never stored, and not even the key is (two number columns hold it), but each event's words are, sorted; the query parser is never
+used, so no punctuation has a meaning; and tantivy renames its list of segments last without syncing the folder, so this module does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kalends.adapters.embedded import files, words
+from kalends.adapters.embedded import files, lexicon_rewriting, words
 from kalends.adapters.embedded.failures import translated
 from kalends.domain import versions
 from kalends.domain.events import EventKey
@@ -27,6 +27,10 @@ ANALYSERS: Mapping[str, str] = {"stemmed": "stemmed", "lead": "stemmed", "exact"
 """Which analyser reads each field."""
 
 WRITER_BYTES = 20_000_000
+COPY_BYTES = 60_000_000
+"""What a writer may hold that writes an index anew: the larger, the fewer segments it makes."""
+COPIED_AT_ONCE = 200
+"""Documents copied between two other writes; about 10 ms."""
 MOST_FETCHED = 8192
 """Documents of one search at most; ties beyond are cut wherever the engine cuts them."""
 
@@ -48,6 +52,7 @@ class MemoryLexicon:
         self._index = _open(folder, analysers)
         self._schema = self._index.schema
         self._writer: Any = None
+        self._changed: set[EventKey] | None = None
 
     def put(self, changes: Sequence[Entry | Tombstone]) -> None:
         """Write what is newer than what is held, in one commit; on return it is synced and every search sees it."""
@@ -67,6 +72,7 @@ class MemoryLexicon:
             except BaseException:
                 self._writer = None  # what it holds is unknown; without a reference it gives the lock free
                 raise
+            self._note(change.key for change in fresh)
             files.sync_folder(self._folder)
             self._index.reload()
 
@@ -85,6 +91,7 @@ class MemoryLexicon:
             except BaseException:
                 self._writer = None
                 raise
+            self._note(one.key for one in doomed)
             files.sync_folder(self._folder)
             self._index.reload()
             return len(doomed)
@@ -109,12 +116,51 @@ class MemoryLexicon:
             self._index.reload()
         return max(0, before - files.bytes_on_disk(self._folder))
 
+    def is_clean(self) -> bool:
+        """Whether no file holds anything that is not held any more."""
+        with translated("lexical"):
+            return lexicon_rewriting.is_clean(self._folder)
+
+    def begin_copy(self, folder: Path) -> tuple[lexicon_rewriting.Copy, list[tuple[Any, list[Any]]]]:
+        """A fresh index in *folder*, and what is to be added to it, in pieces; what changes from now on is noted for ``end_copy``."""
+        from tantivy import Query
+
+        with translated("lexical"):
+            copy = lexicon_rewriting.Copy(folder, schema=_schema(), fields=BOOSTS, tokenizers=self._analysers, writer_bytes=COPY_BYTES)
+            self._changed = set()
+            searcher = self._index.searcher()
+            hits = searcher.search(Query.all_query(), limit=max(1, searcher.num_docs), count=False).hits
+            addresses = [address for _, address in hits]
+        pieces = [addresses[start : start + COPIED_AT_ONCE] for start in range(0, len(addresses), COPIED_AT_ONCE)]
+        return copy, [(searcher, piece) for piece in pieces]
+
+    def end_copy(self, copy: lexicon_rewriting.Copy) -> None:
+        """Bring *copy* up to date with what changed since it was begun, and make it durable; nothing may be written here any more."""
+        from tantivy import Query
+
+        changed, self._changed = sorted(self._changed or ()), None
+        with translated("lexical"):
+            searcher = self._index.searcher()
+            copy.drop(map(str, changed))
+            for start in range(0, len(changed), COPIED_AT_ONCE):
+                wanted = Query.term_set_query(self._schema, "key", [str(key) for key in changed[start : start + COPIED_AT_ONCE]])
+                copy.add(searcher, [address for _, address in searcher.search(wanted, limit=2 * COPIED_AT_ONCE, count=False).hits])
+            copy.finish()
+
+    def give_up_copy(self) -> None:
+        """Note no more changes."""
+        self._changed = None
+
     def release(self) -> None:
         """Finish merges and give the writer's memory and lock free; the index stays readable."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
             with translated("lexical"):
                 writer.wait_merging_threads()
+
+    def _note(self, keys: Iterable[EventKey]) -> None:
+        if self._changed is not None:
+            self._changed.update(keys)
 
     def _writing(self) -> Any:
         if self._writer is None:
@@ -146,12 +192,12 @@ class MemoryLexicon:
         for tag in change.tags:
             document.add_text("tags", tag)
         text = normalised(change.text)
-        document.add_text("stemmed", text)
-        document.add_text("lead", normalised(change.lead))
-        document.add_text("exact", text)
-        unspaced = " ".join(grams(text, question=False))
-        if unspaced:
-            document.add_text("cjk", unspaced)
+        texts = {"stemmed": text, "lead": normalised(change.lead), "exact": text, "cjk": " ".join(grams(text, question=False))}
+        for field, content in texts.items():
+            if content or field != "cjk":
+                document.add_text(field, content)
+        analysed = {field: self._analysers[ANALYSERS[field]].analyze(content) for field, content in texts.items()}
+        document.add_bytes(lexicon_rewriting.SOURCE, lexicon_rewriting.source_of({"tags": change.tags, **analysed}))
         return document
 
     def search(self, text: str, criteria: Criteria, limit: int) -> list[Scored]:
@@ -321,4 +367,5 @@ def _schema() -> Any:
     builder.add_boolean_field("dead", indexed=True, fast=True)
     for name in BOOSTS:
         builder.add_text_field(name, tokenizer_name=ANALYSERS[name], index_option="freq")
+    builder.add_bytes_field(lexicon_rewriting.SOURCE, stored=True)
     return builder.build()

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kalends.adapters.embedded import runtime
+
 RECIPE = "1"
 """Grows with every change of what this module builds."""
 
@@ -76,11 +78,11 @@ def write_graph(weights: Weights, path: Path) -> None:
 def quantize(source: Path, path: Path) -> None:
     """Write *source* with 8-bit weights, one scale per output channel."""
     from onnx import TensorProto
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    quantization = runtime.load_quantization()
     # the fused attention operator is not in ONNX itself, so types behind it cannot be inferred and have to be told
     options = {"DefaultTensorType": TensorProto.FLOAT}
-    quantize_dynamic(source, path, weight_type=QuantType.QInt8, per_channel=True, extra_options=options)
+    quantization.quantize_dynamic(source, path, weight_type=quantization.QuantType.QInt8, per_channel=True, extra_options=options)
 
 
 def _embeddings(graph: _Graph, weights: Weights) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kalends.adapters.embedded import files, minilm_graph
+from kalends.adapters.embedded import files, minilm_graph, runtime
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Damaged, Misconfigured, Unavailable
@@ -196,8 +196,7 @@ def _batches(pieces: Sequence[_Tokens]) -> list[list[int]]:
 
 
 def _load(cache: Path, threads: int, precision: str, weights: Path | None) -> tuple[Any, Any]:
-    import onnxruntime
-
+    onnxruntime = runtime.load()
     folder = weights or model_folder()
     tokenizer = open_tokenizer(folder / "tokenizer.json")
     graph = _graph(cache, folder / "model.safetensors", precision)

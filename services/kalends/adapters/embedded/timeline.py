@@ -19,7 +19,7 @@ from kalends.domain.events import EventId, EventKey
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Digest, Held
 from kalends.domain.scope import Scope
-from kalends.ports.timeline import Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
+from kalends.ports.timeline import Erased, Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
 WRITER_CACHE_KIB = 16_000
 
@@ -29,6 +29,17 @@ _KNOWN = """
 SELECT e.key, e.event_id, st.name, e.sequence, e.epoch, e.mac, e.at, se.session_id, e.live, e.version, e.session
 FROM events e JOIN streams st ON st.id = e.stream JOIN sessions se ON se.id = e.session
 """
+# an erased event has no session, and no place if it was erased before it was seen
+_LOOKED_UP = """
+SELECT e.key, e.event_id, st.name, e.sequence, e.epoch, e.mac, e.at, se.session_id, e.live, e.version, e.session, e.erased
+FROM events e LEFT JOIN streams st ON st.id = e.stream LEFT JOIN sessions se ON se.id = e.session
+WHERE (e.stream IS NOT NULL OR e.erased = 1)
+"""
+_PLACES = """
+SELECT e.key, e.epoch, e.sequence, e.stream FROM events e WHERE e.stream IS NOT NULL AND e.memory = {memory} AND e.key IN ({marks})
+UNION SELECT c.key, c.epoch, c.sequence, c.stream FROM copies c WHERE c.memory = {memory} AND c.key IN ({marks})
+ORDER BY 1, 2, 3
+"""
 _MEMORY = "(SELECT id FROM memories WHERE scope = ?)"
 _SESSIONS_BY_TAG = "SELECT id FROM sessions WHERE memory = (SELECT id FROM memories WHERE scope = ?)"
 _SUMMARIES = """
@@ -37,7 +48,7 @@ SELECT session_id, events, first_us, last_us FROM sessions WHERE memory = (SELEC
 _KEY_OF = "SELECT e.key FROM events e"
 # Said outright: without statistics the planner may read a whole memory by time instead of a few keys, which it did at 50,000 events.
 _BY_KEY = "INDEXED BY sqlite_autoindex_events_1"
-_AT, _VERSION, _SESSION = 6, 9, 10
+_AT, _VERSION, _SESSION, _ERASED = 6, 9, 10, 11
 
 
 class SqliteTimeline:
@@ -60,13 +71,17 @@ class SqliteTimeline:
         """Per stream, how far the log has been followed."""
         return await self._database.ask(floors_of)
 
-    async def put(self, changes: Sequence[TimelineEntry | Retracted], *, floors: Mapping[str, int]) -> None:
+    async def put(self, changes: Sequence[TimelineEntry | Retracted | Erased], *, floors: Mapping[str, int]) -> None:
         """Apply *changes* and *floors* in one transaction."""
         await self._database.write(tables.apply, changes, floors)
 
     async def lookup(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Known]:
         """What is known of *keys*; a retraction that came before its event is not yet known."""
         return {known.key: known for known in await self._database.ask(_lookup, scope, keys)}
+
+    async def positions(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, Sequence[Position]]:
+        """Every place at which each of *keys* was ever written."""
+        return await self._database.ask(_positions, scope, keys)
 
     async def page(
         self, scope: Scope, *, criteria: Criteria, after: tuple[int, int] | None, descending: bool, limit: int
@@ -127,7 +142,7 @@ class SqliteTimeline:
         return await self._database.ask(timeline_inventory.expired, now_us, after=after, limit=limit)
 
     async def compact(self) -> int:
-        """Fold the write-ahead log into the file and cut it off; the bytes that this freed."""
+        """Fold the write-ahead log into the file and cut it off; if something was erased, write the file anew first; the bytes freed."""
         return await self._database.compact()
 
     async def close(self) -> None:
@@ -138,8 +153,18 @@ class SqliteTimeline:
 def _lookup(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey]) -> list[Known]:
     found: list[Known] = []
     for marks, piece in tables.chunks_of([bytes.fromhex(key) for key in dict.fromkeys(keys)]):
-        rows = database.execute(f"{_KNOWN} WHERE e.memory = {_MEMORY} AND e.key IN ({marks})", (scope.key, *piece))
-        found += [_known(row) for row in rows]
+        rows = database.execute(f"{_LOOKED_UP} AND e.memory = {_MEMORY} AND e.key IN ({marks})", (scope.key, *piece))
+        found += [_erased(row) if row[_ERASED] else _known(row) for row in rows]
+    return found
+
+
+def _positions(database: sqlite3.Connection, scope: Scope, keys: Sequence[EventKey]) -> dict[EventKey, list[Position]]:
+    streams: dict[int, str] = dict(database.execute("SELECT id, name FROM streams"))
+    found: dict[EventKey, list[Position]] = {}
+    for marks, piece in tables.chunks_of([bytes.fromhex(key) for key in dict.fromkeys(keys)]):
+        rows = database.execute(_PLACES.format(memory=_MEMORY, marks=marks), (scope.key, *piece, scope.key, *piece))
+        for key, epoch, sequence, stream in rows:
+            found.setdefault(EventKey(key.hex()), []).append(Position(stream=streams[stream], sequence=sequence, epoch=epoch))
     return found
 
 
@@ -292,4 +317,17 @@ def _known(row: Sequence[Any]) -> Known:
         occurred_us=at,
         session=session,
         retracted=not live,
+    )
+
+
+def _erased(row: Sequence[Any]) -> Known:
+    return Known(
+        key=EventKey(row[0].hex()),
+        event_id=EventId(""),
+        position=Position(stream=row[2] or "", sequence=row[3] or 0, epoch=row[4] or 0),
+        content_mac=b"",
+        occurred_us=0,
+        session="",
+        retracted=True,
+        erased=True,
     )

@@ -2,7 +2,8 @@
 
 Belongs here: the schema, applying a batch of changes, keeping the counters. Does not belong here: questions (``timeline``). What a
 newcomer would get wrong: an event's row keeps two versions, of its newest writing and of its newest retraction, and is live while the
-first is the larger; so changes may come in any order and a retraction may come before its event.
+first is the larger; so changes may come in any order and a retraction may come before its event. An erased one is never live again: its
+row keeps the key and the places of its messages, which whoever erases must know, also of those that come late.
 """
 
 import sqlite3
@@ -11,11 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from kalends.adapters.embedded.database import leave_residue
+from kalends.domain.positions import Position
 from kalends.domain.queries import tag
 from kalends.domain.scope import Scope
-from kalends.ports.timeline import Retracted, TimelineEntry
+from kalends.domain.versions import FOREVER
+from kalends.ports.timeline import Erased, Retracted, TimelineEntry
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor INTEGER NOT NULL DEFAULT 0);
@@ -36,10 +40,16 @@ CREATE TABLE events (
     version INTEGER NOT NULL, gone INTEGER NOT NULL, live INTEGER NOT NULL,
     event_id TEXT, stream INTEGER, sequence INTEGER, epoch INTEGER, mac BLOB,
     at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER, length INTEGER, expires INTEGER,
+    erased INTEGER NOT NULL DEFAULT 0,
     UNIQUE (memory, key)
 );
+CREATE TABLE copies (
+    memory INTEGER NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, stream INTEGER NOT NULL,
+    PRIMARY KEY (memory, key, epoch, sequence, stream)
+) WITHOUT ROWID;
 CREATE INDEX events_by_time ON events (memory, at, version) WHERE live = 1;
 CREATE INDEX events_by_session ON events (session, at, version) WHERE live = 1;
+CREATE INDEX events_retracted ON events (session) WHERE live = 0 AND session IS NOT NULL;
 CREATE INDEX events_by_expiry ON events (expires, key) WHERE live = 1 AND expires IS NOT NULL;
 """
 
@@ -58,7 +68,13 @@ _RETRACT = """
 INSERT INTO events (key, memory, version, gone, live) VALUES (?, ?, 0, ?, 0)
 ON CONFLICT (memory, key) DO UPDATE SET gone = excluded.gone, live = version > excluded.gone
 """
-_HELD = "SELECT key, version, gone, session, at, size, document FROM events"
+_ERASE = f"""
+INSERT INTO events (key, memory, version, gone, live, erased, stream, sequence, epoch) VALUES (?, ?, ?, {FOREVER}, 0, 1, ?, ?, ?)
+ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = 0, erased = 1,
+    stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch, event_id = NULL, mac = NULL, at = NULL, session = NULL,
+    tags = NULL, size = NULL, document = NULL, length = NULL, expires = NULL
+"""  # noqa: S608 - a number
+_HELD = "SELECT key, version, gone, session, at, size, document, erased, stream, sequence, epoch FROM events"
 
 
 class _Held(NamedTuple):
@@ -70,6 +86,10 @@ class _Held(NamedTuple):
     at: int | None
     size: int | None
     document: int | None
+    erased: int = 0
+    stream: int | None = None
+    sequence: int | None = None
+    epoch: int | None = None
 
 
 @dataclass(slots=True)
@@ -86,17 +106,48 @@ class _Tally:
 _NOTHING = _Held(0, 0, None, None, None, None)
 
 
-def apply(database: sqlite3.Connection, changes: Iterable[TimelineEntry | Retracted], floors: Mapping[str, int]) -> None:
+@dataclass(slots=True)
+class _Batch:
+    """A batch by key: the newest writing, all places of writings, the newest retraction, what is erased, and whose each key is."""
+
+    entries: dict[bytes, TimelineEntry] = field(default_factory=dict)
+    places: list[tuple[bytes, Position]] = field(default_factory=list)
+    gone: dict[bytes, int] = field(default_factory=dict)
+    erased: set[bytes] = field(default_factory=set)
+    scopes: dict[bytes, Scope] = field(default_factory=dict)
+
+    def add(self, change: TimelineEntry | Retracted | Erased) -> None:
+        if isinstance(change, TimelineEntry):
+            key = bytes.fromhex(change.key)
+            known = self.entries.get(key)
+            if known is None or known.position.version < change.position.version:
+                self.entries[key] = change
+            self.places.append((key, change.position))
+            self.scopes[key] = change.scope
+            return
+        for key in map(bytes.fromhex, change.keys):
+            if isinstance(change, Erased):
+                self.erased.add(key)
+            else:
+                self.gone[key] = max(self.gone.get(key, 0), change.position.version)
+            self.scopes[key] = change.scope
+
+
+def apply(database: sqlite3.Connection, changes: Iterable[TimelineEntry | Retracted | Erased], floors: Mapping[str, int]) -> None:
     """Apply *changes* within the caller's transaction; an older one than what is held changes nothing."""
-    entries, gone, scopes = _gathered(changes)
-    memories = _memory_ids(database, set(scopes.values()))
-    held = _held(database, memories, scopes)
+    batch = _Batch()
+    for change in changes:
+        batch.add(change)
+    memories = _memory_ids(database, set(batch.scopes.values()))
+    held = _held(database, memories, batch.scopes)
+    erased = batch.erased | {key for key, one in held.items() if one.erased}
+    entries = {key: entry for key, entry in batch.entries.items() if key not in erased}
     fresh = {key: entry for key, entry in entries.items() if entry.position.version > held.get(key, _NOTHING).version}
-    newly_gone = {key: version for key, version in gone.items() if version > held.get(key, _NOTHING).gone}
+    newly_gone = {key: at for key, at in batch.gone.items() if at > held.get(key, _NOTHING).gone and key not in erased}
     sessions = _session_ids(database, memories, fresh.values())
-    streams = _stream_ids(database, {entry.position.stream for entry in fresh.values()} | set(floors))
+    streams = _stream_ids(database, {position.stream for _, position in batch.places} | set(floors))
     tallies: defaultdict[int, _Tally] = defaultdict(_Tally)
-    for key in {**fresh, **newly_gone}:
+    for key in {**fresh, **newly_gone, **dict.fromkeys(batch.erased)}:
         _take_away(tallies, held.get(key, _NOTHING))
     rows = []
     for key, entry in fresh.items():
@@ -111,31 +162,65 @@ def apply(database: sqlite3.Connection, changes: Iterable[TimelineEntry | Retrac
             # an older retraction than the newest writing: remembered, and the event stays
             _bring(tallies[before.session or 0], before.at or 0, before.size or 0, chunk=bool(before.document))
     database.executemany(_UPSERT, rows)
-    database.executemany(_RETRACT, [(key, memories[scopes[key]], version) for key, version in newly_gone.items() if key not in fresh])
+    database.executemany(_RETRACT, [(key, memories[batch.scopes[key]], at) for key, at in newly_gone.items() if key not in fresh])
+    _erase(database, batch, erased, held, memories, streams)
+    _keep_places(database, batch, held, memories, streams)
     _settle(database, tallies)
+    _forget_sessions(database, {memories[batch.scopes[key]] for key in batch.erased})
     database.executemany("UPDATE streams SET floor = max(floor, ?) WHERE name = ?", [(floor, name) for name, floor in floors.items()])
 
 
-def _gathered(
-    changes: Iterable[TimelineEntry | Retracted],
-) -> tuple[dict[bytes, TimelineEntry], dict[bytes, int], dict[bytes, Scope]]:
-    """Of each key the newest writing, the newest retraction, and whose it is."""
-    entries: dict[bytes, TimelineEntry] = {}
-    gone: dict[bytes, int] = {}
-    scopes: dict[bytes, Scope] = {}
-    for change in changes:
-        if isinstance(change, TimelineEntry):
-            key = bytes.fromhex(change.key)
-            known = entries.get(key)
-            if known is None or known.position.version < change.position.version:
-                entries[key] = change
-            scopes[key] = change.scope
+def _erase(
+    database: sqlite3.Connection,
+    batch: _Batch,
+    erased: set[bytes],
+    held: Mapping[bytes, _Held],
+    memories: Mapping[Scope, int],
+    streams: Mapping[str, int],
+) -> None:
+    """Leave of each newly erased event its key and the place of its newest message, and of one erased before the place of a newer one."""
+    rows = []
+    for key in erased:
+        one, entry = held.get(key, _NOTHING), batch.entries.get(key)
+        place: tuple[int | None, ...]
+        if entry is not None and entry.position.version > one.version:
+            place = (entry.position.version, streams[entry.position.stream], entry.position.sequence, entry.position.epoch)
+        elif one.erased:
             continue
-        for text in change.keys:
-            key = bytes.fromhex(text)
-            gone[key] = max(gone.get(key, 0), change.position.version)
-            scopes[key] = change.scope
-    return entries, gone, scopes
+        else:
+            place = (one.version, one.stream, one.sequence, one.epoch)
+        rows.append((key, memories[batch.scopes[key]], *place))
+    if rows:
+        database.executemany(_ERASE, rows)
+        leave_residue(database)
+
+
+def _keep_places(
+    database: sqlite3.Connection,
+    batch: _Batch,
+    held: Mapping[bytes, _Held],
+    memories: Mapping[Scope, int],
+    streams: Mapping[str, int],
+) -> None:
+    """Remember where an event stands beside the place in its row: the same id may have been taken again, or moved to another stream."""
+    rows = []
+    for key, position in batch.places:
+        one, memory = held.get(key, _NOTHING), memories[batch.scopes[key]]
+        newest = max(one.version, batch.entries[key].position.version)
+        if position.version < newest:
+            rows.append((memory, key, position.epoch, position.sequence, streams[position.stream]))
+        if one.stream is not None and one.version < newest:
+            rows.append((memory, key, one.epoch or 0, one.sequence or 0, one.stream))
+    database.executemany("INSERT OR IGNORE INTO copies VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _forget_sessions(database: sqlite3.Connection, memories: Iterable[int]) -> None:
+    """Take away the sessions of *memories* of which no event is left, retracted ones included: their names would say who was there."""
+    query = """
+    DELETE FROM sessions WHERE memory = ? AND events = 0
+        AND NOT EXISTS (SELECT 1 FROM events INDEXED BY events_retracted WHERE session = sessions.id AND live = 0)
+    """
+    database.executemany(query, [(memory,) for memory in memories])
 
 
 def chunks_of(values: Sequence[bytes]) -> Iterator[tuple[str, Sequence[bytes]]]:

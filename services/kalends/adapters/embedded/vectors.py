@@ -1,34 +1,31 @@
 """Vectors in this process, on qdrant-edge.
 
-Belongs here: points, filters and durability of an Edge shard. Does not belong here: making vectors (``models``), fusing scores. What a
-newcomer would get wrong: every Edge call holds the interpreter's lock, whatever thread it runs in, so each call here is kept to a few
-milliseconds; ``flush`` syncs dozens of files that way, so a write is made durable by syncing the shard's write-ahead log from Python
-instead, which does release the lock; and ``optimize`` would stop the process for seconds, so it is never called: an exact search over
-50,000 half-precision vectors takes 3 ms.
+Belongs here: reads, writes and durability of an Edge shard. Does not belong here: what its points are (``edge_points``), making vectors
+(``models``). What a newcomer would get wrong: every Edge call holds the interpreter's lock, whatever thread it runs in, so each call here
+is kept to a few milliseconds; ``flush`` syncs dozens of files that way, so a write is made durable by syncing the shard's write-ahead log
+from Python instead, which does release the lock; and ``optimize`` would stop the process for seconds, so it is never called here
+(``vacuuming``): an exact search over 50,000 half-precision vectors takes 3 ms.
 """
 
+import asyncio
 import contextlib
-import hashlib
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kalends.adapters.embedded import files, residency
+from kalends.adapters.embedded import edge_points, files, residency, shards, vacuuming
+from kalends.adapters.embedded.edge_points import PER_CALL
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain import versions
 from kalends.domain.errors import Misconfigured
 from kalends.domain.events import EventKey
-from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
+from kalends.domain.queries import Criteria, Digest, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
 from kalends.ports.vectors import Array, VectorEntry
-
-POINTS_PER_CALL = 24
-"""Points of one update: about 10 ms in which nothing else in the process runs."""
 
 POINTS_PER_FLUSH = 512
 """Points after which the shard is flushed, so that its write-ahead log (6 MB per 100 points) is let go."""
@@ -42,9 +39,9 @@ READS_PER_RELEASE = 16
 
 _TOKEN_FILES = "vector_storage-tokens"  # noqa: S105 - vectors of words, no secret
 
-_FORMAT = "edge2"
-_DENSE, _TOKENS = "dense", "tokens"
-_KEYWORDS = ("key", "lead", "grave", "tags")
+CATCH_UPS = 50
+"""So often what changed while the shard was written anew is copied in pieces between writes; then the rest at once."""
+
 _MOST_SCOPES = 1 << 20
 
 
@@ -56,9 +53,13 @@ class EdgeVectors:
     scope, for whoever takes inventory.
     """
 
-    def __init__(self, shard: Any, *, folder: Path, dimension: int) -> None:
+    def __init__(self, shard: Any, *, path: Path, dimension: int) -> None:
         self._shard = shard
-        self._log = folder / "wal"
+        self._path = path
+        self._log = path / "wal"
+        self._purging = asyncio.Lock()
+        self._changed: dict[EventKey, None] | None = None
+        self._clean = False
         self._dimension = dimension
         self._unflushed = 0
         self._reads = 0
@@ -74,8 +75,8 @@ class EdgeVectors:
         """
         opener = Lane("vector-open")
         try:
-            shard = await opener.run(_open, folder, identity, dimension)
-            opened = cls(shard, folder=folder / "shard", dimension=dimension)
+            path, shard = await opener.run(partial(shards.open_current, folder, identity=identity, dimension=dimension))
+            opened = cls(shard, path=path, dimension=dimension)
             await opener.run(opened._give_back)
         finally:
             await opener.close()
@@ -85,10 +86,12 @@ class EdgeVectors:
         """Write what is newer than what is held; on return it is in the synced write-ahead log and every search sees it."""
         # also when there is nothing to write, for so it is asked whether writing would work
         files.need_room(self._log)
-        changes = versions.newest([*(_Change(entry) for entry in entries), *(_Change(tombstone) for tombstone in tombstones)])
+        changes = versions.newest(
+            [*(edge_points.Change(entry) for entry in entries), *(edge_points.Change(tombstone) for tombstone in tombstones)]
+        )
         pending = list(changes.values())
         while pending:
-            chunk, pending = _first_points(pending)
+            chunk, pending = edge_points.first_of(pending)
             await self._writer.run(self._apply, chunk)
         if changes:
             await self._writer.run(self._sync)
@@ -147,21 +150,47 @@ class EdgeVectors:
         found: list[Held] = []
         for start in range(0, len(keys), SCROLL_PAGE):
             payloads = await self._reader.run(self._payloads, scope_key, keys[start : start + SCROLL_PAGE])
-            found += [_held(payload) for payload in payloads.values()]
+            found += [edge_points.held(payload) for payload in payloads.values()]
         return found
 
     async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
         """Take out every window of what is held exactly so; in the synced write-ahead log on return."""
         removed = 0
-        for start in range(0, len(held), POINTS_PER_CALL):
-            removed += await self._writer.run(self._remove, scope_key, held[start : start + POINTS_PER_CALL])
+        for start in range(0, len(held), PER_CALL):
+            removed += await self._writer.run(self._remove, scope_key, held[start : start + PER_CALL])
         if removed:
             await self._writer.run(self._sync)
         return removed
 
     async def compact(self) -> int:
-        """Flush, which lets the write-ahead log go (30 MB at most); what deleted points take up, only a rebuild gives back."""
+        """Flush, which lets the write-ahead log go (30 MB at most); what deleted points take up, only ``purge`` gives back."""
         return await self._writer.run(self._compact)
+
+    async def purge(self, scope_key: str | None = None) -> int:  # noqa: ARG002 - memories share a shard
+        """Write the whole shard anew if anything was taken out of it or written over; always 0.
+
+        Another process does it to a copy (writes wait while that is made); what is written meanwhile is then copied over, and the copy
+        takes the shard's place.
+        """
+        async with self._purging:
+            if self._clean:
+                return 0
+            fresh = None
+            path = await self._writer.run(self._begin_purge)
+            try:
+                await vacuuming.vacuum(path, dimension=self._dimension)
+                fresh = await self._writer.run(shards.load, path)
+                for _ in range(CATCH_UPS):
+                    if len(self._changed or ()) <= PER_CALL:
+                        break
+                    await self._writer.run(self._catch_up, fresh, PER_CALL)
+                old, fresh = await self._writer.run(self._take_over, fresh, path), None
+                await self._reader.run(_discard, *old)
+            finally:
+                self._changed = None
+                if path != self._path:
+                    await asyncio.to_thread(_discard, fresh, path)
+            return 0
 
     async def close(self) -> None:
         """Flush and give the folder free; once is enough, and again goes on where a cancellation cut it off."""
@@ -178,21 +207,22 @@ class EdgeVectors:
         found: list[list[float]] = rows.tolist()
         return found
 
-    def _apply(self, changes: Sequence["_Change"]) -> None:
+    def _apply(self, changes: Sequence[edge_points.Change]) -> None:
         from qdrant_edge import UpdateOperation
 
         points: list[Any] = []
         surplus: list[Any] = []
         files.need_room(self._log)
         with translated("vector"):
-            leads = [_point_id(change.key, 0) for change in changes]
+            leads = [edge_points.point_id(change.key, 0) for change in changes]
             held = {uuid.UUID(str(record.id)): record.payload for record in self._shard.retrieve(leads, True, False)}
             for change, lead in zip(changes, leads, strict=True):
                 known = held.get(lead)
                 if known is not None and known["version"] >= change.version:
                     continue
+                self._note(change.key, replaced=known is not None)
                 points += change.points(self._dimension)
-                surplus += [_point_id(change.key, window) for window in range(change.windows, known["windows"] if known else 0)]
+                surplus += [edge_points.point_id(change.key, window) for window in range(change.windows, known["windows"] if known else 0)]
             # first the windows that the newer text no longer has: window 0, the guard, must not say "done" before everything is
             if surplus:
                 self._shard.update(UpdateOperation.delete_points(surplus))
@@ -224,7 +254,7 @@ class EdgeVectors:
     def _nearest(self, scope: Scope, vector: list[float], criteria: Criteria, limit: int) -> list[Scored]:
         from qdrant_edge import PayloadSelector, Query, QueryRequest
 
-        query, condition = Query.Nearest(vector, _DENSE), _filter(scope, criteria)
+        query, condition = Query.Nearest(vector, shards.DENSE), edge_points.matching(scope, criteria)
         fetched = limit + 16
         while True:
             request = QueryRequest(limit=fetched, query=query, filter=condition, with_payload=PayloadSelector.Include(["key"]))
@@ -244,8 +274,8 @@ class EdgeVectors:
         from qdrant_edge import FieldCondition, MatchAny, PayloadSelector, Query, QueryRequest
 
         wanted = FieldCondition("key", match=MatchAny(list(dict.fromkeys(str(key) for key in keys))))
-        condition = _filter(scope, Criteria(), wanted)
-        query, fetched = Query.Nearest(tokens, _TOKENS), 4 * len(keys) + 64
+        condition = edge_points.matching(scope, Criteria(), wanted)
+        query, fetched = Query.Nearest(tokens, shards.TOKENS), 4 * len(keys) + 64
         while True:
             request = QueryRequest(limit=fetched, query=query, filter=condition, with_payload=PayloadSelector.Include(["key"]))
             with translated("vector"):
@@ -291,17 +321,17 @@ class EdgeVectors:
 
         either = Filter(should=[FieldCondition(field, match=MatchValue(scope_key)) for field in ("lead", "grave")])
         fields = PayloadSelector.Include(["key", "dead", "version"])
-        offset = None if after is None else _point_id(after, 0)
+        offset = None if after is None else edge_points.point_id(after, 0)
         with translated("vector"):
             request = ScrollRequest(offset=offset, limit=limit + 1, filter=either, with_payload=fields, with_vector=False)
             records, _ = self._shard.scroll(request)
-        found = [_held(record.payload) for record in records]
+        found = [edge_points.held(record.payload) for record in records]
         return [one for one in found if one.key != after][:limit]
 
     def _payloads(self, scope_key: str, keys: Sequence[EventKey]) -> dict[EventKey, dict[str, Any]]:
         """The payload of each window 0 that belongs to the scope."""
         with translated("vector"):
-            records = self._shard.retrieve([_point_id(key, 0) for key in keys], True, False)
+            records = self._shard.retrieve([edge_points.point_id(key, 0) for key in keys], True, False)
         payloads = (record.payload for record in records)
         return {EventKey(one["key"]): one for one in payloads if scope_key in (one.get("lead"), one.get("grave"))}
 
@@ -309,13 +339,70 @@ class EdgeVectors:
         from qdrant_edge import UpdateOperation
 
         there = self._payloads(scope_key, [one.key for one in held])
-        doomed = [there[one.key] for one in held if one.key in there and _held(there[one.key]) == one]
-        points: list[Any] = [_point_id(EventKey(one["key"]), window) for one in doomed for window in range(one["windows"])]
+        doomed = [there[one.key] for one in held if one.key in there and edge_points.held(there[one.key]) == one]
+        points: list[Any] = [edge_points.point_id(EventKey(one["key"]), window) for one in doomed for window in range(one["windows"])]
+        for one in doomed:
+            self._note(EventKey(one["key"]), replaced=True)
         if points:
             with translated("vector"):
                 self._shard.update(UpdateOperation.delete_points(points))
         self._unflushed += len(points)
         return len(doomed)
+
+    def _note(self, key: EventKey, *, replaced: bool) -> None:
+        """Remember what changed: for a purge under way, and that there is something to purge."""
+        if replaced:
+            self._clean = False
+        if self._changed is not None:
+            self._changed[key] = None
+
+    def _begin_purge(self) -> Path:
+        """Copy the shard to where it will be written anew; from now on changes are noted."""
+        self._flush()
+        files.need_room(self._path, beside=2 * files.bytes_on_disk(self._path))
+        path = shards.next_path(self._path.parent)
+        self._changed, self._clean = {}, True
+        try:
+            vacuuming.copy(self._path, path)
+        except BaseException:
+            self._changed, self._clean = None, False
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return path
+
+    def _catch_up(self, fresh: Any, most: int) -> None:
+        """Bring up to *most* of the events that changed meanwhile to *fresh* as they are here."""
+        from qdrant_edge import Point, UpdateOperation
+
+        changed = self._changed or {}
+        keys = list(changed)[:most]
+        with translated("vector"):
+            points: list[Any] = []
+            surplus: list[Any] = []
+            for key in keys:
+                windows = _windows(self._shard, key)
+                surplus += [edge_points.point_id(key, number) for number in range(windows, _windows(fresh, key))]
+                records = self._shard.retrieve([edge_points.point_id(key, number) for number in range(windows)], True, True)
+                points += [Point(record.id, record.vector or {}, record.payload) for record in records]
+            if surplus:
+                fresh.update(UpdateOperation.delete_points(surplus))
+            if points:
+                fresh.update(UpdateOperation.upsert_points(points))
+        for key in keys:
+            changed.pop(key, None)
+
+    def _take_over(self, fresh: Any, path: Path) -> tuple[Any, Path]:
+        """Have *fresh* serve from now on, also after a restart; returns what did so until now."""
+        while self._changed:
+            self._catch_up(fresh, PER_CALL)
+        with translated("vector"):
+            fresh.flush()
+        shards.point_at(path)
+        old = (self._shard, self._path)
+        self._shard, self._path, self._log = fresh, path, path / "wal"
+        self._unflushed, self._changed = 0, None
+        self._give_back()
+        return old
 
     def _compact(self) -> int:
         before = files.bytes_on_disk(self._log.parent)
@@ -328,138 +415,16 @@ class EdgeVectors:
             self._shard.close()
 
 
-class _Change:
-    """An entry or a tombstone, as points."""
-
-    def __init__(self, source: VectorEntry | Tombstone) -> None:
-        self._source = source
-        named: Entry | Tombstone = source.entry if isinstance(source, VectorEntry) else source
-        self.key = named.key
-        self.version = named.version
-        self.windows = len(source.windows) if isinstance(source, VectorEntry) else 1
-
-    def points(self, dimension: int) -> list[Any]:
-        """Every window of the change; all of them belong into one update, or a crash could leave a half."""
-        from qdrant_edge import Point
-
-        payload: dict[str, Any] = {"key": str(self.key), "version": self.version, "windows": self.windows}
-        if isinstance(self._source, Tombstone):
-            return [Point(_point_id(self.key, 0), {}, {**payload, "dead": True, "grave": self._source.scope.key})]
-        entry = self._source.entry
-        payload |= {"scope": entry.scope.key, "at": entry.occurred_us, "tags": [_scoped(entry.scope, tag) for tag in entry.tags]}
-        found = []
-        for number, window in enumerate(self._source.windows):
-            if window.dense.shape != (dimension,) or window.tokens.shape[1:] != (dimension,):
-                raise Misconfigured(f"vectors of shape {window.dense.shape} do not fit an index of {dimension}")
-            # lists, because Edge reads them twice as fast as arrays
-            vectors: dict[str, Any] = {_DENSE: window.dense.tolist()}
-            if len(window.tokens):
-                vectors[_TOKENS] = window.tokens.tolist()
-            found.append(Point(_point_id(self.key, number), vectors, payload if number else {**payload, "lead": entry.scope.key}))
-        return found
+def _windows(shard: Any, key: EventKey) -> int:
+    """How many windows a shard has of an event."""
+    records = shard.retrieve([edge_points.point_id(key, 0)], ["windows"], False)
+    return int(records[0].payload["windows"]) if records else 0
 
 
-def _held(payload: Mapping[str, Any]) -> Held:
-    return Held(key=EventKey(payload["key"]), version=payload["version"], live=not payload.get("dead", False))
-
-
-def _first_points(changes: Sequence[_Change]) -> tuple[list[_Change], list[_Change]]:
-    """As many changes as fit one update, at least one; and the rest."""
-    points = np.cumsum([change.windows for change in changes])
-    fitting = max(1, int(np.searchsorted(points, POINTS_PER_CALL, side="right")))
-    return list(changes[:fitting]), list(changes[fitting:])
-
-
-def _point_id(key: EventKey, window: int) -> uuid.UUID:
-    if window == 0:
-        return uuid.UUID(hex=key)
-    return uuid.UUID(bytes=hashlib.blake2b(f"{key}/{window}".encode(), digest_size=16).digest())
-
-
-def _scoped(scope: Scope, tag: str) -> str:
-    """A tag that only events of *scope* have: it saves the condition on the scope, and every condition costs 7 ms at 50,000 points."""
-    return hashlib.blake2b(f"{scope.key}{tag}".encode(), digest_size=16).hexdigest()
-
-
-def _any(scope: Scope, tags: Sequence[str]) -> Any:
-    from qdrant_edge import MatchAny, MatchValue
-
-    scoped = [_scoped(scope, tag) for tag in tags]
-    return MatchValue(scoped[0]) if len(scoped) == 1 else MatchAny(scoped)
-
-
-def _filter(scope: Scope, criteria: Criteria, *more: Any) -> Any:
-    from qdrant_edge import FieldCondition, Filter, MatchValue, RangeFloat
-
-    conditions = [*more, *(FieldCondition("tags", match=_any(scope, group)) for group in criteria.any_of)]
-    if not criteria.any_of:
-        conditions.append(FieldCondition("scope", match=MatchValue(scope.key)))
-    if criteria.since_us is not None or criteria.until_us is not None:
-        # doubles are exact to the microsecond until the year 2255
-        conditions.append(FieldCondition("at", range=RangeFloat(gte=criteria.since_us, lt=criteria.until_us)))
-    return Filter(must=conditions)
-
-
-def _open(folder: Path, identity: str, dimension: int) -> Any:
-    from qdrant_edge import EdgeShard
-
-    files.claim_identity(folder, f"{_FORMAT}-{identity}")
-    shard = folder / "shard"
-    if not shard.exists():
-        files.need_room(folder)
-        _create(folder, dimension)
-    with translated("vector, opening"):
-        return EdgeShard.load(str(shard))
-
-
-def _create(folder: Path, dimension: int) -> None:
-    """Make an empty shard under another name first, so that a crash leaves no half-made one behind."""
-    from qdrant_edge import EdgeShard, IntegerIndexParams, KeywordIndexParams, UpdateOperation
-
-    unfinished = folder / "shard.new"
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir()
-    try:
+def _discard(shard: Any, path: Path) -> None:
+    """Close a shard that does not count and delete its folder."""
+    if shard is not None:
         with translated("vector"):
-            shard = EdgeShard.create(str(unfinished), _config(dimension))
-            shard.update(UpdateOperation.create_field_index("scope", KeywordIndexParams(is_tenant=True)))
-            for name in _KEYWORDS:
-                shard.update(UpdateOperation.create_field_index(name, KeywordIndexParams()))
-            shard.update(UpdateOperation.create_field_index("at", IntegerIndexParams(lookup=False, range=True)))
-            shard.flush()
             shard.close()
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    unfinished.rename(folder / "shard")
-    files.sync_folder(folder)
-
-
-def _config(dimension: int) -> Any:
-    from qdrant_edge import (
-        Distance,
-        EdgeConfig,
-        EdgeVectorParams,
-        HnswIndexConfig,
-        Memory,
-        MultiVectorComparator,
-        MultiVectorConfig,
-        VectorStorageDatatype,
-    )
-
-    return EdgeConfig(
-        vectors={
-            _DENSE: EdgeVectorParams(size=dimension, distance=Distance.Dot, datatype=VectorStorageDatatype.Float16, memory=Memory.Cached),
-            _TOKENS: EdgeVectorParams(
-                size=dimension,
-                distance=Distance.Dot,
-                datatype=VectorStorageDatatype.Turbo8,
-                memory=Memory.Cold,
-                multivector_config=MultiVectorConfig(MultiVectorComparator.MaxSim),
-            ),
-        },
-        hnsw_config=HnswIndexConfig(m=0, ef_construct=64, full_scan_threshold=10_000, max_indexing_threads=1),
-        payload_memory=Memory.Cold,
-        max_search_threads=1,
-    )
+    shutil.rmtree(path, ignore_errors=True)
+    files.sync_folder(path.parent)

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kalends.adapters.nats.options import MIB
+from kalends.adapters.nats.tls import BrokerTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUser:
     """A user of the broker. With ``prefixes`` (an agent's) it may publish below them and read its own inbox, nothing else.
 
-    ``password`` may be a bcrypt hash, which the broker knows by its form.
+    ``password`` may be a bcrypt hash, which the broker knows by its form. With ``nkey``, a public key, there is no password: the user signs
+    what the broker asks for, and the broker knows it by the key alone.
     """
 
     name: str
-    password: str
+    password: str = ""
+    nkey: str = ""
     prefixes: tuple[str, ...] | None = None
 
     @property
@@ -42,6 +45,7 @@ class ServerOptions:
     log_bytes: int = 16 * MIB
     start_timeout: float = 30.0
     stop_timeout: float = 10.0
+    tls: BrokerTls | None = None
 
 
 def agent(name: str, *, password: str, tenant: str, memory: str) -> BrokerUser:
@@ -51,7 +55,7 @@ def agent(name: str, *, password: str, tenant: str, memory: str) -> BrokerUser:
 
 def render(*, folder: Path, name: str, port: int, options: ServerOptions, users: Sequence[BrokerUser]) -> str:
     """The whole configuration; *port* -1 lets the broker take a free one and say so in its ports file."""
-    config = {
+    config: dict[str, object] = {
         "server_name": name,
         "listen": f"{options.host}:{port}",
         "ports_file_dir": str(folder),
@@ -69,11 +73,13 @@ def render(*, folder: Path, name: str, port: int, options: ServerOptions, users:
         },
         "authorization": {"timeout": 5, "users": [_user(user) for user in users]},
     }
+    if options.tls is not None:
+        config["tls"] = options.tls.rendered()
     return json.dumps(config, indent=2)
 
 
 def _user(user: BrokerUser) -> dict[str, object]:
-    entry: dict[str, object] = {"user": user.name, "password": user.password}
+    entry: dict[str, object] = {"nkey": user.nkey} if user.nkey else {"user": user.name, "password": user.password}
     if user.prefixes is not None:
         publish = [f"{prefix}.>" for prefix in user.prefixes]
         entry["permissions"] = {"publish": {"allow": publish} if publish else {"deny": [">"]}, "subscribe": {"allow": [f"{user.inbox}.>"]}}

@@ -14,13 +14,16 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from kalends.adapters.nats import streams, turns
+from kalends.adapters.nats.audit import NatsAudit
 from kalends.adapters.nats.connection import Link, LinkState, connect
 from kalends.adapters.nats.dead_letters import DeadLetters
 from kalends.adapters.nats.keys import NatsKeys
+from kalends.adapters.nats.ledger import NatsLedger
 from kalends.adapters.nats.log import NatsLog
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.records import NatsRecords
 from kalends.adapters.nats.requests import Requests
+from kalends.adapters.nats.tls import ClientTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class NatsBus:
     log: NatsLog
     records: NatsRecords
     keys: NatsKeys
+    ledger: NatsLedger
+    audit: NatsAudit
     dead_letters: DeadLetters
     link: Link
 
@@ -59,6 +64,7 @@ async def open_nats(
     options: NatsOptions | None = None,
     name: str = "kalends",
     violated: Callable[[str], None] | None = None,
+    tls: ClientTls | None = None,
 ) -> AsyncIterator[NatsBus]:
     """Connect, make the streams that are missing, and open all stores; at the end appends under way are waited for.
 
@@ -77,6 +83,7 @@ async def open_nats(
             credentials=credentials,
             options=settings,
             violated=violated,
+            tls=tls,
         ) as link,
         _tasks() as group,
     ):
@@ -90,6 +97,8 @@ async def open_nats(
                 log=log,
                 records=records,
                 keys=NatsKeys(requests, options=settings),
+                ledger=NatsLedger(requests, options=settings),
+                audit=NatsAudit(requests, options=settings),
                 dead_letters=DeadLetters(requests, options=settings),
                 link=link,
             )

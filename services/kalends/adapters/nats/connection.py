@@ -6,17 +6,19 @@ newcomer would get wrong: what is published while the connection is down is kept
 
 ``send`` uses two protected methods of nats-py, ``_send_command`` and ``_flush_pending``: its ``publish`` checks and builds each message
 anew and asks for a flush each time, which costs more than the broker does (a test holds the two methods to what is used of them here).
-``_PatientClient`` mends a third one.
+``_PatientClient`` mends others.
 """
 
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import nats.errors
 import structlog
@@ -25,11 +27,13 @@ from nats.protocol import parser
 
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, translated
 from kalends.adapters.nats.options import NatsOptions
+from kalends.adapters.nats.tls import ClientTls
 from kalends.domain.errors import KalendsError, Misconfigured, TooLarge, Unavailable
 from kalends.kit.backoff import pauses
 
 log = structlog.get_logger(__name__)
 
+_PORT = 4222
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 2.0
 _SPACE = re.compile(r"\s")
@@ -68,6 +72,12 @@ class _PatientClient(Client):
     That is: at the answer to a flush that nobody waits for any more, and at a message whose subject, reply subject or header is no text,
     which any agent can send to a service of ours.
     """
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is called
+        if initial_connection and self.options.get("tls") is not None and not info.get("tls_required"):
+            # theirs would go on in the open and send our password
+            raise nats.errors.Error("nats: the broker does not offer TLS")
+        await super()._process_info(info, initial_connection=initial_connection)
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
@@ -212,15 +222,17 @@ async def connect(
     credentials: Path | None = None,
     options: NatsOptions | None = None,
     violated: Callable[[str], None] | None = None,
+    tls: ClientTls | None = None,
 ) -> AsyncIterator[Link]:
     """Connect to *url*, or any of several with commas between; the connection is kept up until the end of the block, and closed there.
 
     Raises:
         Unavailable: nobody answered within the connect timeout.
-        Misconfigured: the broker refuses the credentials.
+        Misconfigured: the broker refuses the credentials, or a file of *tls* cannot be used.
     """
     settings = options or NatsOptions()
     client = _PatientClient()
+    secured = {} if tls is None else {"tls": tls.context(), "tls_hostname": tls.hostname or None}
     link = Link(client, violated=violated, moves=settings.replicas > 1)
     try:
         await _first(
@@ -232,6 +244,7 @@ async def connect(
             user=user,
             password=password,
             user_credentials=str(credentials) if credentials else None,
+            **secured,
         )
         yield link
     finally:
@@ -250,7 +263,7 @@ async def _first(link: Link, options: NatsOptions, **how: Any) -> None:
                         disconnected_cb=link.went_down,
                         reconnected_cb=link.came_up,
                         closed_cb=link.went_down,
-                        reconnect_to_server_handler=_next_server,
+                        reconnect_to_server_handler=partial(_next_server, only=_places(how["servers"]) if options.named_only else None),
                         allow_reconnect=False,
                         max_reconnect_attempts=-1,
                         reconnect_time_wait=1,
@@ -264,6 +277,7 @@ async def _first(link: Link, options: NatsOptions, **how: Any) -> None:
                     )
                     break
                 except (OSError, nats.errors.Error) as error:
+                    _hang_up(client)
                     if any(word in str(error).lower() for word in _REFUSED):
                         raise Misconfigured("nats: the broker refuses the credentials", dependency=DEPENDENCY) from error
                     await link.complained(error)
@@ -274,9 +288,30 @@ async def _first(link: Link, options: NatsOptions, **how: Any) -> None:
     await link.came_up()
 
 
-def _next_server(pool: list[Server], _info: dict[str, Any]) -> tuple[Server | None, float]:
-    """The server to try next, the one tried least, and the pause before it; the client's own pause does not grow."""
-    chosen = min(pool, key=lambda server: server.reconnects)
+def _hang_up(client: Any) -> None:
+    """Let go of a connection that came to nothing, which nats-py keeps."""
+    transport = client._transport  # noqa: SLF001 - nats-py has no word for it
+    for name in ("_io_writer", "_bare_io_writer"):
+        writer = getattr(transport, name, None)
+        if writer is not None:
+            writer.transport.abort()
+
+
+def _places(servers: Sequence[str]) -> frozenset[tuple[str | None, int]]:
+    """Host and port of each of *servers*."""
+    found = [urlsplit(one if "://" in one else f"nats://{one}") for one in servers]
+    return frozenset((one.hostname, one.port or _PORT) for one in found)
+
+
+def _next_server(
+    pool: list[Server], _info: dict[str, Any], *, only: Collection[tuple[str | None, int]] | None = None
+) -> tuple[Server | None, float]:
+    """The server to try next, the one tried least, and the pause before it; the client's own pause does not grow.
+
+    A cluster tells its members' addresses, and the client takes them into its pool; with *only*, no others than these are tried.
+    """
+    named = [server for server in pool if only is None or (server.uri.hostname, server.uri.port or _PORT) in only]
+    chosen = min(named or pool[:1], key=lambda server: server.reconnects)
     return chosen, 0.0 if chosen.reconnects == 0 else min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(chosen.reconnects, 10))
 
 

@@ -5,16 +5,15 @@ the bytes readable on disk (measured); only deleting the single message overwrit
 """
 
 import asyncio
-import json
 import re
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
-from kalends.adapters.nats import reading, streams
-from kalends.adapters.nats.failures import BATCH_LOST, NO_MESSAGE, STALE, accepted, decoded, refusal_code
+from kalends.adapters.nats import erasing, reading, streams
+from kalends.adapters.nats.failures import BATCH_LOST, STALE, accepted, decoded, refusal_code
 from kalends.adapters.nats.following import Follower
 from kalends.adapters.nats.options import NatsOptions
-from kalends.adapters.nats.requests import Requests, frame, release
+from kalends.adapters.nats.requests import Question, Requests, frame, release
 from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, Unavailable
 from kalends.domain.scope import Scope, token
 from kalends.kit.backoff import pauses
@@ -80,7 +79,14 @@ class NatsKeys:
                 if not taken and (seen < last or not follower.caught_up):
                     raise DeadlineExceeded("nats: a list of keys did not come in time", dependency="nats")
                 seen = max([seen, *(one.about.sequence for one in taken)])
-                yield {one.message.subject.rpartition(".")[2]: one.message.data for one in taken}
+                piece: dict[str, bytes] = {}
+                for one in taken:
+                    reference = one.message.subject.rpartition(".")[2]
+                    if reference in piece:
+                        yield piece
+                        piece = {}
+                    piece[reference] = one.message.data
+                yield piece
 
     async def _last(self, subjects: str) -> int:
         """What a list must reach; without replicas a reader's own word for being at the end is enough."""
@@ -105,12 +111,71 @@ class NatsKeys:
             found = await self._find(scope, references, leader=True)
             if not found:
                 return
-            for stored in found.values():
-                body = json.dumps({"seq": stored.sequence}).encode()
-                reply = decoded((await self._requests.ask(f"$JS.API.STREAM.MSG.DELETE.{streams.KEYS}", body, repeat=True)).data)
-                if refusal_code(reply) not in {NO_MESSAGE, 10043, 10057}:
-                    accepted(reply)
+            await erasing.erase(self._requests, streams.KEYS, sorted(stored.sequence for stored in found.values()))
         raise Conflict("keys are being made as fast as they are destroyed")
+
+    async def wash(self) -> None:
+        """Have the replicas write their own logs anew, without the keys that were destroyed; without replicas there are none.
+
+        Raises:
+            Unavailable: a replica is away or behind; again later is safe. DeadlineExceeded: the broker does not answer.
+        """
+        if self._options.replicas > 1:
+            await erasing.wash(self._requests, streams.KEYS)
+
+    async def destroy_all(self, scope: Scope) -> int:
+        """Delete every key of *scope* so that their bytes are gone from the store's files; how many were there.
+
+        Raises:
+            Unavailable, DeadlineExceeded: some may still be there; again is safe.
+        """
+        gone = 0
+        for _ in range(_TRIES):
+            references = [reference async for piece in self.references(scope, limit=self._options.batch_max) for reference in piece]
+            if not references:
+                return gone
+            await self.destroy(scope, references)
+            gone += len(references)
+        raise Conflict("keys are being made as fast as they are destroyed")
+
+    async def replace(self, scope: Scope, changes: Mapping[str, tuple[bytes, bytes]]) -> Sequence[str]:
+        """Where what is stored is the first of the two, store the second and overwrite the first; the references of which that was so.
+
+        Raises:
+            Throttled: the store is full. Unavailable, DeadlineExceeded: some may be replaced; again is safe.
+        """
+        items = list(changes.items())
+        replaced: list[str] = []
+        for start in range(0, len(items), self._options.batch_max):
+            replaced += await self._replace(scope, dict(items[start : start + self._options.batch_max]))
+        return replaced
+
+    async def _replace(self, scope: Scope, changes: Mapping[str, tuple[bytes, bytes]]) -> list[str]:
+        found = await self._find(scope, list(changes), leader=True)
+        await self._overwrite_older(found.values())
+        due = {reference: stored for reference, stored in found.items() if stored.body == changes[reference][0]}
+        questions: list[Question] = [
+            (stored.subject, changes[reference][1], f"Nats-Expected-Last-Subject-Sequence: {stored.sequence}\r\n".encode())
+            for reference, stored in due.items()
+        ]
+        replaced = []
+        if len(questions) > _ALONE and await self._batch(questions):
+            replaced = list(due)
+        else:
+            for reference, message in zip(due, await self._requests.ask_all(questions, within=_TRY_S), strict=True):
+                reply = decoded(message.data)
+                if refusal_code(reply) not in STALE:
+                    accepted(reply)
+                    replaced.append(reference)
+        await erasing.erase(self._requests, streams.KEYS, [due[reference].sequence for reference in replaced])
+        return replaced
+
+    async def _overwrite_older(self, newest: Collection[reading.Stored]) -> None:
+        """Delete what stands before *newest* on their subjects, which only a ``replace`` that was cut off leaves."""
+        questions: list[dict[str, object]] = [{"next_by_subj": stored.subject, "seq": 1} for stored in newest]
+        first = await reading.matching(self._requests, streams.KEYS, questions, window=self._options.reads_in_flight)
+        older = [old.sequence for old, new in zip(first, newest, strict=True) if old is not None and old.sequence < new.sequence]
+        await erasing.erase(self._requests, streams.KEYS, older)
 
     async def _create(self, scope: Scope, wrapped: Mapping[str, bytes]) -> dict[str, bytes]:
         missing = dict(wrapped)
@@ -137,14 +202,18 @@ class NatsKeys:
         """Store all or nothing; False if one exists."""
         if len(wrapped) <= _ALONE:
             return not await self._one_by_one(scope, wrapped)
+        return await self._batch([(subject_of(scope, reference), key, _NEW) for reference, key in wrapped.items()])
+
+    async def _batch(self, messages: Sequence[Question]) -> bool:
+        """Store all messages (subject, body, condition) with one sync, or none; False if a condition of one does not hold."""
         batch_id = secrets.token_hex(8)
         reply, future = self._requests.expect()
         frames = []
-        for number, (reference, key) in enumerate(wrapped.items(), start=1):
-            lines = _NEW + f"Nats-Batch-Id: {batch_id}\r\nNats-Batch-Sequence: {number}\r\n".encode()
-            last = number == len(wrapped)
+        for number, (subject, key, condition) in enumerate(messages, start=1):
+            lines = condition + f"Nats-Batch-Id: {batch_id}\r\nNats-Batch-Sequence: {number}\r\n".encode()
+            last = number == len(messages)
             headers = lines + b"Nats-Batch-Commit: 1\r\n" if last else lines
-            frames.append(frame(subject_of(scope, reference), key, reply=reply if last else "", headers=headers))
+            frames.append(frame(subject, key, reply=reply if last else "", headers=headers))
         try:
             async with self._requests.in_time(_TRY_S):
                 await self._requests.link.connected.wait()

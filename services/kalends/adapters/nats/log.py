@@ -8,12 +8,12 @@ that ``whereabouts`` knows. Does not belong here: wire details. A newcomer would
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import lru_cache
 
-from kalends.adapters.nats import consumers, reading, streams, widening
+from kalends.adapters.nats import consumers, erasing, reading, streams, widening
 from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Follower
@@ -156,6 +156,35 @@ class NatsLog:
             stored = await reading.by_sequence(self._requests, stream, unique, window=self._options.reads_in_flight, confirm=confirm)
             found.update({(stream, one.sequence): self._message(stream, one) for one in stored if one is not None})
         return [found.get((position.stream, position.sequence)) for position in positions]
+
+    async def erase(self, positions: Sequence[Position]) -> int:
+        """Take the messages at *positions* out for good; how many were there. Places of other epochs are passed over.
+
+        Raises:
+            Unavailable: a replica is away, and would keep what is erased without it. DeadlineExceeded: the broker does not answer; some may
+                still be there, and again is safe.
+        """
+        if any(position.stream not in self._whereabouts.layout.epochs for position in positions):
+            await self._whereabouts.look()
+        known = self._whereabouts.layout.epochs
+        by_stream: dict[str, set[int]] = {}
+        for position in positions:
+            if known.get(position.stream) == position.epoch and position.sequence > 0:
+                by_stream.setdefault(position.stream, set()).add(position.sequence)
+        if self._options.replicas > 1:
+            for stream in by_stream:
+                await erasing.whole(self._requests, stream)
+        return sum([await erasing.erase(self._requests, stream, sorted(found)) for stream, found in by_stream.items()])
+
+    async def wash(self, names: Collection[str]) -> None:
+        """Have the replicas of the streams *names* write their own logs anew; without replicas there are none.
+
+        Raises:
+            Unavailable: a replica is away or behind; again later is safe. DeadlineExceeded: the broker does not answer.
+        """
+        if self._options.replicas > 1:
+            for name in sorted(set(names) & self._whereabouts.layout.epochs.keys()):
+                await erasing.wash(self._requests, name)
 
     @property
     def left_behind(self) -> Mapping[str, int]:

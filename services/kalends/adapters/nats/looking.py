@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from kalends.adapters.nats.connection import connect
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests
+from kalends.adapters.nats.tls import ClientTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,14 @@ class Seen:
     leaderless: tuple[str, ...] = ()
 
 
-async def look(*, url: str, user: str | None, password: str | None, timeout: float) -> Seen:  # noqa: ASYNC109 - each question has it
+async def look(
+    *,
+    url: str,
+    user: str | None,
+    password: str | None,
+    timeout: float,  # noqa: ASYNC109 - each question has it
+    tls: ClientTls | None = None,
+) -> Seen:
     """Look at the broker at *url*, within *timeout* seconds for the connection and for each answer.
 
     Raises:
@@ -30,7 +38,7 @@ async def look(*, url: str, user: str | None, password: str | None, timeout: flo
     """
     options = NatsOptions(connect_timeout=timeout, request_timeout=timeout)
     inbox = f"_INBOX_{secrets.token_hex(8)}"
-    async with connect(url, name="kalends-doctor", inbox_prefix=inbox, user=user, password=password, options=options) as link:
+    async with connect(url, name="kalends-doctor", inbox_prefix=inbox, user=user, password=password, options=options, tls=tls) as link:
         requests = Requests(link, timeout=timeout)
         await requests.open()
         told = await requests.api("STREAM.LIST")

@@ -28,6 +28,11 @@ class NatsOptions:
     records_bytes: int = 8 * 1024 * MIB
     keys_bytes: int = 2 * 1024 * MIB
     dead_bytes: int = 256 * MIB
+    ledger_bytes: int = 256 * MIB
+    audit_bytes: int = 4 * 1024 * MIB
+    """About 20 million entries; a full audit refuses, and with it every call that changes something."""
+    named_only: bool = False
+    """Whether only the servers that were named are spoken to, and none that a cluster tells of by itself."""
     connect_timeout: float = 10.0
     """From the start to the first connection."""
     request_timeout: float = 5.0

@@ -48,6 +48,11 @@ async def last_by_subject(
     return await _get(requests, stream, [{"last_by_subj": subject} for subject in subjects], window=window, confirm=confirm)
 
 
+async def matching(requests: Requests, stream: str, wanted: Sequence[dict[str, object]], *, window: int) -> list[Stored | None]:
+    """The message for each of *wanted*, which is a question as the broker takes it."""
+    return await _get(requests, stream, wanted, window=window, confirm=False)
+
+
 async def _get(requests: Requests, stream: str, wanted: Sequence[dict[str, object]], *, window: int, confirm: bool) -> list[Stored | None]:
     target = f"$JS.API.DIRECT.GET.{stream}"
     found: list[Stored | None] = []

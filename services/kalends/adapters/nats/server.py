@@ -77,7 +77,8 @@ class LocalServer:
     @property
     def url(self) -> str:
         """Where it listens; known once started."""
-        return f"nats://{self._options.host}:{self._port}"
+        scheme = "nats" if self._options.tls is None else "tls"
+        return f"{scheme}://{self._options.host}:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -226,7 +227,7 @@ class LocalServer:
                 with path.open("rb") as file:
                     file.seek(max(0, path.stat().st_size - 8192))
                     text += file.read().decode("utf-8", "replace")
-        for secret in (self.password, *(user.password for user in self._users())):
+        for secret in (self.password, *(user.password for user in self._users() if user.password)):
             text = text.replace(secret, "***")
         return "its last words: " + " | ".join(line.strip() for line in text.splitlines()[-_LOG_LINES:] if line.strip())
 

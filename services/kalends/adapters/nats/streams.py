@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 RECORDS = "RECORDS_0"
 KEYS = "KEYS"
 DEAD = "DEAD"
+LEDGER = "LEDGER"
+AUDIT = "AUDIT"
 ADVISORIES = ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
 DUPLICATE_WINDOW = 120.0
 _SECOND = 1_000_000_000
@@ -42,10 +44,14 @@ def wanted(options: NatsOptions) -> dict[str, dict[str, object]]:
     common = _common(options)
     # The broker itself writes the advisories and would not notice a refusal, so here the oldest make room for the newest.
     dead = {**common, "subjects": ["dead.v1.>", *ADVISORIES], "max_bytes": options.dead_bytes, "discard": "old", "allow_atomic": False}
+    kept = {**common, "deny_delete": True, "deny_purge": True, "allow_atomic": False}
     return {
+        # Of keys there is one each; the second is for the moment of ``replace``, because what a limit takes away leaves its bytes.
         RECORDS: {**common, "name": RECORDS, "subjects": ["rec.v1.>"], "max_bytes": options.records_bytes, "max_msgs_per_subject": 10},
-        KEYS: {**common, "name": KEYS, "subjects": ["key.v1.>"], "max_bytes": options.keys_bytes, "max_msgs_per_subject": 1},
+        KEYS: {**common, "name": KEYS, "subjects": ["key.v1.>"], "max_bytes": options.keys_bytes, "max_msgs_per_subject": 2},
         DEAD: {**dead, "name": DEAD},
+        LEDGER: {**kept, "name": LEDGER, "subjects": ["ledger.v1.>"], "max_bytes": options.ledger_bytes},
+        AUDIT: {**kept, "name": AUDIT, "subjects": ["audit.v1.>"], "max_bytes": options.audit_bytes},
     }
 
 

@@ -186,15 +186,24 @@ class OpenSearchLexicon:
         await scanning.merge(self._client, everything, deadline_s=self._client.settings.merge_deadline_s)
         return max(0, before - await scanning.stored_bytes(self._client, everything))
 
-    async def expunge(self) -> int:
+    async def purge(self, scope_key: str | None = None) -> int:
         """Rewrite every segment that holds anything deleted or written over; how many such documents are still on disk.
 
-        A newcomer would get wrong: right after a deletion this may change nothing. OpenSearch keeps what was deleted until every copy of
-        the shard has said that it has seen it (a retention lease, renewed about every half minute), so whoever needs the bytes gone asks
-        again until the answer is 0.
+        Of a memory with an index of its own only that one is rewritten; otherwise all. A newcomer would get wrong: right after a deletion
+        this may change nothing. OpenSearch keeps what was deleted until every copy of the shard has said that it has seen it (a retention
+        lease, renewed about every half minute), so whoever needs the bytes gone asks again until the answer is 0.
+
+        Raises:
+            Unavailable: the store is away, or could not merge. DeadlineExceeded: it goes on merging; again is safe.
         """
-        everything = self._everything(await self._known_generation())
-        return await scanning.expunge(self._client, everything, deadline_s=self._client.settings.merge_deadline_s)
+        place = None if scope_key is None else await self._place(scope_key)
+        indexes = place.read if place is not None and place.own else self._everything(await self._known_generation())
+        try:
+            return await scanning.expunge(self._client, indexes, deadline_s=self._client.settings.merge_deadline_s)
+        except NotFound:
+            if place is not None and place.own:
+                return 0  # nothing was ever written to it
+            raise
 
     async def _insist(self, refused: Sequence[writing.Operation], places: Mapping[str, Place]) -> None:
         """Write again what was refused for a version that nothing has: OpenSearch remembers for a moment what ``remove`` took out."""

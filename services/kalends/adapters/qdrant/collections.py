@@ -14,15 +14,23 @@ from typing import Any, Final, NamedTuple
 from qdrant_client import models
 
 from kalends.adapters.qdrant.connection import Connection
+from kalends.adapters.qdrant.failures import DEPENDENCY
 from kalends.adapters.qdrant.points import DENSE, TOKENS
-from kalends.domain.errors import Conflict, Invalid, Misconfigured, NotFound
+from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, Misconfigured, NotFound, Unavailable
 from kalends.domain.scope import CALENDAR_SUFFIX
+from kalends.kit.backoff import pauses
 
 MOST_FETCHED: Final = 8192
 """Points of one answer at most, by our own strict mode; ties beyond are cut wherever the engine cuts them."""
 
 OVERSAMPLING: Final = 2.0
 """How many more points are taken by their 8-bit vectors than are wanted, before the full ones decide."""
+
+_LEAST_VACUUMED: Final = 100
+"""A server refuses to look at segments with fewer points."""
+
+_VACUUM_S: Final = 3600.0
+"""Longest wait for a server to rewrite a collection."""
 
 _KEYWORDS = ("key", "lead", "grave", "tags")
 _GENERATION = re.compile(r"[a-z0-9-]{1,40}")
@@ -166,6 +174,37 @@ class Collections:
         change = {DENSE: models.VectorParamsDiff(quantization_config=models.ScalarQuantization(scalar=scalar))}
         await self._connection.write(self._connection.client.update_collection(collection, vectors_config=change))
         return True
+
+    async def vacuum(self, collection: str) -> None:
+        """Have the server rewrite segments with deleted points, and return once it says that it has nothing left to optimize.
+
+        Raises:
+            Unavailable: it says that it cannot. DeadlineExceeded: it goes on after ``_VACUUM_S``; it finishes it nevertheless.
+        """
+        client = self._connection.client
+        before = (await self._connection.read(client.get_collection(collection))).config.optimizer_config
+        # the least that a server takes: smaller segments are left alone until they are merged
+        eager = models.OptimizersConfigDiff(deleted_threshold=0.0, vacuum_min_vector_number=_LEAST_VACUUMED)
+        usual = models.OptimizersConfigDiff(
+            deleted_threshold=before.deleted_threshold, vacuum_min_vector_number=before.vacuum_min_vector_number
+        )
+        try:
+            await self._connection.write(client.update_collection(collection, optimizers_config=eager))
+            await self._until_optimized(collection)
+        finally:
+            await self._connection.write(client.update_collection(collection, optimizers_config=usual))
+
+    async def _until_optimized(self, collection: str) -> None:
+        until = asyncio.get_running_loop().time() + _VACUUM_S
+        for pause in pauses(first=0.1, longest=2.0):
+            info = await self._connection.read(self._connection.client.get_collection(collection))
+            if info.status == models.CollectionStatus.GREEN:
+                return
+            if info.status == models.CollectionStatus.RED or info.optimizer_status != models.OptimizersStatusOneOf.OK:
+                raise Unavailable("vector: the server cannot rewrite a collection", dependency=DEPENDENCY)
+            if asyncio.get_running_loop().time() > until:
+                raise DeadlineExceeded("vector: the server goes on rewriting a collection", dependency=DEPENDENCY)
+            await asyncio.sleep(pause)
 
     async def _create(self, collection: str) -> Any:
         settings = self._connection.settings

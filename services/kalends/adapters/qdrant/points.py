@@ -17,6 +17,7 @@ from kalends.domain.errors import Invalid, Misconfigured
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Entry, Held, Tombstone
 from kalends.domain.scope import Scope
+from kalends.domain.versions import FOREVER
 from kalends.ports.vectors import VectorEntry, Window
 
 DENSE: Final = "dense"
@@ -26,6 +27,9 @@ GUARD_FIELDS: Final = ["key", "version", "lead", "grave", "dead"]
 
 EXACT_BELOW: Final = 1 << 53
 """Qdrant compares with doubles, which tell neighbouring integers apart only below this; an epoch of a stream has 31 predecessors then."""
+
+_FOREVER: Final = EXACT_BELOW - 1
+"""What is stored for the version of an erased event, ``versions.FOREVER``, which Qdrant could not compare."""
 
 
 class Change:
@@ -40,10 +44,10 @@ class Change:
         named: Entry | Tombstone = source.entry if isinstance(source, VectorEntry) else source
         self.scope = named.scope
         self.key = named.key
-        self.version = named.version
+        self.version = _FOREVER if named.version == FOREVER else named.version
         self._facts = _facts(source.entry) if isinstance(source, VectorEntry) else None
         self._windows: Sequence[Window] = source.windows if isinstance(source, VectorEntry) else ()
-        if self.version >= EXACT_BELOW:
+        if self.version >= EXACT_BELOW or named.version == _FOREVER:
             raise Misconfigured(f"vector: the version {self.version} is too large for Qdrant to compare")
         if self._facts and not self._windows:
             raise Invalid("vector: an event without a window")
@@ -144,7 +148,7 @@ def belongs(payload: Mapping[str, Any], scope_key: str) -> bool:
 
 def held(payload: Mapping[str, Any]) -> Held:
     """A window 0, as an inventory has it."""
-    return Held(key=EventKey(payload["key"]), version=payload["version"], live=not payload.get("dead", False))
+    return Held(key=EventKey(payload["key"]), version=version_of(payload), live=not payload.get("dead", False))
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
@@ -188,6 +192,12 @@ def _value(value: Any) -> grpc.Value:
 
 def _lead_id(key: EventKey) -> str:
     return str(uuid.UUID(hex=key))
+
+
+def version_of(payload: Mapping[str, Any]) -> int:
+    """The version that a payload says."""
+    found = int(payload["version"])
+    return FOREVER if found == _FOREVER else found
 
 
 def _extra_id(key: EventKey, version: int, window: int) -> str:

@@ -97,7 +97,7 @@ class QdrantVectors:
                 records, offset = await self._scroll(name, None, offset, PAGE)
                 for payload in records:
                     if payload.get("dead"):
-                        gone.append((payload["key"], payload["version"]))
+                        gone.append((payload["key"], points.version_of(payload)))
                     elif "lead" in payload:
                         live.append((payload["key"], payload["version"]))
                 if offset is None:
@@ -156,6 +156,25 @@ class QdrantVectors:
         """
         for name in await self._everywhere():
             await self._collections.quantize(name)
+        return 0
+
+    async def purge(self, scope_key: str | None = None) -> int:
+        """Have the server rewrite what holds deleted points, of the memory's own collection or of all; always 0.
+
+        A newcomer would get wrong: no answer of a server says how many deleted points its files still hold. It takes up segments of a
+        hundred points and more at once, and smaller ones when they are merged; its write-ahead log of 32 MB holds what was written until
+        as much again was. What must be gone from a server's disk for certain is gone with its collection: a rebuild, then ``drop``.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the server cannot, or goes on after this gave up; again is safe.
+        """
+        memory = None if scope_key is None else self._own(scope_key)
+        names = await self._everywhere()
+        if memory is not None:
+            own = self._collections.dedicated_name(await self._resolved(), memory)
+            names = [name for name in names if name == own]
+        for name in names:
+            await self._collections.vacuum(name)
         return 0
 
     def _own(self, scope_key: str) -> str | None:

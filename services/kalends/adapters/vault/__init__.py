@@ -1,0 +1,1 @@
+"""HashiCorp Vault (and OpenBao) as the keeper of the key-encryption key: the transit engine, over HTTP."""
