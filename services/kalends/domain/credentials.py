@@ -1,11 +1,13 @@
-"""Credentials and rights: who may do what.
+"""Credentials, rights and roles: who may do what.
 
-Belongs here: the rights, the decision whether a principal may act on a memory, the hash of a token. Does not belong here: where tokens are
-stored. A newcomer would get wrong: a memory outside the principal's list is ``NotFound``, a missing right is ``Forbidden``.
+Belongs here: the rights, the names of sets of them, the decision whether a principal may act on a memory, the hash of a token. Does not
+belong here: where tokens are stored. A newcomer would get wrong: a memory outside the principal's list is ``NotFound``, a missing right is
+``Forbidden``.
 """
 
 import hashlib
 import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,18 +15,41 @@ from kalends.domain.errors import Forbidden, NotFound
 from kalends.domain.scope import MemoryName, Scope, Tenant
 
 RIGHTS = ("append", "search", "erase", "admin")
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "reader": ("search",),
+    "writer": ("append", "search"),
+    "curator": ("append", "search", "erase"),
+    "admin": RIGHTS,
+}
+"""Names for sets of rights, each with all of the one before."""
+
 TOKEN_PREFIX = "kal_"  # noqa: S105 - the prefix tells scanners what they found; it is no secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who is asking: a token's id, its tenant, the memories it may touch (None: all of the tenant's) and its rights."""
+    """Who is asking: a credential's id, its tenant, the memories it may touch (None: all of the tenant's) and its rights.
+
+    ``token_id`` is the id of a token or of an agent, or what ``domain.grants`` makes of somebody whom others vouch for.
+    """
 
     token_id: str
     tenant: Tenant
     memories: frozenset[str] | None
     rights: frozenset[str]
     expires_at: datetime | None = None
+
+
+NOBODY = Principal(token_id="", tenant=Tenant(""), memories=frozenset(), rights=frozenset())
+"""Who asks an operation that wants no credential: nobody's tenant, no memory and no right."""
+
+
+def role_of(rights: Iterable[str]) -> str | None:
+    """The role whose rights these are; None if there is none. ``admin`` carries every other right."""
+    held = frozenset(rights)
+    if "admin" in held:
+        return "admin"
+    return next((role for role, given in ROLES.items() if held == frozenset(given)), None)
 
 
 def new_token() -> str:
@@ -45,7 +70,7 @@ def scope_for(principal: Principal, memory: MemoryName, *, right: str) -> Scope:
         Forbidden: the right is missing.
     """
     if principal.memories is not None and memory not in principal.memories:
-        raise NotFound(f"no memory {memory!r}")
+        raise NotFound(f"no memory {memory!r}", reason="foreign_memory")
     require(principal, right=right)
     return Scope(tenant=principal.tenant, memory=memory)
 
@@ -57,4 +82,4 @@ def require(principal: Principal, *, right: str) -> None:
         Forbidden: the right is missing.
     """
     if right not in principal.rights and "admin" not in principal.rights:
-        raise Forbidden(f"the credential lacks the right {right!r}")
+        raise Forbidden(f"the credential lacks the right {right!r}", reason="right")

@@ -13,6 +13,7 @@ somebody else is ``NotFound``, never ``Forbidden``, so that nobody learns that i
     ├── Forbidden            the credential lacks the right (403)
     ├── NotFound             unknown, or another tenant's (404)
     ├── Conflict             same id, other content; or the state forbids it (409)
+    │   └── UnderHold        somebody decided that it must stay (409)
     ├── Gone                 erased or retracted (410)
     ├── TooLarge             over a limit of size (413)
     ├── UnsupportedMedia     not a type that is read here (415)
@@ -38,7 +39,10 @@ class Fault:
 
 
 class KalendsError(Exception):
-    """Something that Kalends knows how to name went wrong."""
+    """Something that Kalends knows how to name went wrong.
+
+    ``reason`` is a word for metrics and the audit, finer than the type and never told to whoever asked.
+    """
 
     code = "internal"
     title = "internal error"
@@ -50,12 +54,14 @@ class KalendsError(Exception):
         faults: Sequence[Fault] = (),
         dependency: str | None = None,
         retry_after: float | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.faults = tuple(faults)
         self.dependency = dependency
         self.retry_after = retry_after
+        self.reason = reason
 
 
 class Malformed(KalendsError):
@@ -98,6 +104,13 @@ class Conflict(KalendsError):
 
     code = "conflict"
     title = "conflict"
+
+
+class UnderHold(Conflict):
+    """A hold keeps what was to be erased; the detail names the hold."""
+
+    code = "held"
+    title = "under hold"
 
 
 class Gone(KalendsError):

@@ -12,12 +12,15 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from kalends.domain.calendar import Node
-from kalends.domain.errors import Damaged
-from kalends.domain.events import Event, EventId, Facets, Scalar, microseconds, moment
+from kalends.domain.errors import Damaged, Invalid
+from kalends.domain.events import Event, EventId, EventKey, Facets, Scalar, microseconds, moment
+from kalends.domain.periods import period_of
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
+from kalends.ports.calendar import ErasedNode
 from kalends.wire import nodes
 from kalends.wire.gen.kalends.v1 import envelope_pb2 as pb
+from kalends.wire.gen.kalends.v1 import erasures_pb2
 
 SCHEMA = 1
 
@@ -43,6 +46,26 @@ class Sealed:
     recorded_us: int
     content_mac: bytes
     envelope: pb.Envelope
+
+    @property
+    def is_erasure(self) -> bool:
+        """Whether it says what was erased: that is not sealed, for it must be read when every key is gone."""
+        return self.envelope.kind == pb.Envelope.KIND_ERASURE
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it is a version of a node of the calendar."""
+        return self.envelope.kind == pb.Envelope.KIND_NODE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What one message says was erased for ever: events by key, whole sessions by tag, all earlier versions of nodes. No names, no text."""
+
+    erasure_id: EventId
+    keys: tuple[EventKey, ...] = ()
+    sessions: tuple[str, ...] = ()
+    nodes: tuple[ErasedNode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +141,44 @@ def seal_node(node: Node, *, scope: Scope, recorded_us: int, key_reference: str,
     return _finish(envelope, nodes.encode(node), scope, key_reference, box, stamp)
 
 
+def erasure(erased: Erased, *, scope: Scope, recorded_us: int) -> bytes:
+    """The bytes that the log stores for *erased*; nothing seals them."""
+    tombstone = erasures_pb2.Tombstone(
+        erasure_id=erased.erasure_id,
+        event_keys=[bytes.fromhex(key) for key in erased.keys],
+        session_tags=erased.sessions,
+        nodes=[erasures_pb2.ErasedNode(key=bytes.fromhex(one.key), node_id=one.period.id, number=one.number) for one in erased.nodes],
+    )
+    envelope = pb.Envelope(
+        schema=SCHEMA,
+        kind=pb.Envelope.KIND_ERASURE,
+        tenant=scope.tenant,
+        memory=scope.memory,
+        recorded_us=recorded_us,
+        occurred_us=recorded_us,
+        sealed=tombstone.SerializeToString(),
+    )
+    return envelope.SerializeToString()
+
+
+def erased(sealed: Sealed) -> Erased:
+    """What a message that ``is_erasure`` says.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    try:
+        stored = erasures_pb2.Tombstone.FromString(sealed.envelope.sealed)
+        return Erased(
+            erasure_id=EventId(stored.erasure_id),
+            keys=tuple(EventKey(key.hex()) for key in stored.event_keys),
+            sessions=tuple(stored.session_tags),
+            nodes=tuple(ErasedNode(key=EventKey(one.key.hex()), period=period_of(one.node_id), number=one.number) for one in stored.nodes),
+        )
+    except (DecodeError, Invalid) as error:
+        raise Damaged("a message of an erasure that cannot be read") from error
+
+
 def _finish(envelope: pb.Envelope, plain: bytes, scope: Scope, key_reference: str, box: aead.Box, stamp: Stamp) -> bytes:
     envelope.key_ref = bytes.fromhex(key_reference)
     envelope.writer = stamp.writer
@@ -138,7 +199,8 @@ def parse(body: bytes) -> Sealed:
         envelope.ParseFromString(body)
     except DecodeError as error:
         raise Damaged("not an envelope") from error
-    if envelope.schema != SCHEMA or not envelope.tenant or not envelope.memory or len(envelope.key_ref) != aead.MAC_BYTES:
+    reference = 0 if envelope.kind == pb.Envelope.KIND_ERASURE else aead.MAC_BYTES
+    if envelope.schema != SCHEMA or not envelope.tenant or not envelope.memory or len(envelope.key_ref) != reference:
         raise Damaged(f"envelope of schema {envelope.schema} cannot be read")
     return Sealed(
         scope=Scope(tenant=Tenant(envelope.tenant), memory=MemoryName(envelope.memory)),
@@ -249,5 +311,6 @@ def references(sealed: Sequence[Sealed]) -> dict[Scope, set[str]]:
     """Which keys open *sealed*, by scope."""
     wanted: dict[Scope, set[str]] = {}
     for one in sealed:
-        wanted.setdefault(one.scope, set()).add(one.key_reference)
+        if not one.is_erasure:
+            wanted.setdefault(one.scope, set()).add(one.key_reference)
     return wanted

@@ -18,11 +18,11 @@ from kalends.domain.positions import Position, covers, highest
 from kalends.kit import failpoints
 from kalends.kit.backoff import pauses
 from kalends.kit.traffic import Traffic, patience
-from kalends.ports.calendar import Calendar, NodeStored, Touched, Unit
+from kalends.ports.calendar import Calendar, NodesErased, NodeStored, Touched, Unit
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log, Message
-from kalends.ports.timeline import Retracted, Timeline, TimelineEntry
-from kalends.wire.reader import Opened, OpenedEvent, OpenedNode, OpenedRetraction, Reader, Unreadable
+from kalends.ports.timeline import Erased, Retracted, Timeline, TimelineEntry
+from kalends.wire.reader import Opened, OpenedErasure, OpenedEvent, OpenedNode, OpenedRetraction, Reader, Unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class TimelineFollower:
         return floors
 
     async def _apply(self, messages: Sequence[Message], floors: dict[str, int]) -> None:
-        changes: list[TimelineEntry | Retracted] = []
+        changes: list[TimelineEntry | Retracted | Erased] = []
         opened = await self._reader.open(messages)
         for one in opened:
             match one:
@@ -115,6 +115,10 @@ class TimelineFollower:
                     changes.append(one.timeline_entry())
                 case OpenedRetraction():
                     changes.append(one.retracted())
+                case OpenedErasure():
+                    # before anything is made anew of what is left, or it would be sealed under a key that is gone
+                    self._reader.forget()
+                    changes.append(one.erased())
                 case Unreadable(position=Position(stream=stream, sequence=sequence), reason=reason, erased=False):
                     log.error("message cannot be read", stream=stream, sequence=sequence, reason=reason)
         await failpoints.reach("timeline.before-put")
@@ -123,8 +127,8 @@ class TimelineFollower:
         if self._calendar is not None:
             await self._calendar.put(await self._calendar_changes(opened), floors=floors)
 
-    async def _calendar_changes(self, opened: Sequence[Opened]) -> list[Touched | NodeStored]:
-        changes: list[Touched | NodeStored] = []
+    async def _calendar_changes(self, opened: Sequence[Opened]) -> list[Touched | NodeStored | NodesErased | Erased]:
+        changes: list[Touched | NodeStored | NodesErased | Erased] = []
         for one in opened:
             match one:
                 case OpenedEvent() if one.event.document_id is None:
@@ -136,6 +140,8 @@ class TimelineFollower:
                     changes += await self._untouched(one)
                 case OpenedNode():
                     changes.append(one.stored())
+                case OpenedErasure():
+                    changes += [one.erased(), one.nodes()]
         return changes
 
     async def _untouched(self, retraction: OpenedRetraction) -> list[Touched]:

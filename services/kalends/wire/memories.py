@@ -7,12 +7,13 @@ get wrong: a memory that the cache does not know is asked of the store before it
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 from google.protobuf.message import DecodeError
 
 from kalends.domain.errors import Conflict, Damaged, KalendsError, NotFound
+from kalends.domain.redaction import Policy
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit.backoff import pauses
 from kalends.ports.records import Record, Records
@@ -33,6 +34,7 @@ class Memory:
     created_us: int
     quota_events: int | None = None
     quota_bytes: int | None = None
+    redaction: Policy = field(default_factory=Policy)
 
 
 class MemoryRegistry:
@@ -93,6 +95,11 @@ class MemoryRegistry:
         self._known[scope] = changed
         return changed
 
+    async def remove(self, scope: Scope) -> None:
+        """Forget that there is such a memory; what it held is for an erasure."""
+        await self._records.delete(KIND, scope.tenant, scope.memory)
+        self._known.pop(scope, None)
+
     async def scopes(self) -> Sequence[Scope]:
         """The scopes of all memories of all tenants; also of one whose record cannot be read, for its name can."""
         return [Scope(tenant=Tenant(record.owner), memory=MemoryName(record.name)) for record in await self._records.list(KIND)]
@@ -126,6 +133,8 @@ def _encode(memory: Memory) -> bytes:
         created_us=memory.created_us,
         quota_events=memory.quota_events or 0,
         quota_bytes=memory.quota_bytes or 0,
+        redaction=pb.RedactionActions(actions=memory.redaction.actions),
+        redaction_kinds={kind: pb.RedactionActions(actions=actions) for kind, actions in memory.redaction.kinds.items()},
     ).SerializeToString()
 
 
@@ -141,4 +150,7 @@ def _decode(record: Record) -> Memory:
         created_us=stored.created_us,
         quota_events=stored.quota_events or None,
         quota_bytes=stored.quota_bytes or None,
+        redaction=Policy(
+            actions=dict(stored.redaction.actions), kinds={kind: dict(one.actions) for kind, one in stored.redaction_kinds.items()}
+        ),
     )

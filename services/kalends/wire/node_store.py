@@ -7,7 +7,7 @@ and the same node after the same predecessor has the same message id, so a repet
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -20,6 +20,7 @@ from kalends.ports.calendar import KnownNode
 from kalends.ports.clock import Clock
 from kalends.ports.log import Draft, Log
 from kalends.wire import envelopes, nodes
+from kalends.wire.hidden import HiddenView
 from kalends.wire.reader import OpenedNode, Reader
 from kalends.wire.stamps import Stamps
 from kalends.wire.vault import Vault
@@ -46,15 +47,16 @@ class Written:
 class NodeStore:
     """Nodes of every memory, in the log."""
 
-    def __init__(self, *, source: Log, reader: Reader, vault: Vault, clock: Clock) -> None:
+    def __init__(self, *, source: Log, reader: Reader, vault: Vault, clock: Clock, hidden: HiddenView | None = None) -> None:
         self._source = source
         self._reader = reader
         self._vault = vault
         self._clock = clock
+        self._hidden = hidden
         self._stamps = Stamps("summarize")
 
     async def read(self, scope: Scope, positions: Sequence[Position]) -> list[OpenedNode | None]:
-        """The node at each of *positions*; None where it is gone from the log or its key was destroyed.
+        """The node at each of *positions*, without what is hidden; None where it is gone from the log or its key was destroyed.
 
         Raises:
             Unavailable, DeadlineExceeded: the log or the key store does not answer.
@@ -64,7 +66,7 @@ class NodeStore:
         found: dict[Position, OpenedNode] = {}
         for one in opened:
             if isinstance(one, OpenedNode) and one.scope == scope:
-                found[one.position] = one
+                found[one.position] = one if self._hidden is None else replace(one, node=self._hidden.shown(scope, one.node))
             elif isinstance(one, OpenedNode):
                 log.error("position belongs to another scope", stream=one.position.stream, sequence=one.position.sequence)
         return [found.get(position) for position in positions]
@@ -75,6 +77,9 @@ class NodeStore:
         Raises:
             Throttled: the log is full. Unavailable, DeadlineExceeded: nothing is known of the outcome; propose them again.
         """
+        if self._hidden is not None:
+            # made of what is being erased, while it was still there to be read; the erasure makes its period due again
+            proposed = [one for one in proposed if not self._hidden.cites(scope, one.node)]
         references = [nodes.reference_of(scope, one.node) for one in proposed]
         boxes = await self._vault.boxes_for_writing(scope, references)
         fresh = []

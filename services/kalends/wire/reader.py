@@ -15,10 +15,11 @@ from kalends.domain.events import Event, EventKey, event_key, indexed_text, lead
 from kalends.domain.positions import Position
 from kalends.domain.queries import Entry, Tombstone, tag, tags_of
 from kalends.domain.scope import Scope
+from kalends.domain.versions import FOREVER
 from kalends.kit import aead
-from kalends.ports.calendar import NodeStored
+from kalends.ports.calendar import NodesErased, NodeStored
 from kalends.ports.log import Message
-from kalends.ports.timeline import Retracted, TimelineEntry
+from kalends.ports.timeline import Erased, Retracted, TimelineEntry
 from kalends.wire import envelopes, nodes
 from kalends.wire.vault import Vault
 
@@ -155,6 +156,33 @@ class OpenedNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedErasure:
+    """Events and versions of nodes erased for ever by the message at ``position``."""
+
+    scope: Scope
+    position: Position
+    recorded_us: int
+    said: envelopes.Erased
+
+    def entries(self) -> list[Entry]:
+        """What it adds to the search projections: nothing."""
+        return []
+
+    def tombstones(self) -> list[Tombstone]:
+        """The erasure as the search projections take it: no later write of an event counts, but one of a node does."""
+        events = [Tombstone(scope=self.scope, key=key, version=FOREVER) for key in self.said.keys]
+        return events + [Tombstone(scope=self.scope.calendar, key=one.key, version=self.position.version) for one in self.said.nodes]
+
+    def erased(self) -> Erased:
+        """The events as timeline and calendar take them."""
+        return Erased(scope=self.scope, keys=self.said.keys, position=self.position, sessions=self.said.sessions)
+
+    def nodes(self) -> NodesErased:
+        """The nodes as the calendar takes them."""
+        return NodesErased(scope=self.scope, nodes=self.said.nodes, position=self.position, recorded_us=self.recorded_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
     """A message that does not open; ``erased`` if because its key was destroyed."""
 
@@ -163,7 +191,7 @@ class Unreadable:
     erased: bool = False
 
 
-Readable = OpenedEvent | OpenedRetraction | OpenedNode
+Readable = OpenedEvent | OpenedRetraction | OpenedNode | OpenedErasure
 Opened = Readable | Unreadable
 
 _RECENT_BYTES = 4 << 20
@@ -200,7 +228,8 @@ class Reader:
         await self._vault.probe()
 
     def forget(self) -> None:
-        """Remember nothing, because a key was destroyed."""
+        """Remember nothing, because a key was destroyed; no key either."""
+        self._vault.clear()
         self._recent.clear()
         self._recent_bytes = 0
 
@@ -233,11 +262,13 @@ class Reader:
 
 
 def _open(message: Message, sealed: envelopes.Sealed, box: aead.Box | Damaged | None) -> Opened:
+    if sealed.is_erasure:
+        return _erasure(message, sealed)
     if box is None:
         return Unreadable(position=message.position, reason="its key was destroyed", erased=True)
-    if isinstance(box, Damaged):
-        return Unreadable(position=message.position, reason=box.detail)
     try:
+        if isinstance(box, Damaged):
+            raise box
         content = envelopes.unseal(sealed, box)
     except Damaged as error:
         return Unreadable(position=message.position, reason=error.detail)
@@ -261,3 +292,10 @@ def _open(message: Message, sealed: envelopes.Sealed, box: aead.Box | Damaged | 
         content_mac=sealed.content_mac,
         size=len(message.body),
     )
+
+
+def _erasure(message: Message, sealed: envelopes.Sealed) -> Opened:
+    try:
+        return OpenedErasure(scope=sealed.scope, position=message.position, recorded_us=sealed.recorded_us, said=envelopes.erased(sealed))
+    except Damaged as error:
+        return Unreadable(position=message.position, reason=error.detail)

@@ -9,13 +9,15 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
-from kalends.domain.errors import Damaged
+from kalends.domain.errors import Damaged, KalendsError
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
 from kalends.kit.coalescing import Coalescer
-from kalends.ports.keys import Keys, Wrapper
+from kalends.ports.kek import Bound, Wrapper
+from kalends.ports.keys import Keys
 
 _Place = tuple[Scope, str]
+_Opened = aead.Box | KalendsError
 _TOGETHER = 500
 _NOWHERE = Scope(Tenant("probe"), MemoryName("probe"))
 _CACHED = 50_000
@@ -47,7 +49,8 @@ class Vault:
         """The boxes that exist among *references*.
 
         Raises:
-            Unavailable, DeadlineExceeded: the key store does not answer. Damaged: a key does not unwrap.
+            Unavailable, DeadlineExceeded: the key store or the keeper of the key-encryption key does not answer, or does not have it.
+            Damaged: a key does not unwrap.
         """
         found, damaged = await self.boxes_that_open(scope, references)
         for error in damaged.values():
@@ -58,20 +61,20 @@ class Vault:
         """The boxes that exist among *references*, and why others, which exist too, do not unwrap.
 
         Raises:
-            Unavailable, DeadlineExceeded: the key store does not answer.
+            Unavailable, DeadlineExceeded: the key store or the keeper of the key-encryption key does not answer, or does not have it.
         """
         found, missing = self._cached(scope, references)
         damaged: dict[str, Damaged] = {}
         if missing:
-            stored = await self._lookups.ask([(scope, reference) for reference in missing])
+            opened = await self._lookups.ask([(scope, reference) for reference in missing])
             for reference in missing:
-                wrapped = stored.get((scope, reference))
-                if wrapped is None:
-                    continue
-                try:
-                    found[reference] = self._unwrap(scope, reference, wrapped)
-                except Damaged as error:
-                    damaged[reference] = error
+                one = opened.get((scope, reference))
+                if isinstance(one, Damaged):
+                    damaged[reference] = one
+                elif isinstance(one, KalendsError):
+                    raise one
+                elif one is not None:
+                    found[reference] = self._keep(scope, reference, one)
         return found, damaged
 
     async def boxes_for_writing(self, scope: Scope, references: Collection[str]) -> Mapping[str, aead.Box]:
@@ -84,44 +87,59 @@ class Vault:
         """
         found, missing = self._cached(scope, references)
         if missing:
-            stored = await self._creations.ask([(scope, reference) for reference in missing])
+            opened = await self._creations.ask([(scope, reference) for reference in missing])
             for reference in missing:
-                found[reference] = self._unwrap(scope, reference, stored[scope, reference])
+                one = opened[scope, reference]
+                if isinstance(one, KalendsError):
+                    raise one
+                found[reference] = self._keep(scope, reference, one)
         return found
 
-    async def _look_up(self, places: Sequence[_Place]) -> Mapping[_Place, bytes]:
-        found: dict[_Place, bytes] = {}
+    async def _look_up(self, places: Sequence[_Place]) -> Mapping[_Place, _Opened]:
+        stored: dict[_Place, bytes] = {}
         for scope, references in _by_scope(places).items():
-            stored = await self._keys.get(scope, references)
-            found.update({(scope, reference): wrapped for reference, wrapped in stored.items()})
-        return found
+            found = await self._keys.get(scope, references)
+            stored.update({(scope, reference): wrapped for reference, wrapped in found.items()})
+        return await self._opened(stored)
 
-    async def _create(self, places: Sequence[_Place]) -> Mapping[_Place, bytes]:
-        found: dict[_Place, bytes] = {}
+    async def _create(self, places: Sequence[_Place]) -> Mapping[_Place, _Opened]:
+        fresh = {place: aead.new_key() for place in places}
+        wrapped = await self._wrapper.wrap([Bound(key=key, context=context(*place)) for place, key in fresh.items()])
+        ours = dict(zip(fresh, wrapped, strict=True))
+        stored: dict[_Place, bytes] = {}
         for scope, references in _by_scope(places).items():
-            fresh = {reference: self._wrapper.wrap(aead.new_key(), context=_context(scope, reference)) for reference in references}
-            stored = await asyncio.shield(self._keys.create(scope, fresh))
-            found.update({(scope, reference): wrapped for reference, wrapped in stored.items()})
-        return found
+            given = await asyncio.shield(self._keys.create(scope, {reference: ours[scope, reference] for reference in references}))
+            stored.update({(scope, reference): one for reference, one in given.items()})
+        found: dict[_Place, _Opened] = {place: aead.Box(fresh[place]) for place, one in stored.items() if one == ours[place]}
+        return {**found, **await self._opened({place: one for place, one in stored.items() if place not in found})}
+
+    async def _opened(self, stored: Mapping[_Place, bytes]) -> dict[_Place, _Opened]:
+        if not stored:
+            return {}
+        keys = await self._wrapper.unwrap([Bound(key=wrapped, context=context(*place)) for place, wrapped in stored.items()])
+        return {place: key if isinstance(key, KalendsError) else aead.Box(key) for place, key in zip(stored, keys, strict=True)}
 
     async def probe(self) -> None:
         """Ask for a key that nobody has; raises what finding a key would raise while the key store is away."""
         await self._keys.get(_NOWHERE, ["0" * 32])
 
-    def unusable(self, scope: Scope, wrapped: Mapping[str, bytes]) -> list[str]:
-        """Which of these *wrapped* keys do not unwrap; nothing of them is remembered."""
-        found = []
-        for reference, key in wrapped.items():
-            try:
-                self._wrapper.unwrap(key, context=_context(scope, reference))
-            except Damaged:
-                found.append(reference)
-        return found
+    async def unusable(self, scope: Scope, wrapped: Mapping[str, bytes]) -> list[str]:
+        """Which of these *wrapped* keys do not unwrap, if only because their key-encryption key is not here; none is remembered.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the keeper of the key-encryption key does not answer.
+        """
+        keys = await self._wrapper.unwrap([Bound(key=key, context=context(scope, reference)) for reference, key in wrapped.items()])
+        return [reference for reference, key in zip(wrapped, keys, strict=True) if isinstance(key, KalendsError)]
 
     def forget(self, scope: Scope, references: Collection[str]) -> None:
         """Drop cached boxes, because their keys were destroyed."""
         for reference in references:
             self._boxes.pop((scope, reference), None)
+
+    def clear(self) -> None:
+        """Drop every cached box, because some keys may have been destroyed elsewhere."""
+        self._boxes.clear()
 
     def _cached(self, scope: Scope, references: Collection[str]) -> tuple[dict[str, aead.Box], list[str]]:
         found, missing = {}, []
@@ -134,8 +152,7 @@ class Vault:
                 found[reference] = box
         return found, missing
 
-    def _unwrap(self, scope: Scope, reference: str, wrapped: bytes) -> aead.Box:
-        box = aead.Box(self._wrapper.unwrap(wrapped, context=_context(scope, reference)))
+    def _keep(self, scope: Scope, reference: str, box: aead.Box) -> aead.Box:
         self._boxes[scope, reference] = box
         while len(self._boxes) > _CACHED:
             self._boxes.popitem(last=False)
@@ -150,5 +167,6 @@ def _by_scope(places: Sequence[_Place]) -> dict[Scope, list[str]]:
     return {scope: list(references) for scope, references in found.items()}
 
 
-def _context(scope: Scope, reference: str) -> bytes:
+def context(scope: Scope, reference: str) -> bytes:
+    """The place that a wrapped key is bound to."""
     return f"key\0{scope.key}\0{reference}".encode()

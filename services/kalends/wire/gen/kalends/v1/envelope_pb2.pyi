@@ -15,10 +15,12 @@ class Envelope(_message.Message):
         KIND_EVENT: _ClassVar[Envelope.Kind]
         KIND_RETRACTION: _ClassVar[Envelope.Kind]
         KIND_NODE: _ClassVar[Envelope.Kind]
+        KIND_ERASURE: _ClassVar[Envelope.Kind]
     KIND_UNSPECIFIED: Envelope.Kind
     KIND_EVENT: Envelope.Kind
     KIND_RETRACTION: Envelope.Kind
     KIND_NODE: Envelope.Kind
+    KIND_ERASURE: Envelope.Kind
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]

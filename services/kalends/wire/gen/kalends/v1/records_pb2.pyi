@@ -1,26 +1,50 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Memory(_message.Message):
-    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes")
+    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes", "redaction", "redaction_kinds")
+    class RedactionKindsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: RedactionActions
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[RedactionActions, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     ISOLATION_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     CREATED_US_FIELD_NUMBER: _ClassVar[int]
     QUOTA_EVENTS_FIELD_NUMBER: _ClassVar[int]
     QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REDACTION_FIELD_NUMBER: _ClassVar[int]
+    REDACTION_KINDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     isolation: str
     description: str
     created_us: int
     quota_events: int
     quota_bytes: int
-    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ...) -> None: ...
+    redaction: RedactionActions
+    redaction_kinds: _containers.MessageMap[str, RedactionActions]
+    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., redaction: _Optional[_Union[RedactionActions, _Mapping]] = ..., redaction_kinds: _Optional[_Mapping[str, RedactionActions]] = ...) -> None: ...
+
+class RedactionActions(_message.Message):
+    __slots__ = ("actions",)
+    class ActionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    actions: _containers.ScalarMap[str, str]
+    def __init__(self, actions: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Document(_message.Message):
     __slots__ = ("document_id", "content_hash", "chunk_ids", "updated_us", "key_ref", "nonce", "sealed", "revision_number", "pending", "stale_chunk_ids")

@@ -1,0 +1,99 @@
+"""A fair queue: so many at once, and who waits is served in turns of owners, not in the order of arrival.
+
+Belongs here: places and turns. Does not belong here: who the owners are. A newcomer would get wrong: one owner with a thousand waiting and
+one with a single one are served one each in turn; within an owner the order of arrival holds, but for a part that has all it may have.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from kalends.kit.bulkhead import Full
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    owner: Hashable
+    part: Hashable
+    woken: "asyncio.Future[None]"
+
+
+class FairQueue:
+    """*places* in all, *each* for one part of an owner, and at most *waiting* of one owner that wait."""
+
+    def __init__(self, *, places: int, each: int, waiting: int) -> None:
+        self._free = places
+        self._each = each
+        self._longest = waiting
+        self._active: Counter[Hashable] = Counter()
+        self._waiting: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
+
+    @asynccontextmanager
+    async def place(self, owner: Hashable, part: Hashable) -> AsyncIterator[None]:
+        """A place for *part* of *owner*, for as long as the block runs.
+
+        Raises:
+            Full: too many of this owner wait already.
+        """
+        if owner in self._waiting or self._free <= 0 or self._active[part] >= self._each:
+            await self._queued(owner, part)
+        else:
+            self._enter(part)
+        try:
+            yield
+        finally:
+            self._leave(part)
+
+    async def _queued(self, owner: Hashable, part: Hashable) -> None:
+        line = self._waiting.setdefault(owner, deque())
+        if len(line) >= self._longest:
+            raise Full
+        waiter = _Waiter(owner=owner, part=part, woken=asyncio.get_running_loop().create_future())
+        line.append(waiter)
+        self._serve()
+        try:
+            await waiter.woken
+        except asyncio.CancelledError:
+            if waiter.woken.done() and not waiter.woken.cancelled():
+                self._leave(part)  # the place came together with the cancellation, and somebody else can have it
+            else:
+                self._forget(waiter)
+            raise
+
+    def _enter(self, part: Hashable) -> None:
+        self._free -= 1
+        self._active[part] += 1
+
+    def _leave(self, part: Hashable) -> None:
+        self._free += 1
+        self._active[part] -= 1
+        if not self._active[part]:
+            del self._active[part]
+        self._serve()
+
+    def _forget(self, waiter: _Waiter) -> None:
+        line = self._waiting.get(waiter.owner)
+        if line is not None and waiter in line:
+            line.remove(waiter)
+            if not line:
+                del self._waiting[waiter.owner]
+
+    def _serve(self) -> None:
+        """Wake whoever may go now: the owner that was served longest ago first, then to the back with it."""
+        served = True
+        while self._free > 0 and served:
+            served = False
+            for owner, line in list(self._waiting.items()):
+                waiter = next((one for one in line if self._active[one.part] < self._each and not one.woken.done()), None)
+                if waiter is None:
+                    continue
+                line.remove(waiter)
+                self._waiting.move_to_end(owner)
+                if not line:
+                    del self._waiting[owner]
+                self._enter(waiter.part)
+                waiter.woken.set_result(None)
+                served = True
+                break
