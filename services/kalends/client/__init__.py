@@ -5,9 +5,11 @@ package's own, lenient types. A newcomer would get wrong: an append is safe to r
 """
 
 from kalends.client.asynchronous import AsyncKalends, AsyncMemory
+from kalends.client.audit import AuditBreak, AuditEntry, AuditVerdict
 from kalends.client.blocking import Kalends, Memory
 from kalends.client.calendar import Bullet, ExpandedGrip, Grip, TocEntry, TocNode
 from kalends.client.connection import Connection, find
+from kalends.client.erasures import Erasure, Hold
 from kalends.client.errors import (
     ClientError,
     Conflict,
@@ -32,6 +34,7 @@ from kalends.client.errors import (
 from kalends.client.events import NewEvent
 from kalends.client.exchanges import RetryPolicy
 from kalends.client.results import (
+    Agent,
     AppendReceipt,
     AppendResult,
     ContextAnswer,
@@ -57,10 +60,14 @@ from kalends.client.results import (
 )
 
 __all__ = [
+    "Agent",
     "AppendReceipt",
     "AppendResult",
     "AsyncKalends",
     "AsyncMemory",
+    "AuditBreak",
+    "AuditEntry",
+    "AuditVerdict",
     "Bullet",
     "ClientError",
     "Conflict",
@@ -70,6 +77,7 @@ __all__ = [
     "DeadlineExceeded",
     "Dependency",
     "Document",
+    "Erasure",
     "Event",
     "EventInContext",
     "EventsRejected",
@@ -78,6 +86,7 @@ __all__ = [
     "Gone",
     "Grip",
     "Hit",
+    "Hold",
     "Invalid",
     "Job",
     "Kalends",

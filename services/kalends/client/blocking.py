@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, Unpack, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from kalends.client import calendar, connection, errors, exchanges, requests, results, transport
+from kalends.client import audit, calendar, connection, erasures, errors, exchanges, requests, results, transport
+from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
+from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
-from kalends.client.requests import ContextOptions, DocumentOptions, ListOptions, Request, SearchOptions, TokenOptions
+from kalends.client.requests import ContextOptions, DocumentOptions, ListOptions, Moment, Request, SearchOptions, TokenOptions
 
 T = TypeVar("T")
 
@@ -24,7 +26,8 @@ T = TypeVar("T")
 class Kalends:
     """A connection to Kalends; close it, or use it as a context manager.
 
-    Without arguments it finds the instance that ``kalends up`` runs on this machine. *timeout_s* bounds one try, *retry* says how often
+    Without arguments it finds the instance that ``kalends up`` runs on this machine. *agent_key_file* holds the seed of an agent's key and
+    takes the place of a token: the client logs in by itself, again and again. *timeout_s* bounds one try, *retry* says how often
     there is another; *sleep* and *through* (an httpx transport) are for tests.
 
         with Kalends() as kalends:
@@ -40,6 +43,10 @@ class Kalends:
         *,
         token: str | None = None,
         token_file: str | Path | None = None,
+        agent_key_file: str | Path | None = None,
+        ca_file: str | Path | None = None,
+        certificate_file: str | Path | None = None,
+        key_file: str | Path | None = None,
         data: str | Path | None = None,
         timeout_s: float = 35.0,
         retry: RetryPolicy | None = None,
@@ -49,9 +56,18 @@ class Kalends:
         """Find the server; nothing is sent yet.
 
         Raises:
-            NotConnected: there is no URL to be found, or the token file cannot be read.
+            NotConnected: there is no URL to be found, or the file of the token or of the key cannot be read.
         """
-        found = connection.find(url=url, token=token, token_file=token_file, data=data)
+        found = connection.find(
+            url=url,
+            token=token,
+            token_file=token_file,
+            agent_key_file=agent_key_file,
+            ca_file=ca_file,
+            certificate_file=certificate_file,
+            key_file=key_file,
+            data=data,
+        )
         self.url = found.url
         self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
 
@@ -73,9 +89,16 @@ class Kalends:
         """All memories of the credential, by name."""
         return self._driver.pages(lambda cursor: requests.list_memories(cursor=cursor))
 
-    def create_memory(self, name: str, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> results.MemoryInfo:
+    def create_memory(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        quota: Mapping[str, int] | None = None,
+        redaction: Mapping[str, object] | None = None,
+    ) -> results.MemoryInfo:
         """Create a memory; the same again changes nothing."""
-        return self._driver.send(requests.create_memory(name, description=description, quota=quota))
+        return self._driver.send(requests.create_memory(name, description=description, quota=quota, redaction=redaction))
 
     def tokens(self) -> Iterator[results.Token]:
         """All credentials of the tenant, without their secrets."""
@@ -88,6 +111,22 @@ class Kalends:
     def revoke_token(self, token_id: str) -> None:
         """Make a credential useless."""
         self._driver.send(requests.revoke_token(token_id))
+
+    def rotate_token(self, token_id: str, *, overlap_s: int = 300) -> results.NewToken:
+        """Give a credential a new id and ``secret``; the old ones stay valid for *overlap_s* seconds."""
+        return self._driver.send(requests.rotate_token(token_id, overlap_s=overlap_s))
+
+    def agents(self) -> Iterator[results.Agent]:
+        """All agents of the tenant that have a key of their own."""
+        return self._driver.pages(lambda cursor: requests.list_agents(cursor=cursor))
+
+    def create_agent(self, public_key: str, **options: Unpack[TokenOptions]) -> results.Agent:
+        """Let whoever holds the key of *public_key* (``U…``) be an agent."""
+        return self._driver.send(requests.create_agent(public_key, **options))
+
+    def revoke_agent(self, agent_id: str) -> None:
+        """Make an agent's key and its sessions useless."""
+        self._driver.send(requests.revoke_agent(agent_id))
 
     def status(self, *, digests: bool = False) -> results.Status:
         """The instance as a whole; *digests* also of what each projection holds, which reads all of it."""
@@ -104,6 +143,10 @@ class Kalends:
     def compact(self) -> results.OperationStarted:
         """Start to let every store give back what it does not need, while it serves."""
         return self._driver.send(requests.compact())
+
+    def rotate_keys(self, *, dry_run: bool = False) -> results.OperationStarted:
+        """Start to wrap every data key under the newest key-encryption key, while everything serves; a dry run only counts."""
+        return self._driver.send(requests.rotate_keys(dry_run=dry_run))
 
     def operations(self) -> Iterator[results.Operation]:
         """Long pieces of work, newest first."""
@@ -127,6 +170,14 @@ class Kalends:
         """
         flow = exchanges.wait_for(operation_id, policy=self._driver.retry, timeout_s=timeout_s, on_progress=on_progress)
         return self._driver.run(flow)
+
+    def audit(self, **options: Unpack[AuditOptions]) -> Iterator[AuditEntry]:
+        """Who did what with which outcome, newest first."""
+        return self._driver.pages(lambda cursor: audit.list_audit(options, cursor=cursor))
+
+    def verify_audit(self) -> AuditVerdict:
+        """Have the whole audit checked."""
+        return self._driver.run(audit.verify_audit(policy=self._driver.retry))
 
     def dead_letters(self) -> Iterator[results.DeadLetter]:
         """Messages that could not be indexed, oldest first."""
@@ -168,13 +219,17 @@ class Memory:
         """The memory and its counts."""
         return self._driver.send(requests.get_memory(self.name))
 
-    def create(self, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> results.MemoryInfo:
+    def create(
+        self, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+    ) -> results.MemoryInfo:
         """Create it; the same again changes nothing."""
-        return self._driver.send(requests.create_memory(self.name, description=description, quota=quota))
+        return self._driver.send(requests.create_memory(self.name, description=description, quota=quota, redaction=redaction))
 
-    def change(self, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> results.MemoryInfo:
+    def change(
+        self, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+    ) -> results.MemoryInfo:
         """Change what is given and leave the rest."""
-        return self._driver.send(requests.change_memory(self.name, description=description, quota=quota))
+        return self._driver.send(requests.change_memory(self.name, description=description, quota=quota, redaction=redaction))
 
     def append(
         self, events: Appendable | Iterable[Appendable], *, wait_s: float | None = None, raise_on_rejected: bool = True
@@ -256,6 +311,59 @@ class Memory:
     def remove_document(self, document_id: str) -> results.RemovedDocument:
         """Take a document back."""
         return self._driver.send(requests.remove_document(self.name, document_id))
+
+    def forget(self, **options: Unpack[ForgetOptions]) -> Erasure:
+        """Forget what is named: hidden with the answer, erased soon after (``wait_for_erasure``)."""
+        return self._driver.send(erasures.forget(self.name, options))
+
+    def forget_all(self, *, undo_s: int = 0) -> Erasure:
+        """Forget the memory itself, with everything in it."""
+        return self._driver.send(erasures.forget_memory(self.name, undo_s=undo_s))
+
+    def erasures(self) -> Iterator[Erasure]:
+        """Erasures, newest first."""
+        return self._driver.pages(lambda cursor: erasures.list_erasures(self.name, cursor=cursor))
+
+    def erasure(self, erasure_id: str) -> Erasure:
+        """How an erasure goes."""
+        return self._driver.send(erasures.get_erasure(self.name, erasure_id))
+
+    def undo_erasure(self, erasure_id: str) -> Erasure:
+        """Show again what is only hidden."""
+        return self._driver.send(erasures.undo(self.name, erasure_id))
+
+    def wait_for_erasure(self, erasure_id: str, *, timeout_s: float = 600.0) -> Erasure:
+        """Ask until an erasure has ended.
+
+        Raises:
+            WaitedTooLong: it has not ended within *timeout_s*; it goes on.
+        """
+        return self._driver.run(erasures.wait_for(self.name, erasure_id, policy=self._driver.retry, timeout_s=timeout_s))
+
+    def erasure_receipt(self, erasure_id: str) -> dict[str, Any]:
+        """The signed receipt of an erasure; ``kalends forget --verify`` checks it."""
+        return self._driver.send(erasures.get_receipt(self.name, erasure_id))
+
+    def holds(self) -> Iterator[Hold]:
+        """What must not be erased."""
+        return self._driver.pages(lambda _: erasures.list_holds(self.name))
+
+    def set_hold(
+        self,
+        name: str,
+        *,
+        session_id: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        everything: bool | None = None,
+    ) -> Hold:
+        """Keep a session, a stretch of time or everything from being erased."""
+        options = {"session_id": session_id, "since": since, "until": until, "everything": everything}
+        return self._driver.send(erasures.set_hold(self.name, name, options))
+
+    def release_hold(self, name: str) -> None:
+        """Let it be erased again."""
+        self._driver.send(erasures.release_hold(self.name, name))
 
 
 class _Driver:

@@ -1,8 +1,8 @@
-"""Where the server is, and with which token.
+"""Where the server is, and with which token or key.
 
-Belongs here: explicit arguments before ``KALENDS_URL`` and ``KALENDS_TOKEN_FILE`` before the files of the local instance. Does not belong
-here: anything about requests. A newcomer would get wrong: the local instance's token is only ever sent to the local instance, never to
-another URL that somebody names.
+Belongs here: explicit arguments before ``KALENDS_URL``, ``KALENDS_TOKEN_FILE`` and ``KALENDS_AGENT_KEY_FILE`` before the files of the local
+instance. Does not belong here: anything about requests. A newcomer would get wrong: the local instance's token is only ever sent to the
+local instance, never to another URL that somebody names.
 """
 
 import ipaddress
@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,10 +21,18 @@ from kalends.client.errors import NotConnected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A base URL without a trailing slash and, where one was found, a token."""
+    """A base URL without a trailing slash and, where one was found, a token or an agent's key file.
+
+    ``ca_file`` holds the certificates that the server's must be signed by (None: those of the system); ``certificate_file`` and
+    ``key_file`` are our own, for a server that wants one.
+    """
 
     url: str
     token: str | None = field(default=None, repr=False)
+    agent_key_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
 
     @property
     def local(self) -> bool:
@@ -41,6 +50,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     ops_url: str = ""
     pid: int = 0
+    ca_file: str = ""
 
 
 def data_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -66,13 +76,17 @@ def find(
     url: str | None = None,
     token: str | None = None,
     token_file: str | Path | None = None,
+    agent_key_file: str | Path | None = None,
+    ca_file: str | Path | None = None,
+    certificate_file: str | Path | None = None,
+    key_file: str | Path | None = None,
     data: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Connection:
     """Find the server and the token.
 
     Raises:
-        NotConnected: no URL was given and no local instance was found, or a named token file cannot be read.
+        NotConnected: no URL was given and no local instance was found, a named token file cannot be read, or a token and a key are given.
     """
     environment = os.environ if environment is None else environment
     folder = Path(data) if data else data_folder(environment)
@@ -81,12 +95,31 @@ def find(
     if not chosen:
         raise NotConnected(f"no instance has run in {folder}: start one with `kalends up`, or name one with --url or KALENDS_URL")
     chosen = _checked_url(chosen)
+    here = instance is not None and chosen == instance.url.rstrip("/")
+    connect = partial(
+        Connection,
+        url=chosen,
+        ca_file=_path(ca_file, environment, "KALENDS_CA_FILE", (instance.ca_file if instance is not None and here else "")),
+        certificate_file=_path(certificate_file, environment, "KALENDS_CLIENT_CERTIFICATE_FILE"),
+        key_file=_path(key_file, environment, "KALENDS_CLIENT_KEY_FILE"),
+    )
+    if agent_key_file and (token is not None or token_file):
+        raise NotConnected("give a token or an agent's key, and not both")
+    if token is None and not token_file:
+        agent_key = agent_key_file or environment.get("KALENDS_AGENT_KEY_FILE")
+        if agent_key:
+            return connect(agent_key_file=Path(agent_key))
     named = token_file or environment.get("KALENDS_TOKEN_FILE")
     if token is None and named:
         token = _read(Path(named))
     if token is None and instance is not None and chosen == instance.url.rstrip("/") and (folder / "token").exists():
         token = _read(folder / "token")
-    return Connection(url=chosen, token=None if token is None else _checked_token(token))
+    return connect(token=None if token is None else _checked_token(token))
+
+
+def _path(given: str | Path | None, environment: Mapping[str, str], variable: str, otherwise: str = "") -> Path | None:
+    found = given or environment.get(variable) or otherwise
+    return Path(found) if found else None
 
 
 def _checked_url(url: str) -> str:

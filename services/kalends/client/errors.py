@@ -200,8 +200,8 @@ BY_CODE: Mapping[str, type[Problem]] = {
         Unavailable,
         DeadlineExceeded,
     )
-}
-"""The type of error for each ``code`` of a problem."""
+} | {domain.UnderHold.code: Conflict}
+"""The type of error for each ``code`` of a problem; a hold is a conflict whose detail names it."""
 
 BY_STATUS: Mapping[int, type[Problem]] = {
     400: Malformed,

@@ -119,10 +119,14 @@ class DocumentOptions(TypedDict, total=False):
 
 
 class TokenOptions(TypedDict, total=False):
-    """What a token may do: ``memories`` None means all of the tenant's; ``rights``: append, search, erase, admin."""
+    """What a credential may do: ``memories`` None means all of the tenant's; ``rights`` or a ``role``.
+
+    Rights: append, search, erase, admin. Roles: reader, writer, curator, admin.
+    """
 
     memories: Sequence[str] | None
     rights: Sequence[str]
+    role: str
     label: str
     expires_at: Moment
 
@@ -140,15 +144,19 @@ def get_memory(memory: str) -> Request[results.MemoryInfo]:
     return Request(method="GET", path=_in(memory), result=results.MemoryInfo)
 
 
-def create_memory(memory: str, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> Request[results.MemoryInfo]:
+def create_memory(
+    memory: str, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+) -> Request[results.MemoryInfo]:
     """Create a memory; the same again changes nothing."""
-    body = _given(description=description, quota=quota)
+    body = _given(description=description, quota=quota, redaction=redaction)
     return Request(method="PUT", path=_in(memory), body=encoded(body), result=results.MemoryInfo)
 
 
-def change_memory(memory: str, *, description: str | None = None, quota: Mapping[str, int] | None = None) -> Request[results.MemoryInfo]:
+def change_memory(
+    memory: str, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+) -> Request[results.MemoryInfo]:
     """Change what is given and leave the rest."""
-    body = _given(description=description, quota=quota)
+    body = _given(description=description, quota=quota, redaction=redaction)
     return Request(method="PATCH", path=_in(memory), body=encoded(body), result=results.MemoryInfo)
 
 
@@ -231,6 +239,28 @@ def revoke_token(token_id: str) -> Request[results.Nothing]:
     return Request(method="DELETE", path="/tokens/" + quote(token_id, safe=""), result=results.Nothing)
 
 
+def rotate_token(token_id: str, *, overlap_s: int) -> Request[results.NewToken]:
+    """Give a credential a new id and secret; it can be done once."""
+    path = "/tokens/" + quote(token_id, safe="") + "/rotate"
+    return Request(method="POST", path=path, body=encoded({"overlap_s": overlap_s}), result=results.NewToken, repeatable=False)
+
+
+def list_agents(*, cursor: str | None = None) -> Request[results.Page[results.Agent]]:
+    """Agents of the tenant; the list takes no limit."""
+    return Request(method="GET", path="/agents", params=_given_text(cursor=cursor), result=results.Page[results.Agent])
+
+
+def create_agent(public_key: str, **options: Unpack[TokenOptions]) -> Request[results.Agent]:
+    """Register an agent's key; doing it twice is refused."""
+    body = {"public_key": public_key, **{name: _json(value) for name, value in options.items()}}
+    return Request(method="POST", path="/agents", body=encoded(body), result=results.Agent, repeatable=False)
+
+
+def revoke_agent(agent_id: str) -> Request[results.Nothing]:
+    """Make an agent's key useless."""
+    return Request(method="DELETE", path="/agents/" + quote(agent_id, safe=""), result=results.Nothing)
+
+
 def rebuild_toc(*, memory: str | None, from_date: date | None, dry_run: bool) -> Request[results.OperationStarted]:
     """Write the calendar anew."""
     body: dict[str, object] = {"dry_run": dry_run}
@@ -250,6 +280,12 @@ def reindex(*, projection: str = "all", dry_run: bool = False) -> Request[result
 def compact() -> Request[results.OperationStarted]:
     """Start to let every store give back what it does not need."""
     return Request(method="POST", path="/admin/compactions", result=results.OperationStarted, repeatable=False)
+
+
+def rotate_keys(*, dry_run: bool = False) -> Request[results.OperationStarted]:
+    """Start to wrap every data key under the newest key-encryption key; a dry run only counts."""
+    body = encoded({"dry_run": dry_run})
+    return Request(method="POST", path="/admin/key-rotations", body=body, result=results.OperationStarted, repeatable=False)
 
 
 def list_operations(*, cursor: str | None = None, limit: int = 200) -> Request[results.Page[results.Operation]]:

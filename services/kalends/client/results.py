@@ -33,11 +33,12 @@ class Rejection(Struct, frozen=True, kw_only=True):
 
 
 class AppendResult(Struct, frozen=True, kw_only=True):
-    """What became of one event: ``status`` is new, duplicate or rejected."""
+    """What became of one event: ``status`` is new, duplicate or rejected; ``masked`` names the kinds of things that were kept out of it."""
 
     event_id: str | None
     status: str
     error: Rejection | None = None
+    masked: list[str] = []
 
 
 class AppendReceipt(Struct, frozen=True, kw_only=True):
@@ -74,6 +75,8 @@ class MemoryInfo(Struct, frozen=True, kw_only=True):
     description: str = ""
     created_at: datetime | None = None
     quota: Quota | None = None
+    redaction: dict[str, Any] | None = None
+    """What is done about sensitive content, by category; None: credentials are masked, personal data is left alone."""
     events: int | None = None
     documents: int | None = None
     sessions: int | None = None
@@ -201,6 +204,8 @@ class Document(Struct, frozen=True, kw_only=True):
     updated_at: datetime | None = None
     status: str = ""
     visibility: str = ""
+    masked: list[str] = []
+    """The kinds of things that were kept out of it by a write."""
 
 
 class RemovedDocument(Struct, frozen=True, kw_only=True):
@@ -217,6 +222,22 @@ class Token(Struct, frozen=True, kw_only=True):
     token_id: str = field(name="id")
     memories: list[str] | None = None
     rights: list[str] = []
+    role: str | None = None
+    label: str = ""
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    replaces: str | None = None
+    replaced_by: str | None = None
+
+
+class Agent(Struct, frozen=True, kw_only=True):
+    """An identity that is a key of its own, known by its public half. ``memories`` None means all of the tenant's."""
+
+    agent_id: str = field(name="id")
+    public_key: str
+    memories: list[str] | None = None
+    rights: list[str] = []
+    role: str | None = None
     label: str = ""
     created_at: datetime | None = None
     expires_at: datetime | None = None

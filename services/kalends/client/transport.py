@@ -5,12 +5,14 @@ what is retried (``exchanges``). A newcomer would get wrong: on loopback the env
 machine has no business at a proxy.
 """
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
 
+from kalends.client.agents import AgentLogin, read_key
 from kalends.client.connection import Connection
 from kalends.client.errors import ClientError, NotConnected, Unreachable, Unreadable
 from kalends.client.exchanges import Answer
@@ -59,9 +61,26 @@ def client_arguments(connection: Connection, *, timeout_s: float) -> dict[str, A
     return {
         "base_url": connection.url + "/v1",
         "headers": headers,
+        "auth": None if connection.agent_key_file is None else AgentLogin(read_key(connection.agent_key_file), url=connection.url),
         "timeout": httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
         "trust_env": not connection.local,
+        "verify": _verified(connection) if connection.url.startswith("https:") else True,
     }
+
+
+def _verified(connection: Connection) -> ssl.SSLContext:
+    """TLS 1.3 and nothing older, the server checked against the connection's certificates, or the system's."""
+    try:
+        context = ssl.create_default_context(cafile=None if connection.ca_file is None else str(connection.ca_file))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if connection.certificate_file is not None:
+            # a password is given so that OpenSSL does not ask for one on the terminal
+            context.load_cert_chain(connection.certificate_file, connection.key_file, password="")
+    except (OSError, ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        named = ", ".join(str(one) for one in (connection.ca_file, connection.certificate_file, connection.key_file) if one is not None)
+        raise NotConnected(f"{named} cannot be used for TLS: {reason}") from error
+    return context
 
 
 def request_arguments(request: Request[Any]) -> dict[str, Any]:

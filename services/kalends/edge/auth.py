@@ -1,8 +1,9 @@
-"""Authentication: bearer tokens against a map in memory that follows the records.
+"""Authentication: bearer tokens against a map in memory that follows the records, and the way to whoever knows the other credentials.
 
-Belongs here: recognizing a token, making and revoking them, the first admin token's file. Does not belong here: what a principal may do
-(``domain.credentials``), the operations about tokens (``tokens``). A newcomer would get wrong: a revoked token's record stays, marked; if
-it went away, the token in the admin's file would be taken for one that a fresh store has not seen, and come back to life.
+Belongs here: recognizing a token, making, rotating and revoking them, the first admin token's file. Does not belong here: what a principal
+may do (``domain.credentials``), the operations about tokens (``tokens``), agents and their sessions (``agents``, ``sessions``). A newcomer
+would get wrong: a revoked token's record stays, marked; if it went away, the token in the admin's file would be taken for one that a fresh
+store has not seen, and come back to life.
 """
 
 import asyncio
@@ -12,8 +13,9 @@ import re
 import secrets
 import stat
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -25,14 +27,17 @@ from kalends.domain.scope import Tenant
 from kalends.edge.services import Health
 from kalends.kit import passwords
 from kalends.ports.clock import Clock
+from kalends.ports.identities import Identities
 from kalends.ports.records import Record, Records
 
 log = structlog.get_logger(__name__)
 
 KIND = "token"
-_BEARER = re.compile(r"bearer +(?P<token>[A-Za-z0-9._~+/=-]{1,512})", re.IGNORECASE)
+_BEARER = re.compile(r"bearer +(?P<token>[A-Za-z0-9._~+/=-]{1,8192})", re.IGNORECASE)
+_SIGNED = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _OURS = re.compile(TOKEN_PREFIX + r"[A-Za-z0-9_-]{43}")
 _RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_UNKNOWN = "the token is unknown, expired or revoked"
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,10 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     label: str = ""
     revoked_at: datetime | None = None
+    replaces: str = ""
+    """Id of the token that this one was made of by rotation."""
+
+    replaced_by: str = ""
     nats_password: str = ""
     """Bcrypt hash under which a broker of our own knows the token as the password of the user ``id``; empty: it is no NATS user."""
 
@@ -58,38 +67,67 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Sessions(Protocol):
+    """Knows the bearers that agents get for a signature."""
+
+    def recognize(self, bearer: str) -> Principal | None:
+        """Whose *bearer* is; None if it is no session's at all.
+
+        Raises:
+            Unauthenticated: it has ended, is forged, or its agent was revoked. Unavailable: the agents were not read yet.
+        """
+        ...
+
+
 class Authenticator:
-    """Knows every token; looking one up asks nobody.
+    """Knows every token; looking one up asks nobody. Credentials of other forms it passes on to *sessions* and to *foreign*.
 
     ``run`` must be hosted as a loop. Until it has seen every token once, authentication is ``Unavailable`` and refuses everybody; when the
     records go away later, the tokens known then stay valid and ``health`` says so.
     """
 
-    def __init__(self, records: Records, *, clock: Clock) -> None:
+    def __init__(self, records: Records, *, clock: Clock, sessions: Sessions | None = None, foreign: Identities | None = None) -> None:
         self._records = records
         self._clock = clock
+        self._sessions = sessions
+        self._foreign = foreign
         self._known: dict[str, tuple[int, Principal | None]] = {}
         self._holders: dict[str, TokenRecord] = {}
         self._ready = asyncio.Event()
         self._state = "down"
         self._since = clock.now()
 
+    async def identify(self, header: str | None) -> Principal:
+        """Who sent *header*, an Authorization header's value, whoever issued what it holds.
+
+        Raises:
+            Unauthenticated: no credential, or none that is valid. Unavailable, DeadlineExceeded: it cannot be checked now.
+        """
+        bearer = _bearer(header)
+        if self._sessions is not None:
+            principal = self._sessions.recognize(bearer)
+            if principal is not None:
+                return principal
+        if self._foreign is not None and _SIGNED.fullmatch(bearer):
+            return await self._foreign.principal(bearer)
+        return self._holder(bearer)
+
     def authenticate(self, header: str | None) -> Principal:
-        """Who sent *header*, an Authorization header's value.
+        """Who sent *header*, if it holds a token of ours.
 
         Raises:
             Unauthenticated: no credential, an unknown, expired or revoked one. Unavailable: the tokens were not read yet.
         """
-        if header is None:
-            raise Unauthenticated("send Authorization: Bearer <token>")
-        found = _BEARER.fullmatch(header.strip())
-        if found is None:
-            raise Unauthenticated("the Authorization header holds no bearer token")
+        return self._holder(_bearer(header))
+
+    def _holder(self, token: str) -> Principal:
         if not self._ready.is_set():
             raise Unavailable("the tokens were not read yet", dependency="records", retry_after=1.0)
-        _, principal = self._known.get(token_hash(found["token"]), (0, None))
-        if principal is None or (principal.expires_at is not None and principal.expires_at <= self._clock.now()):
-            raise Unauthenticated("the token is unknown, expired or revoked")
+        revision, principal = self._known.get(token_hash(token), (0, None))
+        if principal is None:
+            raise Unauthenticated(_UNKNOWN, reason="revoked" if revision else "unknown")
+        if principal.expires_at is not None and principal.expires_at <= self._clock.now():
+            raise Unauthenticated(_UNKNOWN, reason="expired")
         return principal
 
     async def wait_ready(self) -> None:
@@ -168,6 +206,7 @@ class Authenticator:
         label: str = "",
         expires_at: datetime | None = None,
         token: str | None = None,
+        replaces: str = "",
     ) -> tuple[str, TokenRecord]:
         """Make a token (or register *token*) and store its hash; it is valid in this process on return.
 
@@ -184,6 +223,7 @@ class Authenticator:
             created_at=now,
             expires_at=expires_at,
             label=label,
+            replaces=replaces,
             nats_password=await asyncio.to_thread(passwords.broker_hash, secret),
         )
         name = token_hash(secret)
@@ -192,24 +232,51 @@ class Authenticator:
         self._apply(Record(kind=KIND, owner=tenant, name=name, value=value, revision=revision))
         return secret, record
 
+    async def rotate(self, tenant: Tenant, token_id: str, *, overlap: timedelta) -> tuple[str, TokenRecord]:
+        """Make a token that may do what *token_id* may, for as long; that one ends after *overlap*, or when it would have anyway.
+
+        Raises:
+            NotFound: the tenant has no such token. Conflict: it was rotated already, or somebody else is changing it.
+        """
+        record, stored = await self._own(tenant, token_id)
+        if stored.replaced_by:
+            raise Conflict(f"the token was rotated already; its successor is {stored.replaced_by}")
+        secret, fresh = await self.issue(
+            tenant, memories=stored.memories, rights=stored.rights, label=stored.label, expires_at=stored.expires_at, replaces=stored.id
+        )
+        ends = self._clock.now() + overlap
+        if stored.expires_at is not None:
+            ends = min(ends, stored.expires_at)
+        # Only now: whatever fails before this leaves the old one as it was, and a new one that nobody has.
+        await self._write(record, msgspec.structs.replace(stored, expires_at=ends, replaced_by=fresh.id))
+        return secret, fresh
+
     async def tokens(self, tenant: Tenant) -> list[TokenRecord]:
         """The tenant's tokens that were not revoked, oldest first."""
         found = [stored for _, stored in await self._stored(tenant)]
         return sorted((token for token in found if token.revoked_at is None), key=lambda token: token.id)
 
     async def revoke(self, tenant: Tenant, token_id: str) -> None:
-        """End a token: in this process on return, elsewhere as soon as the change is seen there.
+        """End a token, and what it replaced if that still holds: in this process on return, elsewhere as soon as the change is seen there.
 
         Raises:
             NotFound: the tenant has no such token. Conflict: somebody else is changing it.
         """
+        await self._own(tenant, token_id)
+        for record, stored in await self._stored(tenant):
+            if token_id in (stored.id, stored.replaced_by) and stored.revoked_at is None:
+                await self._write(record, msgspec.structs.replace(stored, revoked_at=self._clock.now()))
+
+    async def _own(self, tenant: Tenant, token_id: str) -> tuple[Record, TokenRecord]:
         for record, stored in await self._stored(tenant):
             if stored.id == token_id and stored.revoked_at is None:
-                value = msgspec.json.encode(msgspec.structs.replace(stored, revoked_at=self._clock.now()))
-                revision = await self._records.put(KIND, tenant, record.name, value, revision=record.revision)
-                self._apply(Record(kind=KIND, owner=tenant, name=record.name, value=value, revision=revision))
-                return
+                return record, stored
         raise NotFound("no such token")
+
+    async def _write(self, record: Record, changed: TokenRecord) -> None:
+        value = msgspec.json.encode(changed)
+        revision = await self._records.put(KIND, record.owner, record.name, value, revision=record.revision)
+        self._apply(Record(kind=KIND, owner=record.owner, name=record.name, value=value, revision=revision))
 
     async def _stored(self, tenant: Tenant) -> list[tuple[Record, TokenRecord]]:
         found = []
@@ -240,7 +307,19 @@ class Authenticator:
             )
         if stored.revoked_at is not None:
             raise Misconfigured(f"the token in {path} was revoked; delete the file to get a new one")
+        if stored.replaced_by and stored.expires_at is not None and stored.expires_at <= self._clock.now():
+            raise Misconfigured(f"the token in {path} was rotated; write its successor there, or delete the file to get a new one")
         self._apply(known[0])
+
+
+def _bearer(header: str | None) -> str:
+    """The credential that an Authorization header's value holds."""
+    if header is None:
+        raise Unauthenticated("send Authorization: Bearer <token>", reason="no_credential")
+    found = _BEARER.fullmatch(header.strip())
+    if found is None:
+        raise Unauthenticated("the Authorization header holds no bearer token", reason="no_credential")
+    return found["token"]
 
 
 def _read_or_make(path: Path) -> str:

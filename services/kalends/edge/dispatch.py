@@ -5,24 +5,36 @@ would get wrong: the order is part of the contract. The credential comes first (
 and only then is anything read of the body, so that nobody learns from an error about somebody else's memory.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from kalends.domain.credentials import Principal, require, scope_for
-from kalends.domain.errors import Fault, Invalid, Misconfigured
+from kalends.domain.errors import Fault, Forbidden, Invalid, KalendsError, Misconfigured, NotFound, Unauthenticated
 from kalends.domain.scope import Scope, memory_name
 from kalends.edge import decoding
+from kalends.edge.auditing import Audit
+from kalends.edge.limits import Limits
 from kalends.edge.metrics import Meter, Metrics
-from kalends.edge.operations import Operation
+from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.services import Service
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REFUSALS: Mapping[type[KalendsError], str] = {Unauthenticated: "credential", Forbidden: "right", NotFound: "absent"}
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+
+
+Refused = Callable[[Principal | None, Operation, str], None]
+"""Told of every call that is refused: who asked (None: not known), for which operation, and why, in a word. It neither waits nor raises."""
+
+
+def tell_nobody(principal: Principal | None, operation: Operation, reason: str) -> None:
+    """What is called where nobody keeps account of refusals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +60,53 @@ class Route:
                 require(principal, right=right)
             return None
         return scope_for(principal, memory_name(memory), right=right)
+
+    def settle(self, error: BaseException, principal: Principal | None, *, refused: Refused) -> None:
+        """Count *error*, and tell *refused* of it, if it is a refusal: 401, 403 or 404, whoever raised it and over whatever transport."""
+        if not isinstance(error, KalendsError):
+            return
+        for kind, reason in _REFUSALS.items():
+            if isinstance(error, kind):
+                self.meter.metrics.refused.labels(error.reason or reason).inc()
+                refused(principal, self.operation, error.reason or reason)
+                return
+
+    async def perform(self, call: Call, *, audit: Audit, limits: Limits | None = None) -> Answer:
+        """Handle *call* within *limits*, in its turn, and as ``recorded`` says.
+
+        Raises:
+            Throttled: it is too much. And what ``recorded`` raises.
+        """
+        if limits is None:
+            return await self.recorded(call, audit=audit)
+        limits.admit(call)
+        async with limits.turn(call, self.operation):
+            answer = await self.recorded(call, audit=audit)
+        limits.charge(call, answer)
+        return answer
+
+    async def recorded(self, call: Call, *, audit: Audit) -> Answer:
+        """Handle *call*; one that may change something is in *audit* before its outcome is told, refusals apart (``settle``).
+
+        Raises:
+            Throttled, Unavailable: the audit takes nothing now. And whatever the handler raises.
+        """
+        operation = self.operation
+        if not operation.changes:
+            return await operation.handle(call)
+        audit.admit(operation)
+        try:
+            answer = await operation.handle(call)
+        except asyncio.CancelledError:
+            audit.unknown(call, operation)
+            raise
+        except tuple(_REFUSALS):
+            raise
+        except Exception as error:
+            await audit.changed(call, operation, getattr(error, "code", KalendsError.code))
+            raise
+        await audit.changed(call, operation, "ok")
+        return answer
 
     def body(self, raw: bytes) -> Any:
         """The decoded body; None for lenient operations, which decode by themselves, and those without one.

@@ -19,10 +19,13 @@ from litestar.exceptions import HTTPException
 from litestar.types import HTTPScope, Receive, Scope, Send
 from prometheus_client import Gauge
 
+from kalends.domain.credentials import NOBODY, Principal
 from kalends.domain.errors import KalendsError, Malformed, NotFound, TooLarge, UnsupportedMedia
 from kalends.edge import decoding, dispatch, logs, openapi, problems, tracing
+from kalends.edge.auditing import Audit, NoAudit
 from kalends.edge.auth import Authenticator
-from kalends.edge.dispatch import Route
+from kalends.edge.dispatch import Refused, Route, tell_nobody
+from kalends.edge.limits import Limits
 from kalends.edge.metrics import Meter, Metrics
 from kalends.edge.operations import Answer, Call
 from kalends.edge.routing import Router
@@ -57,6 +60,9 @@ class _Edge:
     """What answering needs."""
 
     authenticator: Authenticator
+    refused: Refused
+    audit: Audit
+    limits: Limits | None
     settings: HttpSettings
     router: Router[_Resource]
     document: bytes
@@ -65,7 +71,15 @@ class _Edge:
 
 
 def build_api(
-    services: Sequence[Service], *, authenticator: Authenticator, settings: HttpSettings, metrics: Metrics, version: str
+    services: Sequence[Service],
+    *,
+    authenticator: Authenticator,
+    settings: HttpSettings,
+    metrics: Metrics,
+    version: str,
+    refused: Refused = tell_nobody,
+    audit: Audit | None = None,
+    limits: Limits | None = None,
 ) -> Litestar:
     """The API of *services* as an application; ``listeners.serve`` hosts it.
 
@@ -79,6 +93,9 @@ def build_api(
         templates.setdefault(BASE + route.operation.path, {})[route.operation.method] = route
     edge = _Edge(
         authenticator=authenticator,
+        refused=refused,
+        audit=audit or NoAudit(),
+        limits=limits,
         settings=settings,
         router=Router({template: _Resource(methods) for template, methods in templates.items()}),
         document=problems.encode(described),
@@ -146,9 +163,10 @@ async def _answer(edge: _Edge, route: Route, values: Mapping[str, str], scope: H
         request_id = dispatch.safe_request_id(headers.get("x-request-id")) or context.trace_id
         logs.request_id.set(request_id)
         headers[tracing.HEADER] = context.traceparent
-        outcome = "ok"
+        outcome, principal = "ok", None
         try:
-            answer = await _call(edge, route, values, scope["query_string"], receive, headers, request_id)
+            principal = NOBODY if route.operation.open else await edge.authenticator.identify(headers.get("authorization"))
+            answer = await _call(edge, route, principal, values, scope["query_string"], receive, headers, request_id)
             body = b"" if answer.body is None else problems.encode(answer.body)
             status = answer.status or route.operation.status
             extra = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answer.headers.items()]
@@ -158,6 +176,7 @@ async def _answer(edge: _Edge, route: Route, values: Mapping[str, str], scope: H
             route.meter.observe("client_left", seconds=time.perf_counter() - started, trace_id=None)
             return
         except Exception as error:  # noqa: BLE001 - the edge reports whatever a handler raises, as a problem
+            route.settle(error, principal, refused=edge.refused)
             told = problems.problem_of(error, request_id=request_id)
             outcome, status, body, extra = told.code, told.status, problems.encode(told), _problem_headers(told)
         extra.append((b"x-request-id", request_id.encode()))
@@ -169,6 +188,7 @@ async def _answer(edge: _Edge, route: Route, values: Mapping[str, str], scope: H
 async def _call(
     edge: _Edge,
     route: Route,
+    principal: Principal,
     values: Mapping[str, str],
     query_string: bytes,
     receive: Receive,
@@ -177,7 +197,6 @@ async def _call(
 ) -> Answer:
     """Check, decode and handle; the deadline covers the reading of the body too."""
     operation = route.operation
-    principal = edge.authenticator.authenticate(headers.get("authorization"))
     path = {name: dispatch.checked_parameter(name, value) for name, value in values.items()}
     memory = route.authorize(principal, path.get("memory"))
     deadline = asyncio.get_running_loop().time() + edge.settings.deadline_s
@@ -195,7 +214,7 @@ async def _call(
             request_id=request_id,
             deadline=deadline,
         )
-        return await operation.handle(call)
+        return await route.perform(call, audit=edge.audit, limits=edge.limits)
 
 
 async def _body(route: Route, headers: Mapping[str, str], receive: Receive, *, limit: int) -> bytes:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -91,10 +92,17 @@ class _Server(uvicorn.Server):
             self.cancelled = True
 
 
-async def serve(application: ASGIApp, listening: socket.socket, *, drain_s: float, ready: asyncio.Event | None = None) -> None:
+async def serve(
+    application: ASGIApp,
+    listening: socket.socket,
+    *,
+    drain_s: float,
+    ready: asyncio.Event | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Answer on *listening* until cancelled; then take no more, and give running requests *drain_s* seconds to end.
 
-    *ready* is set once connections are accepted.
+    *ready* is set once connections are accepted; with *tls* they are encrypted.
     """
     server = _Server(
         uvicorn.Config(
@@ -105,6 +113,7 @@ async def serve(application: ASGIApp, listening: socket.socket, *, drain_s: floa
             proxy_headers=False,
             http=_Protocol,
             ws="none",
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(drain_s)),

@@ -23,6 +23,7 @@ LABELS = frozenset(
         "result",
         "summarizer",
         "reason",
+        "kind",
     }
 )
 """The only label names that exist; a test holds it."""
@@ -49,6 +50,8 @@ class Metrics:
     dead_letters: Counter
     duplicates: Counter
     permission_violations: Counter
+    refused: Counter
+    masked: Counter
     arm_seconds: Histogram
     dependency_up: Gauge
     job_runs: Counter
@@ -61,6 +64,7 @@ class Metrics:
     events_expired: Counter
     calendar_due: Gauge
     calendar_lag_seconds: Gauge
+    tls_expiry: Gauge
     build_info: Gauge
 
     def meter(self, *, service: str, transport: str, operation: str) -> "Meter":
@@ -95,6 +99,8 @@ def new_metrics(*, version: str) -> Metrics:
         dead_letters=counter("dead_letters_total", "Messages that were given up."),
         duplicates=counter("duplicates_total", "Events that were there already."),
         permission_violations=counter("permission_violations_total", "Publishes or subscriptions that the broker refused."),
+        refused=counter("refused_total", "Calls refused with 401, 403 or 404, by reason.", "reason"),
+        masked=counter("masked_total", "Events and documents in which something was masked, by what it was.", "kind"),
         arm_seconds=histogram("search_arm_duration_seconds", "Time of one arm of a search.", "arm", buckets=FAST_SECONDS),
         dependency_up=gauge("dependency_up", "1 up, 0.5 degraded, 0 down.", "dependency"),
         job_runs=counter("job_runs_total", "Runs of a scheduled job by result: SUCCESS, FAILED or SKIPPED.", "job", "result"),
@@ -107,6 +113,7 @@ def new_metrics(*, version: str) -> Metrics:
         events_expired=counter("events_expired_total", "Events that were taken back because their time was over."),
         calendar_due=gauge("calendar_due", "Days of sessions to be cut, and periods to be rolled.", "component"),
         calendar_lag_seconds=gauge("calendar_lag_seconds", "How long the oldest change waits for its place in the calendar."),
+        tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),
         build_info=gauge("build_info", "Always 1; the version is the label.", "version"),
     )
     metrics.build_info.labels(version).set(1)

@@ -23,8 +23,10 @@ from kalends.domain.credentials import Principal
 from kalends.domain.errors import Fault, Invalid, KalendsError, Malformed, NotFound, TooLarge
 from kalends.domain.scope import MemoryName, Scope, token
 from kalends.edge import decoding, dispatch, logs, problems, tracing
+from kalends.edge.auditing import Audit, NoAudit
 from kalends.edge.auth import Authenticator
-from kalends.edge.dispatch import Route
+from kalends.edge.dispatch import Refused, Route, tell_nobody
+from kalends.edge.limits import Limits
 from kalends.edge.metrics import Metrics
 from kalends.edge.operations import Answer, Call
 from kalends.edge.services import Service
@@ -82,6 +84,9 @@ class NatsEdge:
     settings: HttpSettings
     metrics: Metrics
     version: str
+    refused: Refused = tell_nobody
+    audit: Audit = field(default_factory=NoAudit)
+    limits: Limits | None = None
     concurrency: int = 64
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -160,11 +165,12 @@ class NatsEdge:
             headers[tracing.HEADER] = context.traceparent
             outcome, principal = "ok", None
             try:
-                principal = self.authenticator.authenticate(headers.get("authorization"))
+                principal = await self.authenticator.identify(headers.get("authorization"))
                 answer = await self._call(row, request, principal, headers, request_id)
                 body = self._encoded(answer)
                 shown = {STATUS_HEADER: str(answer.status or row.operation.status)}
             except Exception as error:  # noqa: BLE001 - the edge reports whatever a handler raises, as a problem
+                row.settle(error, principal, refused=self.refused)
                 told = problems.problem_of(error, request_id=request_id)
                 outcome, body = told.code, problems.encode(told)
                 shown = {ERROR_CODE_HEADER: str(told.status), ERROR_HEADER: told.title}
@@ -219,7 +225,7 @@ class NatsEdge:
                 request_id=request_id,
                 deadline=deadline,
             )
-            return await operation.handle(call)
+            return await row.perform(call, audit=self.audit, limits=self.limits)
 
 
 def _memory(principal: Principal, subject: str) -> MemoryName:
@@ -230,13 +236,13 @@ def _memory(principal: Principal, subject: str) -> MemoryName:
     """
     tenant, memory = subject.split(".")[2:4]
     if tenant != token(principal.tenant):
-        raise NotFound("no such memory")
+        raise NotFound("no such memory", reason="foreign_memory")
     if not memory.startswith("x--"):
         return MemoryName(memory)
     # A digest cannot be read back, but a principal with a list can be searched for the name that it was made of.
     found = next((name for name in principal.memories or () if token(name) == memory), None)
     if found is None:
-        raise NotFound("no such memory")
+        raise NotFound("no such memory", reason="foreign_memory")
     return MemoryName(found)
 
 

@@ -69,6 +69,10 @@ def _operation(operation: Operation, schemas: dict[Any, Any], components: dict[s
     }
     if operation.right:
         described["description"] = f"Needs the right `{operation.right}`."
+    if operation.open:
+        described["security"] = []
+    if operation.subject is not None:
+        described["x-nats-subject"] = operation.subject
     if operation.body is not None:
         described["requestBody"] = {
             "required": bool(dispatch.required(operation.body)),

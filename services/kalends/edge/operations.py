@@ -48,11 +48,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an operation answers: ``body`` is encoded as JSON; ``status`` overrides the operation's."""
+    """What an operation answers: ``body`` is encoded as JSON; ``status`` overrides the operation's.
+
+    ``costs`` are what limits count of it: ``events`` and ``tokens``.
+    """
 
     body: Any = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    costs: Mapping[str, int] = field(default_factory=dict)
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -65,7 +69,8 @@ class Operation:
     ``path`` is below ``/v1``; with ``{memory}`` in it the call has a scope. ``body``, ``query`` and ``answer`` are msgspec structs or
     None. ``subject`` is the operation's name under ``kalends.v1.<tenant>.<memory>.`` on NATS, None where it is HTTP only; over NATS
     query and path parameters are members of the JSON object beside the body's. ``lenient`` handlers read ``Call.raw`` themselves, so
-    that one bad item does not refuse its neighbours. ``statuses`` are other answers, 2xx or 304, that it may give.
+    that one bad item does not refuse its neighbours. ``statuses`` are other answers, 2xx or 304, that it may give. An ``open`` row wants no
+    credential and has no right; its principal is ``credentials.NOBODY``.
     """
 
     name: str
@@ -81,3 +86,9 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     subject: str | None = None
     lenient: bool = False
+    open: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether a call may change something; what only reads is asked for by GET, or needs no more than the right to search."""
+        return self.method != "GET" and self.right not in {"", "search"}

@@ -1,36 +1,37 @@
-"""The operations about tokens: list, create, revoke.
+"""The operations about tokens: list, create, rotate, revoke.
 
 Belongs here: what an admin may ask about credentials. Does not belong here: how they are stored and recognized (``auth``). A newcomer
-would get wrong: an admin who is limited to some memories sees and makes only tokens within them, and none that outlives its own.
+would get wrong: a rotated token gets a new id with its new secret, so that it is another user of the broker while both are valid.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Literal
+from datetime import datetime, timedelta
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from kalends.domain.credentials import Principal
-from kalends.domain.errors import Fault, Forbidden, Invalid, NotFound
-from kalends.domain.events import check_text
-from kalends.domain.scope import memory_name
+from kalends.domain.credentials import Principal, role_of
+from kalends.domain.errors import NotFound
+from kalends.edge import granting
 from kalends.edge.auth import Authenticator, TokenRecord
+from kalends.edge.granting import GrantRequest
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.services import Loop, Service
 from kalends.ports.clock import Clock
 
-Right = Literal["append", "search", "erase", "admin"]
-Time = Annotated[datetime, Meta(tz=True)]
+OVERLAP_S = 300
+MOST_OVERLAP_S = 7 * 86_400
 
 
-class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TokenRequest(GrantRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token to be made; ``memories`` null: all of the tenant's."""
 
-    memories: Annotated[tuple[str, ...], Meta(min_length=1, max_length=200)] | None
-    rights: Annotated[tuple[Right, ...], Meta(min_length=1, max_length=4)]
-    label: Annotated[str, Meta(max_length=200)] = ""
-    expires_at: Time | None = None
+
+class RotationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long, in seconds, the old secret stays valid beside the new one."""
+
+    overlap_s: Annotated[int, Meta(ge=0, le=MOST_OVERLAP_S)] = OVERLAP_S
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +41,12 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     memories: tuple[str, ...] | None
     rights: tuple[str, ...]
+    role: str | None
     created_at: datetime
     expires_at: datetime | None
     label: str
+    replaces: str | None
+    replaced_by: str | None
 
 
 class TokenCreated(TokenView, frozen=True, kw_only=True):
@@ -69,27 +73,22 @@ def token_service(authenticator: Authenticator, *, clock: Clock) -> Service:
 
 
 def token_operations(authenticator: Authenticator, *, clock: Clock) -> tuple[Operation, ...]:
-    """The rows ``tokens.list``, ``tokens.create`` and ``tokens.revoke``."""
+    """The rows ``tokens.*``."""
+    return (*_making(authenticator, clock=clock), *_ending(authenticator))
 
+
+def _making(authenticator: Authenticator, *, clock: Clock) -> tuple[Operation, ...]:
     async def list_tokens(call: Call) -> Answer:
         found = await authenticator.tokens(call.principal.tenant)
-        return Answer(body=TokenList(items=[_view(token) for token in found if _within(token, call.principal)]))
+        return Answer(body=TokenList(items=[_view(token) for token in found if granting.within(token.memories, call.principal)]))
 
     async def create(call: Call) -> Answer:
         request: TokenRequest = call.body
-        _check(request, call.principal, now=clock.now())
+        rights = granting.check(request, call.principal, now=clock.now())
         token, stored = await authenticator.issue(
-            call.principal.tenant, memories=request.memories, rights=request.rights, label=request.label, expires_at=request.expires_at
+            call.principal.tenant, memories=request.memories, rights=rights, label=request.label, expires_at=request.expires_at
         )
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
-
-    async def revoke(call: Call) -> Answer:
-        wanted = call.path["token_id"]
-        found = await authenticator.tokens(call.principal.tenant)
-        if not any(token.id == wanted and _within(token, call.principal) for token in found):
-            raise NotFound("no such token")
-        await authenticator.revoke(call.principal.tenant, wanted)
-        return Answer()
 
     return (
         Operation(
@@ -106,6 +105,34 @@ def token_operations(authenticator: Authenticator, *, clock: Clock) -> tuple[Ope
             answer=TokenCreated,
             status=201,
         ),
+    )
+
+
+def _ending(authenticator: Authenticator) -> tuple[Operation, ...]:
+    async def rotate(call: Call) -> Answer:
+        request: RotationRequest = call.body
+        wanted = await _seen(authenticator, call.path["token_id"], call.principal)
+        granting.check_lifetime(wanted.expires_at, call.principal)
+        token, stored = await authenticator.rotate(call.principal.tenant, wanted.id, overlap=timedelta(seconds=request.overlap_s))
+        return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
+
+    async def revoke(call: Call) -> Answer:
+        wanted = await _seen(authenticator, call.path["token_id"], call.principal)
+        await authenticator.revoke(call.principal.tenant, wanted.id)
+        return Answer()
+
+    return (
+        Operation(
+            name="tokens.rotate",
+            method="POST",
+            path="/tokens/{token_id}/rotate",
+            right="admin",
+            summary="Give a token a new secret and id; the old ones stay valid for a while.",
+            handle=rotate,
+            body=RotationRequest,
+            answer=TokenCreated,
+            status=201,
+        ),
         Operation(
             name="tokens.revoke",
             method="DELETE",
@@ -119,34 +146,16 @@ def token_operations(authenticator: Authenticator, *, clock: Clock) -> tuple[Ope
     )
 
 
-def _check(request: TokenRequest, creator: Principal, *, now: datetime) -> None:
-    """See that nobody gives away more than they have.
+async def _seen(authenticator: Authenticator, token_id: str, principal: Principal) -> TokenRecord:
+    """The token that *principal* names, if it may see it.
 
     Raises:
-        Invalid: a name that no memory has, a time in the past. NotFound: a memory outside the creator's. Forbidden: more than the
-        creator may do, or for longer.
+        NotFound: there is none, or it may not.
     """
-    for index, name in enumerate(request.memories or ()):
-        memory_name(name, pointer=f"/memories/{index}")
-        if creator.memories is not None and name not in creator.memories:
-            raise NotFound(f"no memory {name!r}")
-    fault = check_text(request.label, pointer="/label", limit=800, empty=True)
-    if fault is None and request.expires_at is not None and request.expires_at <= now:
-        fault = Fault(pointer="/expires_at", detail="must be in the future", code="range")
-    if fault is not None:
-        raise Invalid(fault.detail, faults=[fault])
-    if creator.memories is not None and request.memories is None:
-        raise Forbidden("a credential for some memories cannot give access to all")
-    if "admin" not in creator.rights and not set(request.rights) <= creator.rights:
-        raise Forbidden("a credential cannot give rights that it lacks")
-    if creator.expires_at is not None and (request.expires_at is None or request.expires_at > creator.expires_at):
-        raise Forbidden("a credential that expires cannot make one that lasts longer")
-
-
-def _within(token: TokenRecord, principal: Principal) -> bool:
-    if principal.memories is None:
-        return True
-    return token.memories is not None and set(token.memories) <= principal.memories
+    for token in await authenticator.tokens(principal.tenant):
+        if token.id == token_id and granting.within(token.memories, principal):
+            return token
+    raise NotFound("no such token")
 
 
 def _view(token: TokenRecord) -> TokenView:
@@ -155,7 +164,10 @@ def _view(token: TokenRecord) -> TokenView:
         tenant=token.tenant,
         memories=token.memories,
         rights=token.rights,
+        role=role_of(token.rights),
         created_at=token.created_at,
         expires_at=token.expires_at,
         label=token.label,
+        replaces=token.replaces or None,
+        replaced_by=token.replaced_by or None,
     )

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from kalends.domain.credentials import scope_for
 from kalends.domain.errors import Conflict, Fault, Forbidden, Invalid, NotFound
-from kalends.domain.events import check_text, microseconds, moment
+from kalends.domain.events import KINDS, check_text, microseconds, moment
 from kalends.domain.queries import decode_cursor, encode_cursor
+from kalends.domain.redaction import CATEGORIES, Policy
 from kalends.domain.scope import MemoryName
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.progress import LagNow, Progress
@@ -54,6 +55,7 @@ class MemoryRoutes:
             created_us=microseconds(self._clock.now()),
             quota_events=body.quota.events if body.quota else None,
             quota_bytes=body.quota.bytes if body.quota else None,
+            redaction=policy_of(body.redaction),
         )
         stored, made = await self._memories.create(memory)
         if stored.isolation != body.isolation:
@@ -65,7 +67,7 @@ class MemoryRoutes:
         return Answer(body=await self._out(await self._memories.find(call.scoped)))
 
     async def change(self, call: Call) -> Answer:
-        """Change description or quota."""
+        """Change description, quota or redaction; each that is given is replaced whole."""
         body: schemas.MemoryPatch = call.body
         changes: dict[str, object] = {}
         if body.description is not None:
@@ -75,6 +77,8 @@ class MemoryRoutes:
             changes["description"] = body.description
         if body.quota is not None:
             changes |= {"quota_events": body.quota.events, "quota_bytes": body.quota.bytes}
+        if body.redaction is not None:
+            changes["redaction"] = policy_of(body.redaction)
         return Answer(body=await self._out(await self._memories.change(call.scoped, **changes)))
 
     async def list(self, call: Call) -> Answer:
@@ -110,6 +114,7 @@ def memory_out(memory: Memory, stats: MemoryStats, calendar: CalendarStats | Non
         description=memory.description,
         created_at=moment(memory.created_us),
         quota=quota if memory.quota_events or memory.quota_bytes else None,
+        redaction=None if memory.redaction.is_default else _redaction_out(memory.redaction),
         events=stats.events,
         documents=stats.documents,
         sessions=stats.sessions,
@@ -120,6 +125,31 @@ def memory_out(memory: Memory, stats: MemoryStats, calendar: CalendarStats | Non
         last_at=None if stats.last_us is None else moment(stats.last_us),
         lag={name: schemas.LagOut(events=one.events, seconds=one.seconds) for name, one in lag.items()},
     )
+
+
+def policy_of(given: schemas.Redaction | None) -> Policy:
+    """The policy that somebody asked for; what was not named is not in it.
+
+    Raises:
+        Invalid: there is no such kind of event.
+    """
+    if given is None:
+        return Policy()
+    for kind in given.kinds:
+        if kind not in KINDS:
+            detail = "is no kind of event"
+            raise Invalid(f"{kind!r} {detail}", faults=[Fault(pointer="/redaction/kinds", detail=detail, code="vocabulary")])
+    return Policy(actions=_actions(given), kinds={kind: _actions(one) for kind, one in given.kinds.items()})
+
+
+def _actions(given: schemas.CategoryActions) -> Mapping[str, str]:
+    named = {category: getattr(given, category) for category in CATEGORIES}
+    return {category: action for category, action in named.items() if action is not None}
+
+
+def _redaction_out(policy: Policy) -> schemas.Redaction:
+    kinds = {kind: schemas.CategoryActions(**actions) for kind, actions in policy.kinds.items()}  # type: ignore[arg-type]  # stored as asked for
+    return schemas.Redaction(**policy.actions, kinds=kinds)  # type: ignore[arg-type]  # the same
 
 
 def operations(routes: MemoryRoutes) -> list[Operation]:

@@ -5,7 +5,6 @@ get wrong: a key without an event is normal (a write that was refused made it), 
 so the check tells and changes nothing.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -148,7 +147,7 @@ class CheckKeys:
         async with aclosing(self._keys.references(scope, limit=PIECE)) as pieces:
             async for wrapped in pieces:
                 held += len(wrapped)
-                bad += len(await asyncio.to_thread(self._vault.unusable, scope, wrapped))
+                bad += len(await self._vault.unusable(scope, wrapped))
                 await self._traffic.give_way(at_most=_GIVE_WAY_S)
         return held, bad
 

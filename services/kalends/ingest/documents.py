@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kalends.domain import documents
-from kalends.domain.errors import Conflict, NotFound
+from kalends.domain import documents, redaction
+from kalends.domain.errors import Conflict, Fault, Invalid, NotFound
 from kalends.domain.events import Event, EventId, Facets, Scalar, digest_id, microseconds
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
+from kalends.ingest.redacting import Redact
 from kalends.ingest.usecases import AppendEvents
 from kalends.kit import failpoints
 from kalends.ports.clock import Clock
@@ -49,6 +50,8 @@ class Kept:
     record: DocumentRecord
     status: str
     positions: tuple[Position, ...]
+    masked: tuple[str, ...] = ()
+    """What kinds of things were masked in it."""
 
 
 class KeepDocument:
@@ -65,7 +68,9 @@ class KeepDocument:
         tokenizer: Tokenizer,
         clock: Clock,
         chunk_tokens: int,
+        redact: Redact,
     ) -> None:
+        self._redact = redact
         self._memories = memories
         self._append = append
         self._log = log
@@ -76,12 +81,37 @@ class KeepDocument:
         self._chunk_tokens = chunk_tokens
 
     async def keep(self, scope: Scope, document: NewDocument) -> Kept:
-        """Keep *document*; the same content again changes nothing.
+        """Keep *document* without what its memory masks; the same content again changes nothing.
 
         Raises:
-            NotFound: there is no such memory. Conflict: another write of this document came first; try again. And what appending raises.
+            NotFound: there is no such memory. Invalid: it holds what its memory refuses. Conflict: another write of this document came
+            first; try again. And what appending raises.
         """
-        await self._memories.find(scope)
+        memory = await self._memories.find(scope)
+        document, masked = await self._cleaned(memory.redaction, document)
+        return replace(await self._keep(scope, document), masked=masked)
+
+    async def _cleaned(self, policy: redaction.Policy, document: NewDocument) -> tuple[NewDocument, tuple[str, ...]]:
+        clean: list[NewDocument] = []
+
+        def work(cleaning: redaction.Cleaning) -> None:
+            clean.append(
+                replace(
+                    document,
+                    text=cleaning.text(document.text),
+                    title=cleaning.text(document.title),
+                    source=cleaning.text(document.source),
+                    metadata=dict(cleaning.metadata(document.metadata)),
+                )
+            )
+
+        found = await self._redact.texts(policy, "chunk", work, size=len(document.text))
+        if found.refused:
+            detail = f"the document holds what this memory does not take: {', '.join(found.refused)}"
+            raise Invalid(detail, faults=[Fault(pointer="", detail=detail, code=redaction.REFUSED)])
+        return clean[0], found.masked
+
+    async def _keep(self, scope: Scope, document: NewDocument) -> Kept:
         content_hash = _content_hash(document)
         before = await self._store.find(scope, document.document_id)
         if before is not None and before.content_hash == content_hash and not before.pending:

@@ -7,6 +7,7 @@ one bad item does not refuse its neighbours.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
@@ -83,10 +84,11 @@ class EventRoutes:
             raise Invalid("no event of the request can be stored", faults=faults)
         wanted = highest(outcome.position for outcome in outcomes if outcome.position is not None)
         body = schemas.AppendResponse(results=results, visibility=visibility_token(wanted))
+        costs = {"events": len(results)}
         seconds = preferred_wait(call.headers, longest=self._settings.wait_max_s)
         if seconds is not None and await self._progress.reached(wanted, _PROJECTIONS, seconds=seconds):
-            return Answer(body=body, status=200, headers={"preference-applied": "wait"})
-        return Answer(body=body)
+            return Answer(body=body, status=200, headers={"preference-applied": "wait"}, costs=costs)
+        return Answer(body=body, costs=costs)
 
     async def _check_lag(self) -> None:
         behind = {name: lag.events for name, lag in (await self._progress.lag()).items() if lag.events > self._settings.lag_max}
@@ -194,7 +196,8 @@ def _result(outcome: Outcome, number: int) -> schemas.ItemResult:
     if outcome.fault is not None:
         error = _fault_out(outcome.fault, under=f"/events/{number}")
         return schemas.ItemResult(event_id=outcome.event_id, status="rejected", error=error)
-    return schemas.ItemResult(event_id=outcome.event_id, status="duplicate" if outcome.duplicate else "new")
+    status: Literal["new", "duplicate"] = "duplicate" if outcome.duplicate else "new"
+    return schemas.ItemResult(event_id=outcome.event_id, status=status, masked=list(outcome.masked))
 
 
 class DocumentRoutes:
@@ -229,10 +232,11 @@ class DocumentRoutes:
         kept = await self._keep.keep(call.scoped, document)
         wanted = highest(kept.positions)
         answer = document_out(kept)
+        costs = {"events": len(kept.positions)}
         seconds = preferred_wait(call.headers, longest=self._settings.wait_max_s)
         if seconds is not None and await self._progress.reached(wanted, _PROJECTIONS, seconds=seconds):
-            return Answer(body=answer, status=200, headers={"preference-applied": "wait"})
-        return Answer(body=answer)
+            return Answer(body=answer, status=200, headers={"preference-applied": "wait"}, costs=costs)
+        return Answer(body=answer, costs=costs)
 
     async def remove(self, call: Call) -> Answer:
         """Take a document's chunks back."""
@@ -254,6 +258,7 @@ def document_out(kept: Kept) -> schemas.DocumentOut:
         updated_at=moment(record.updated_us),
         status=kept.status if kept.status in {"new", "unchanged", "replaced"} else "",  # type: ignore[arg-type]
         visibility=visibility_token(highest(kept.positions)),
+        masked=list(kept.masked),
     )
 
 

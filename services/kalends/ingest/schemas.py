@@ -46,11 +46,12 @@ class ItemFault(Struct, frozen=True, kw_only=True):
 
 
 class ItemResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one event."""
+    """What became of one event; ``masked`` names the kinds of things that were kept out of it."""
 
     event_id: str | None
     status: Literal["new", "duplicate", "rejected"]
     error: ItemFault | None = None
+    masked: list[str] = []
 
 
 class AppendResponse(Struct, frozen=True, kw_only=True):
@@ -67,12 +68,35 @@ class Quota(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bytes: Annotated[int, Meta(ge=1, le=1 << 53)] | None = None
 
 
+Action = Literal["off", "mask", "refuse"]
+
+
+class CategoryActions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is done about sensitive content before it is stored, by category; null: what holds otherwise.
+
+    What holds by default: credentials are masked, personal data is left alone.
+    """
+
+    credentials: Action | None = None
+    card: Action | None = None
+    email: Action | None = None
+    phone: Action | None = None
+    iban: Action | None = None
+
+
+class Redaction(CategoryActions, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A memory's policy; ``kinds`` overrides it for kinds of events (``chunk``: documents)."""
+
+    kinds: Annotated[dict[str, CategoryActions], Meta(max_length=32)] = {}
+
+
 class MemoryIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A memory to create. ``dedicated`` isolation is not built yet and is refused."""
 
     isolation: Literal["shared", "dedicated"] = "shared"
     description: Annotated[str, Meta(max_length=2000)] = ""
     quota: Quota | None = None
+    redaction: Redaction | None = None
 
 
 class MemoryPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +104,7 @@ class MemoryPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     description: Annotated[str, Meta(max_length=2000)] | None = None
     quota: Quota | None = None
+    redaction: Redaction | None = None
 
 
 class LagOut(Struct, frozen=True, kw_only=True):
@@ -97,6 +122,7 @@ class MemoryOut(Struct, frozen=True, kw_only=True):
     description: str
     created_at: datetime
     quota: Quota | None = None
+    redaction: Redaction | None = None
     events: int | None = None
     documents: int | None = None
     sessions: int | None = None
@@ -145,6 +171,7 @@ class DocumentOut(Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated_at: datetime
     status: Literal["new", "unchanged", "replaced", ""] = ""
     visibility: str = ""
+    masked: list[str] = []
 
 
 class Removed(Struct, frozen=True, kw_only=True):

@@ -1,20 +1,26 @@
 """The ingest service as a value."""
 
+from collections.abc import Sequence
+
 from kalends.edge.metrics import Metrics
+from kalends.edge.operations import Operation
 from kalends.edge.progress import Progress
 from kalends.edge.services import Service
 from kalends.ingest import administration, routes
 from kalends.ingest.documents import KeepDocument
+from kalends.ingest.redacting import Redact
 from kalends.ingest.usecases import AppendEvents
 from kalends.kit.traffic import Traffic
 from kalends.ports.calendar import Calendar
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log
 from kalends.ports.models import Tokenizer
+from kalends.ports.redactor import Redactor
 from kalends.ports.timeline import Timeline
 from kalends.settings import IngestSettings
 from kalends.wire.documents import DocumentStore
 from kalends.wire.follower import TimelineFollower
+from kalends.wire.hidden import HiddenView
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.vault import Vault
 
@@ -33,9 +39,13 @@ def build(
     clock: Clock,
     metrics: Metrics,
     traffic: Traffic,
+    redactor: Redactor,
     calendar: Calendar | None = None,
+    hidden: HiddenView | None = None,
+    erasures: Sequence[Operation] = (),
 ) -> Service:
     """Ingest from its settings and ports; it has no loop of its own."""
+    redact = Redact(redactor, observe=lambda label: metrics.masked.labels(label).inc())
     append = AppendEvents(
         log=log,
         timeline=timeline,
@@ -43,6 +53,8 @@ def build(
         vault=vault,
         memories=memories,
         traffic=traffic,
+        redact=redact,
+        hidden=hidden,
     )
     keep = KeepDocument(
         append=append,
@@ -53,6 +65,7 @@ def build(
         tokenizer=tokenizer,
         clock=clock,
         chunk_tokens=settings.chunk_tokens,
+        redact=redact,
     )
     events = routes.EventRoutes(append=append, progress=progress, clock=clock, settings=settings, metrics=metrics)
     document_routes = routes.DocumentRoutes(keep=keep, progress=progress, settings=settings)
@@ -60,5 +73,5 @@ def build(
 
     return Service(
         name="ingest",
-        operations=[*routes.operations(events, document_routes), *administration.operations(memory_routes)],
+        operations=[*routes.operations(events, document_routes), *administration.operations(memory_routes), *erasures],
     )

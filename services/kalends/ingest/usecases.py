@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kalends.domain import redaction
 from kalends.domain.errors import Damaged, Fault, Throttled, Unavailable
 from kalends.domain.events import Event, EventId, EventKey, digest_id, event_key
 from kalends.domain.positions import Position, covers
 from kalends.domain.scope import Scope
 from kalends.edge import tracing
+from kalends.ingest.redacting import Cleaned, Redact
 from kalends.kit import aead, failpoints
 from kalends.kit.backoff import pauses
 from kalends.kit.coalescing import Coalescer
@@ -22,7 +24,8 @@ from kalends.ports.log import Appended, Draft, Log
 from kalends.ports.timeline import Known, Timeline
 from kalends.wire import envelopes
 from kalends.wire.follower import TimelineFollower
-from kalends.wire.memories import MemoryRegistry
+from kalends.wire.hidden import HiddenView
+from kalends.wire.memories import Memory, MemoryRegistry
 from kalends.wire.stamps import Stamps
 from kalends.wire.vault import Vault, key_reference
 
@@ -33,6 +36,7 @@ _MOVED_S = 5.0
 """The longest wait for the timeline after memories moved to other streams."""
 
 _CONFLICT = Fault(pointer="/event_id", detail="this id already belongs to an event with other content", code="conflict")
+_ERASED = Fault(pointer="/event_id", detail="the event with this id was erased", code="erased")
 _GONE = Fault(pointer="/event_id", detail="the event with this id was taken back", code="gone")
 
 
@@ -44,6 +48,8 @@ class Outcome:
     position: Position | None = None
     duplicate: bool = False
     fault: Fault | None = None
+    masked: tuple[str, ...] = ()
+    """What kinds of things were masked in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +80,11 @@ class AppendEvents:
         vault: Vault,
         memories: MemoryRegistry,
         traffic: Traffic,
+        redact: Redact,
+        hidden: HiddenView | None = None,
     ) -> None:
+        self._hidden = hidden
+        self._redact = redact
         self._log = log
         self._timeline = timeline
         self._follower = follower
@@ -97,10 +107,20 @@ class AppendEvents:
 
     async def _checked(self, scope: Scope, events: Sequence[Event]) -> list[Outcome]:
         memory = await self._memories.find(scope)
+        cleaned = await self._redact.events(memory.redaction, events)
+        kept = [one.event for one in cleaned if not one.refused]
+        outcomes = iter(await self._clean(memory, kept) if kept else ())
+        return [_kept_out(one) if one.refused else replace(next(outcomes), masked=one.masked) for one in cleaned]
+
+    async def _clean(self, memory: Memory, events: Sequence[Event]) -> list[Outcome]:
+        """Append what holds nothing any more that its memory does not take."""
+        scope = memory.scope
         if self._follower.behind_s > WINDOW_TRUST_S:
             raise Throttled("this process has not yet followed the log far enough to recognise repeated ids", retry_after=2.0)
         if self._log.left_behind is not self._read_behind:
             await self._read_up()
+        sessions = {event.facets.session_id: None for event in events}
+        admitted = None if self._hidden is None else await self._hidden.admit(scope, [*sessions])
         outcomes: list[Outcome | None] = [None] * len(events)
         prepared = await self._prepare(scope, events)
         fresh = await self._without_known(scope, prepared, outcomes)
@@ -109,6 +129,9 @@ class AppendEvents:
             if memory.quota_events is not None or memory.quota_bytes is not None:
                 await self._check_quota(scope, memory.quota_events, memory.quota_bytes, adding=len(fresh))
             await self._append(scope, [(index, prepared[index]) for index in fresh], outcomes)
+        if self._hidden is not None:
+            # what came while its session was being erased is erased with it, or sealed under a key that is gone: not acknowledged
+            await self._hidden.admit(scope, [*sessions], since=admitted)
         return self._settle_repeats(prepared, outcomes)
 
     async def _read_up(self) -> None:
@@ -215,12 +238,19 @@ class AppendEvents:
         return settled
 
 
+def _kept_out(one: Cleaned) -> Outcome:
+    fault = Fault(pointer="", detail=f"holds what this memory does not take: {', '.join(one.refused)}", code=redaction.REFUSED)
+    return Outcome(event_id=one.event.id, fault=fault)
+
+
 def _refused(one: _Prepared, fault: Fault) -> Outcome:
     return Outcome(event_id=one.event.id, fault=fault)
 
 
 def _against(one: _Prepared, known: Known) -> Outcome:
     """What becomes of an event whose id the timeline knows."""
+    if known.erased:
+        return _refused(one, _ERASED)
     if known.retracted:
         return _refused(one, _GONE)
     if known.content_mac != one.mac:

@@ -9,10 +9,11 @@ from datetime import datetime
 
 import structlog
 
-from kalends.domain.events import EventKey
+from kalends.domain.events import EventKey, microseconds
 from kalends.domain.scope import Scope
 from kalends.ports.log import Log
 from kalends.ports.timeline import Known, Timeline
+from kalends.wire.hidden import HiddenView
 from kalends.wire.reader import OpenedEvent, Reader
 
 log = structlog.get_logger(__name__)
@@ -21,10 +22,11 @@ log = structlog.get_logger(__name__)
 class Hydrator:
     """Reads events of one scope."""
 
-    def __init__(self, *, source: Log, timeline: Timeline, reader: Reader) -> None:
+    def __init__(self, *, source: Log, timeline: Timeline, reader: Reader, hidden: HiddenView | None = None) -> None:
         self._source = source
         self._timeline = timeline
         self._reader = reader
+        self._hidden = hidden
 
     async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime) -> list[OpenedEvent]:
         """The events that exist and have not expired, in the order of *keys*."""
@@ -32,7 +34,7 @@ class Hydrator:
         return await self.known(scope, [known[key] for key in keys if key in known and not known[key].retracted], now=now)
 
     async def known(self, scope: Scope, known: Sequence[Known], *, now: datetime) -> list[OpenedEvent]:
-        """The events at the places that the timeline gave, in that order; the expired are left out."""
+        """The events at the places that the timeline gave, in that order; the expired and the hidden are left out."""
         messages = await self._source.read([one.position for one in known])
         present = [message for message in messages if message is not None]
         found = []
@@ -42,6 +44,16 @@ class Hydrator:
             if opened.scope != scope:
                 log.error("position belongs to another scope", stream=opened.position.stream, sequence=opened.position.sequence)
                 continue
-            if opened.event.expires_at is None or opened.event.expires_at > now:
+            if (opened.event.expires_at is None or opened.event.expires_at > now) and not self._hides(opened):
                 found.append(opened)
         return found
+
+    def hides_session(self, scope: Scope, session_id: str) -> bool:
+        """Whether nothing of a session may be shown."""
+        return self._hidden is not None and self._hidden.hides_session(scope, session_id)
+
+    def _hides(self, opened: OpenedEvent) -> bool:
+        if self._hidden is None:
+            return False
+        facets, occurred_us = opened.event.facets, microseconds(opened.event.occurred_at)
+        return self._hidden.hides(opened.scope, opened.key, session=facets.session_id, occurred_us=occurred_us, facets=facets)

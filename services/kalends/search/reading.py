@@ -96,7 +96,7 @@ class ReadMemories:
         """Up to *limit* sessions, the last active first, and whether there are more."""
         await self._memories.find(scope)
         found = await self._timeline.sessions(scope, after=after, limit=limit + 1)
-        return found[:limit], len(found) > limit
+        return [one for one in found[:limit] if not self._hydrator.hides_session(scope, one.session_id)], len(found) > limit
 
     async def session(self, scope: Scope, session_id: str) -> SessionSummary:
         """One session.
@@ -106,7 +106,7 @@ class ReadMemories:
         """
         await self._memories.find(scope)
         found = await self._timeline.session(scope, session_id)
-        if found is None:
+        if found is None or self._hydrator.hides_session(scope, session_id):
             raise NotFound("no such session")
         return found
 

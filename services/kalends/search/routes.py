@@ -18,7 +18,8 @@ from kalends.search.reading import ReadMemories
 from kalends.search.targets import Findable, FindTargets, FoundGrip
 from kalends.search.timing import TimeFilter
 from kalends.search.usecases import Answered, Query, Ranked
-from kalends.wire.documents import DocumentRecord, DocumentStore
+from kalends.wire.documents import DocumentRecord, DocumentStore, session_of
+from kalends.wire.hidden import HiddenView
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.reader import OpenedEvent, OpenedNode
 
@@ -79,7 +80,7 @@ class SearchRoutes:
             stale=found.stale if found else False,
             time_filter=time_out(found.time) if found else None,
         )
-        return Answer(body=out)
+        return Answer(body=out, costs={"tokens": arranged.tokens})
 
 
 class EventRoutes:
@@ -307,9 +308,10 @@ def _stages(stages: Mapping[str, Mapping[EventKey, float]], hit: Ranked[Findable
 class DocumentRoutes:
     """``/memories/{memory}/documents``: reads."""
 
-    def __init__(self, *, documents: DocumentStore, memories: MemoryRegistry) -> None:
+    def __init__(self, *, documents: DocumentStore, memories: MemoryRegistry, hidden: HiddenView | None = None) -> None:
         self._documents = documents
         self._memories = memories
+        self._hidden = hidden
 
     async def list(self, call: Call) -> Answer:
         """Documents by id."""
@@ -320,15 +322,19 @@ class DocumentRoutes:
         found = await self._documents.of_scope(call.scoped, after=after, limit=query.limit + 1)
         page = found[: query.limit]
         cursor = encode_cursor([page[-1].document_id], bound_to=bound) if len(found) > len(page) else None
-        return Answer(body=schemas.DocumentList(items=[document_out(record) for record in page], next_cursor=cursor))
+        shown = [document_out(record) for record in page if not self._hides(call.scoped, record.document_id)]
+        return Answer(body=schemas.DocumentList(items=shown, next_cursor=cursor))
 
     async def show(self, call: Call) -> Answer:
         """One document."""
         await self._memories.find(call.scoped)
         record = await self._documents.find(call.scoped, call.path["document_id"])
-        if record is None:
+        if record is None or self._hides(call.scoped, record.document_id):
             raise NotFound("no such document")
         return Answer(body=document_out(record))
+
+    def _hides(self, scope: Scope, document_id: str) -> bool:
+        return self._hidden is not None and self._hidden.hides_session(scope, session_of(document_id))
 
 
 def document_out(record: DocumentRecord) -> schemas.DocumentOut:

@@ -20,6 +20,7 @@ from kalends.search.targets import FindGrips, FindNodes, FindTargets, NodeHydrat
 from kalends.search.usecases import FindMemories
 from kalends.settings import SearchSettings
 from kalends.wire.documents import DocumentStore
+from kalends.wire.hidden import HiddenView
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.node_store import NodeStore
 from kalends.wire.reader import Reader
@@ -44,9 +45,10 @@ def build(
     phrases: TimePhrases,
     clock: Clock,
     observe: Observe,
+    hidden: HiddenView | None = None,
 ) -> Service:
     """Search from its settings and ports; it has no loop of its own."""
-    hydrator = Hydrator(source=log, timeline=timeline, reader=reader)
+    hydrator = Hydrator(source=log, timeline=timeline, reader=reader, hidden=hidden)
     arms = Arms(lexicon=lexicon, vectors=vectors, embedder=embedder, reranker=reranker, settings=settings, observe=observe)
     find = FindMemories(
         arms=arms,
@@ -73,14 +75,6 @@ def build(
     recall = RecallFarPast(find=find_nodes, calendar=calendar, nodes=nodes, clock=clock)
     read = ReadMemories(timeline=timeline, hydrator=hydrator, memories=memories, find=find, tokenizer=tokenizer, clock=clock, recall=recall)
     toc = ReadCalendar(calendar=calendar, nodes=nodes, timeline=timeline, hydrator=hydrator, memories=memories, clock=clock)
-    return Service(
-        name="search",
-        operations=[
-            *routes.operations(
-                routes.SearchRoutes(find=targets, read=read),
-                routes.EventRoutes(read=read),
-                routes.DocumentRoutes(documents=documents, memories=memories),
-            ),
-            *calendar_routes.operations(calendar_routes.CalendarRoutes(read=toc)),
-        ],
-    )
+    kept = routes.DocumentRoutes(documents=documents, memories=memories, hidden=hidden)
+    rows = routes.operations(routes.SearchRoutes(find=targets, read=read), routes.EventRoutes(read=read), kept)
+    return Service(name="search", operations=[*rows, *calendar_routes.operations(calendar_routes.CalendarRoutes(read=toc))])
