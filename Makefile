@@ -85,7 +85,7 @@ sbom: build/tools/ready ## what is shipped: build/sbom/kalends.cdx.json (Cyclone
 	@build/tools/bin/python .ci/licences.py build/sbom/kalends.cdx.json build/sbom/LICENCES.md
 
 audit: build/tools/ready ## look the locked dependencies up in the public list of known weaknesses (asks the internet)
-	@build/tools/bin/pip-audit --disable-pip --require-hashes --requirement requirements/run.txt --requirement requirements/model.txt
+	@build/tools/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/run.txt --requirement requirements/model.txt
 
 clean: ## delete .venv and every cache; leaves data folders alone
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis

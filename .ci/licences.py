@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Write the licences of what is shipped as a table, and refuse one that nobody has looked at.
 
 Belongs here: reading a CycloneDX file and judging its licences. Does not belong here: making that file (``make sbom``). A newcomer would

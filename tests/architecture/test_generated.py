@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from grpc_tools import protoc
 
+from kalends.app import rights
 from kalends.settings import reference
 from tests.architecture import sources
 
@@ -25,6 +26,13 @@ def test_the_settings_reference_is_fresh():
     page = sources.ROOT / "docs" / "reference" / "settings.md"
 
     assert page.read_text(encoding="utf-8") == reference.render()
+
+
+def test_the_table_of_rights_is_fresh():
+    """After a change of the operation table, run ``make docs``."""
+    page = sources.ROOT / "docs" / "reference" / "rights.md"
+
+    assert page.read_text(encoding="utf-8") == rights.render()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no executable bit")

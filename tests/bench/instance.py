@@ -78,6 +78,16 @@ class Instance:
                 process.wait(seconds=_STOP_S)
         process.close()
 
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return str(self._ready["url"])
+
+    @property
+    def token(self) -> str:
+        """The admin's token."""
+        return self._token
+
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """One request; the decoded answer.
 

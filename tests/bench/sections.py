@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from tests.bench import calendar
+from tests.bench import calendar, fairness
 from tests.bench.instance import ROOT, Instance, bare_environment
 from tests.bench.load import Outcome
 from tests.bench.reference import Reference, ReferenceJob
 from tests.bench.report import Report, Row, percentile
 
-NAMES = ("start", "ingest", "index", "lag", "search", "memory", "calendar")
+NAMES = ("start", "ingest", "index", "lag", "search", "memory", "calendar", "fairness")
 BATCH = 100
 BATCHES_AIM, SINGLES_AIM, SEARCHABLE_AIM, SEARCH_AIM_MS, GROWTH_AIM, MEMORY_AIM_MIB = 10_000, 1_200, 0.8, 60.0, 1.5, 800.0
 
@@ -58,6 +58,8 @@ class Bench:
             self._grown()
         if "calendar" in self.sections:
             calendar.measure(self.folder, self.report, events=self.calendar_events)
+        if "fairness" in self.sections:
+            fairness.measure(self.folder, self.report)
 
     def _row(self, section: str, name: str, value: float, unit: str, **more: Any) -> None:
         self.report.add(Row(section=section, name=name, value=value, unit=unit, **more))

@@ -33,8 +33,8 @@ PROJECTIONS = ("lexical", "vector")
 MEMORY = "faults"
 EVENTS = 20
 MOMENT = timedelta(seconds=1)
-BRISK = {"KALENDS_SUMMARIZE__SETTLE_S": "0", "KALENDS_SCHEDULER__SEGMENT_SWEEP": "* * * * * *"}
-"""A sweep takes up what has only just been told, and is never far."""
+BRISK = {"KALENDS_SUMMARIZE__SETTLE_S": "0", "KALENDS_SCHEDULER__SEGMENT_SWEEP": "* * * * * *", "KALENDS_ERASURE__FENCE_S": "0.2"}
+"""A sweep takes up what has only just been told, and is never far; an erasure does not wait long for writers."""
 
 LONG, SHORT = 9, 5
 """Chunks of a document before and after it is replaced."""
@@ -94,6 +94,23 @@ class Run:
     def rebuild_calendar(self) -> None:
         """Ask for the calendar to be written anew."""
         self._until(lambda api: _done(api.ask("POST", "/admin/toc-rebuilds", {})))
+
+    def forget(self, session: str) -> None:
+        """Ask for the erasure of a session, of which nothing is expected any more."""
+        gone = {event_id for event_id, said in self.ledger.acked.items() if said[1] == session}
+        self.expiring |= gone
+        for event_id in gone:
+            del self.ledger.acked[event_id]
+        self._until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/erasures", {"session_id": session})))
+
+    def forgotten(self) -> None:
+        """Wait until every erasure that was begun is done."""
+
+        def done(api: Api) -> bool:
+            listed = api.ask("GET", f"/memories/{MEMORY}/erasures?limit=200")
+            return _done(listed) and {one["state"] for one in listed.body["items"]} == {"erased"}
+
+        self._until(done)
 
     def do(self, job: str) -> None:
         """Have a job run, and see the end of it."""
@@ -220,6 +237,18 @@ def tell_and_wait(run: Run, name: str) -> None:
         verdicts.calendar_done(api)
 
 
+def forget(run: Run, name: str) -> None:
+    """A session is told and erased."""
+    run.write(name)
+    run.forget(name)
+
+
+def forget_again(run: Run, name: str) -> None:
+    """What was begun goes on by itself; to ask again changes nothing."""
+    run.forget(name)
+    run.forgotten()
+
+
 def lose_one(run: Run, _: str) -> None:
     """Behind everybody's back an event and a node go missing from the lexical projection of an instance that is down."""
     assert not run.instance.running
@@ -275,6 +304,14 @@ FAMILIES: Mapping[str, Mapping[str, Scenario]] = {
     "rebuild": {
         "rebuild.before-switch": Scenario(act=rebuild_all, before=write_once),
         "rebuild.after-switch@2": Scenario(act=rebuild_all, before=write_once),
+    },
+    "erasure": {
+        f"erasure.{place}": Scenario(act=forget, after=forget_again)
+        for place in (
+            *("after-record", "after-fence", "after-begin", "after-tombstone", "before-followed", "after-tombstones", "after-destroy"),
+            *("after-keys", "after-piece", "after-messages", "after-leftovers", "after-calendar", "after-engines", "after-probe"),
+            "after-receipt",
+        )
     },
     "upkeep": {
         "reconcile.before-mend": Scenario(before=tell_and_wait, down=lose_one, act=reconcile, after=reconcile),

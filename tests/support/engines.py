@@ -25,6 +25,7 @@ from kalends.adapters.embedded.kek import FileWrapper
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.models import MiniLmEmbedder, open_embedder
 from kalends.adapters.embedded.phrases import DateparserPhrases
+from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.tokens import MiniLmTokenizer
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -37,6 +38,7 @@ from kalends.index.consumers import LexicalSink, Sink, VectorSink
 from kalends.index.rebuilds import Rebuilds
 from kalends.index.usecases import Projection
 from kalends.ingest.documents import KeepDocument
+from kalends.ingest.redacting import Redact
 from kalends.ingest.usecases import AppendEvents, Outcome
 from kalends.kit.traffic import Traffic
 from kalends.search.arms import Arms
@@ -149,6 +151,7 @@ class Ledger:
             vault=Vault(keys=self.bus.keys, wrapper=FileWrapper(TEST_KEY)),
             memories=MemoryRegistry(self.bus.records),
             traffic=Traffic(),
+            redact=Redact(PatternRedactor()),
         )
 
 
@@ -173,18 +176,10 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
             traffic=Traffic(),
             calendar=calendar,
         )
-        append = AppendEvents(log=log, timeline=timeline, follower=follower, vault=vault, memories=memories, traffic=Traffic())
+        shared: Any = {"log": log, "vault": vault, "memories": memories, "redact": Redact(PatternRedactor())}
+        append = AppendEvents(timeline=timeline, follower=follower, traffic=Traffic(), **shared)
         tokenizer = MiniLmTokenizer()
-        keep = KeepDocument(
-            append=append,
-            log=log,
-            store=documents,
-            vault=vault,
-            memories=memories,
-            tokenizer=tokenizer,
-            clock=clock,
-            chunk_tokens=chunk_tokens,
-        )
+        keep = KeepDocument(append=append, store=documents, tokenizer=tokenizer, clock=clock, chunk_tokens=chunk_tokens, **shared)
         following = asyncio.create_task(follower.run())
         try:
             await until(lambda: follower.behind_s < 100)

@@ -38,6 +38,12 @@ class MemoryKeys:
     async def count(self) -> int:
         return len(self.stored)
 
+    async def replace(self, scope: Scope, changes: Mapping[str, tuple[bytes, bytes]]) -> Sequence[str]:
+        self.asked["replace"] += 1
+        due = [reference for reference, (old, _) in changes.items() if self.stored.get((scope, reference)) == old]
+        self.stored.update({(scope, reference): changes[reference][1] for reference in due})
+        return due
+
     async def destroy(self, scope: Scope, references: Sequence[str]) -> None:
         for reference in references:
             self.stored.pop((scope, reference), None)

@@ -18,6 +18,8 @@ from tests.support.readers import Answers, Client, Known, Telling, lossless, rea
 LOG = logging.getLogger(__name__)
 _MEMORIES = ("here", "there")
 """Both hold the same words, so that an answer from the wrong one would show."""
+_DIGESTS_S = 120.0
+"""A digest reads everything that a store holds, which after ten minutes of eight writers is much for a machine that does much else."""
 _QUIET_S = 120.0
 
 
@@ -83,8 +85,8 @@ class Trial:
 
     def _check_digests(self) -> None:
         for one in self.deployment.of_role("search"):
-            with verdicts.api_of(one) as api:
+            with verdicts.api_of(one, timeout=_DIGESTS_S) as api:
                 digests = verdicts.projections_agree(api, seconds=_QUIET_S)
         for one in self.deployment.of_role("index"):
-            with verdicts.api_of(one) as api:
+            with verdicts.api_of(one, timeout=_DIGESTS_S) as api:
                 assert api.digests()["timeline"] == digests["timeline"]

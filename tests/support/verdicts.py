@@ -185,6 +185,6 @@ def calendar_equals_a_forced_rebuild(api: Api, walked: Walk, *, memory: str, wri
     assert again.versions == walked.versions
 
 
-def api_of(instance: Instance) -> Api:
-    """A client of *instance*, wherever its last start put it."""
-    return Api(lambda: instance.url, lambda: instance.token)
+def api_of(instance: Instance, *, timeout: float = 15.0) -> Api:
+    """A client of *instance*, wherever its last start put it; *timeout* is how long it waits for one answer, in seconds."""
+    return Api(lambda: instance.url, lambda: instance.token, timeout=timeout)

@@ -2,7 +2,7 @@
 
 Belongs here: the choice and its credentials. Does not belong here: streams (``adapters.nats``). A newcomer would get wrong: the users of
 a broker of our own are the tokens of the instance: the token's id is the user name and the token itself the password, of which only a
-bcrypt hash is known.
+bcrypt hash is known. Agents are users too, by their key and without any password.
 """
 
 import asyncio
@@ -11,16 +11,19 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from kalends.adapters.nats.broker_config import BrokerUser
+from kalends.adapters.nats.broker_config import BrokerUser, ServerOptions
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
+from kalends.adapters.nats.tls import BrokerTls, ClientTls
 from kalends.app.folders import Folders
 from kalends.domain.errors import Misconfigured
 from kalends.domain.scope import Scope, token
+from kalends.edge.agents import Agents
 from kalends.edge.auth import Authenticator
 from kalends.edge.nats import Notice, notice
 from kalends.edge.services import Loop
-from kalends.settings import Settings
+from kalends.kit import certificates
+from kalends.settings import Settings, TlsSettings
 from kalends.wire.reader import OpenedEvent, OpenedNode, Readable
 
 _USERS_EVERY_S = 0.5
@@ -33,6 +36,7 @@ class Where:
     url: str
     user: str | None
     password: str | None
+    tls: ClientTls | None = None
 
 
 class Users:
@@ -54,9 +58,30 @@ async def open_broker(stack: AsyncExitStack, settings: Settings, folders: Folder
     """
     if settings.log.url:
         password = await password_of(settings)
-        return None, Where(url=settings.log.url, user=settings.log.user or None, password=password)
-    broker = await stack.enter_async_context(LocalServer(folders.nats, users=users))
-    return broker, Where(url=broker.url, user=broker.user, password=broker.password)
+        return None, Where(url=settings.log.url, user=settings.log.user or None, password=password, tls=tls_of(settings))
+    options, tls = await asyncio.to_thread(_own_tls, settings.tls)
+    broker = await stack.enter_async_context(LocalServer(folders.nats, users=users, options=options))
+    return broker, Where(url=broker.url, user=broker.user, password=broker.password, tls=tls)
+
+
+def tls_of(settings: Settings) -> ClientTls | None:
+    """TLS to the NATS that *settings* name, if its URL or a file asks for it."""
+    log = settings.log
+    if not (log.url.startswith("tls://") or log.ca_file or log.certificate_file):
+        return None
+    return ClientTls(ca_file=log.ca_file, certificate_file=log.certificate_file, key_file=log.key_file)
+
+
+def _own_tls(settings: TlsSettings) -> tuple[ServerOptions, ClientTls | None]:
+    """A broker of our own has the listeners' certificate, and is checked by a name that stands in it."""
+    if not settings.certificate_file:
+        return ServerOptions(), None
+    try:
+        hosts = certificates.hosts_of(Path(settings.certificate_file).read_bytes())
+    except (OSError, certificates.UnreadableError) as error:
+        raise Misconfigured(f"tls.certificate_file: {settings.certificate_file} names no host, which NATS needs: {error}") from error
+    told = BrokerTls(certificate=Path(settings.certificate_file), key=Path(settings.key_file))
+    return ServerOptions(tls=told), ClientTls(ca_file=settings.ca_file, hostname=hosts[0])
 
 
 async def password_of(settings: Settings) -> str | None:
@@ -77,12 +102,12 @@ def _read_password(path: Path) -> str:
         raise Misconfigured(f"log.password_file: {path} cannot be read: {error.strerror}") from error
 
 
-def user_loop(broker: LocalServer, users: Users, authenticator: Authenticator) -> Loop:
-    """Keeps the broker's users equal to the tokens that have a NATS password."""
+def user_loop(broker: LocalServer, users: Users, authenticator: Authenticator, agents: Agents) -> Loop:
+    """Keeps the broker's users equal to the tokens that have a NATS password, and to the agents."""
 
     async def follow() -> None:
         while True:
-            wanted = users_of(authenticator)
+            wanted = users_of(authenticator, agents)
             if wanted != users.told:
                 users.told = wanted
                 await broker.reload()
@@ -91,15 +116,20 @@ def user_loop(broker: LocalServer, users: Users, authenticator: Authenticator) -
     return Loop(name="nats-users", run=follow)
 
 
-def users_of(authenticator: Authenticator) -> list[BrokerUser]:
-    """A user for each valid token: it may publish below the prefixes of its memories and read its own inbox, nothing else."""
-    users = []
-    for record in authenticator.holders():
-        tenant = token(record.tenant)
-        memories = ["*"] if record.memories is None else [token(memory) for memory in record.memories]
-        prefixes = tuple(f"kalends.v1.{tenant}.{memory}" for memory in memories)
-        users.append(BrokerUser(name=record.id, password=record.nats_password, prefixes=prefixes))
+def users_of(authenticator: Authenticator, agents: Agents) -> list[BrokerUser]:
+    """A user for each valid token and agent: it may publish below the prefixes of its memories and read its own inbox, nothing else."""
+    users = [
+        BrokerUser(name=record.id, password=record.nats_password, prefixes=prefixes(record.tenant, record.memories))
+        for record in authenticator.holders()
+    ]
+    users += [BrokerUser(name=agent.id, nkey=agent.public_key, prefixes=prefixes(agent.tenant, agent.memories)) for agent in agents.valid()]
     return sorted(users, key=lambda user: user.name)
+
+
+def prefixes(tenant: str, memories: Sequence[str] | None) -> tuple[str, ...]:
+    """Below which subjects whoever may use *memories* (None: all of the tenant's) may publish."""
+    names = ["*"] if memories is None else [token(memory) for memory in memories]
+    return tuple(f"kalends.v1.{token(tenant)}.{name}" for name in names)
 
 
 def notices(bus: NatsBus) -> Callable[[Sequence[Readable]], Awaitable[None]]:

@@ -49,9 +49,13 @@ PLACES: Mapping[str, str] = {
     "expand": _COMMANDS + "calendar:expand",
     "sessions": _COMMANDS + "read:sessions",
     "memory": _COMMANDS + "memories:memory",
+    "forget": _COMMANDS + "forgetting:forget",
     "token": _COMMANDS + "tokens:token",
+    "tls": _COMMANDS + "certificates:tls",
+    "agent": _COMMANDS + "agents:agent",
     "admin": _COMMANDS + "admin:admin",
     "scheduler": _COMMANDS + "scheduler:scheduler",
+    "audit": _COMMANDS + "audit:audit",
     "dead-letters": _COMMANDS + "dead_letters:dead_letters",
 }
 

@@ -19,9 +19,12 @@ def settings_from(*, data: Path | None, host: str | None = None, port: int | Non
         Misconfigured: a setting cannot work; the detail names it.
     """
     from kalends import settings
+    from kalends.app import network
     from kalends.client import connection
 
     folder = (data or connection.data_folder()).absolute()
     listeners = {name: value for name, value in (("host", host), ("port", port), ("ops_port", ops_port)) if value is not None}
     flags: dict[str, Any] = {"data": str(folder)} | ({"http": listeners} if listeners else {})
-    return settings.load(file=folder / "config.toml", environment=os.environ, flags=flags)
+    loaded = settings.load(file=folder / "config.toml", environment=os.environ, flags=flags)
+    network.check(loaded, environment=os.environ)
+    return loaded

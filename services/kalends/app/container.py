@@ -5,6 +5,7 @@ Belongs here: construction, in order, each thing closed by the same stack that o
 process; here and in ``engines`` alone is it known which they are.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ from typing import cast
 
 from kalends import __version__
 from kalends.adapters.embedded.phrases import open_phrases
+from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import brokers, health, parts, stores, upkeep
+from kalends.app import brokers, forgetting, guarding, health, identities, keks, parts, stores, upkeep
 from kalends.app.engines import Engine, Engines, open_engines
 from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
@@ -24,12 +26,13 @@ from kalends.app.parts import Common
 from kalends.app.status import StatusBoard
 from kalends.domain.errors import Misconfigured
 from kalends.domain.queries import Digest
-from kalends.domain.scope import tenant_name
 from kalends.edge import long_work
+from kalends.edge.auditing import Auditor
 from kalends.edge.auth import Authenticator
+from kalends.edge.limits import Limits
 from kalends.edge.metrics import Metrics, new_metrics
 from kalends.edge.services import Health, Loop, Service
-from kalends.edge.tokens import token_service
+from kalends.edge.tls import ListenerTls, open_tls
 from kalends.index import consumers, rebuilds
 from kalends.index import service as index_service
 from kalends.index.compacting import Compact
@@ -59,7 +62,10 @@ class Built:
     metrics: Metrics
     bus: NatsBus
     broker: LocalServer | None
+    tls: ListenerTls | None
     follower: TimelineFollower
+    audit: Auditor
+    limits: Limits
 
 
 def check_roles(roles: Sequence[str], settings: Settings) -> None:
@@ -90,47 +96,44 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
     """
     check_roles(roles, settings)
     metrics = new_metrics(version=__version__)
+    tls = await asyncio.to_thread(open_tls, settings.tls)
     async with AsyncExitStack() as stack:
         users = brokers.Users()
         broker, where = await brokers.open_broker(stack, settings, folders, users)
         bus = await parts.open_bus(stack, settings, folders, where, metrics, own=broker is not None)
         common = await parts.open_common(stack, roles, settings, folders, bus, metrics)
-        authenticator = Authenticator(bus.records, clock=common.clock)
-        await authenticator.ensure_admin_token(folders.token, tenant=tenant_name(settings.auth.tenant, pointer="/auth/tenant"))
-        services = [token_service(authenticator, clock=common.clock)]
-        shown = _Shown(digests={"timeline": common.timeline.digest}, health=[health.of_log(bus, common.follower)])
-        if common.calendar is not None:
-            shown.digests["toc"] = common.calendar.digest
+        known = await identities.open_known(stack, settings, folders, common)
+        authenticator, services = known.authenticator, [*known.services]
+        shown = _Shown(digests=_truths(common), health=[health.of_log(bus, common.follower)])
         tasks: dict[str, TaskHandler] = {}
-        loops: list[Loop] = []
-        engines: Engines | None = None
-        if {"index", "search"} & set(roles):
-            engines = await stack.enter_async_context(open_engines(folders, settings, bus.records))
+        loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
+        work = NatsWork(bus.link, drain_s=settings.http.drain_s)
+        engines = await stack.enter_async_context(open_engines(folders, settings, bus.records)) if {"index", "search"} & {*roles} else None
         follow_shared(common, settings, engines)
         if "ingest" in roles:
-            services.append(_ingest(common))
+            services += [_ingest(common), upkeep.key_rotations(common, shown.health, alone=broker is not None)]
             tasks |= upkeep.ingest_tasks(common, shown.health)
         if engines is not None:
             watches = [StoreWatch(name, engine.ask) for name, engine in parts_of(engines).items() if engine.ask is not None]
             loops += [Loop(name=f"{watch.name}.watch", run=watch.run) for watch in watches]
-            services += await _engine_services(stack, roles, common, engines, shown, tasks, own=broker is not None)
+            services += await _engine_services(stack, roles, common, engines, shown, tasks, folders, own=broker is not None)
             shown.health.append(health.of_engines(engines, shown.projections, watches))
         if "summarize" in roles:
             summarize = await upkeep.summarize(stack, common, folders, engines, shown.health, alone=broker is not None)
             services.append(summarize.service)
             tasks |= summarize.tasks
-        work = NatsWork(bus.link, drain_s=settings.http.drain_s)
         if "scheduler" in roles:
             scheduler = upkeep.scheduler(common, work, alone=broker is not None)
             services.append(scheduler)
             shown.health.append(scheduler.health)
-        services += _watchers(roles, common, authenticator, shown)
+        auditor = guarding.auditor(common)
+        services += [guarding.audit_service(common, auditor), *_watchers(roles, common, authenticator, shown)]
         services.append(Service(name="long-work", operations=long_work.operations([one for each in services for one in each.long_work])))
         loops += [*_following(common), *(loop for service in services for loop in service.loops)]
         if tasks:
             loops.append(upkeep.work_loop(work, tasks))
         if broker is not None:
-            loops.append(brokers.user_loop(broker, users, authenticator))
+            loops.append(brokers.user_loop(broker, users, authenticator, known.agents))
         yield Built(
             services=services,
             loops=loops,
@@ -138,13 +141,33 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             metrics=metrics,
             bus=bus,
             broker=broker,
+            tls=tls,
             follower=common.follower,
+            audit=auditor,
+            limits=Limits(settings.limits, clock=common.clock),
         )
+
+
+def _truths(common: Common) -> dict[str, Callable[[], Awaitable[Digest]]]:
+    """What the search projections are compared with, as far as this process keeps it."""
+    found: dict[str, Callable[[], Awaitable[Digest]]] = {"timeline": common.timeline.digest}
+    return found if common.calendar is None else {**found, "toc": common.calendar.digest}
+
+
+def _certificate(tls: ListenerTls, metrics: Metrics, shown: "_Shown", broker: LocalServer | None) -> Loop:
+    """What reads the certificate again, lets *broker* do so too, and tells when it ends."""
+    shown.health.append(tls.health)
+    return Loop(name="tls", run=partial(tls.follow, metrics.tls_expiry.set, None if broker is None else broker.reload))
 
 
 def _following(common: Common) -> list[Loop]:
     """What keeps a process up to date with the log and the records."""
-    return [Loop(name="timeline", run=common.follower.run), Loop(name="memories", run=common.memories.follow)]
+    return [
+        Loop(name="timeline", run=common.follower.run),
+        Loop(name="memories", run=common.memories.follow),
+        Loop(name="hidden", run=common.hidden.run),
+        Loop(name="keys", run=partial(keks.follow, common.wrapper, every_s=common.settings.keys.reload_s)),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +210,7 @@ async def _engine_services(
     engines: Engines,
     shown: _Shown,
     tasks: dict[str, TaskHandler],
+    folders: Folders,
     *,
     own: bool,
 ) -> list[Service]:
@@ -203,6 +227,7 @@ async def _engine_services(
         compact = _compact(common, engines)
         tasks |= upkeep.index_tasks(common, partial(_targets, shown.projections), compact)
         services.append(_index(common, engines, shown.projections, compact, operations, own=own))
+        services.append(await forgetting.eraser(common, engines, folders, alone=own))
     if "search" in roles:
         phrases = await stack.enter_async_context(open_phrases())
         services.append(_search(common, engines, phrases))
@@ -255,6 +280,9 @@ def _ingest(common: Common) -> Service:
         clock=common.clock,
         metrics=common.metrics,
         traffic=common.traffic,
+        hidden=common.hidden,
+        erasures=forgetting.requests(common),
+        redactor=PatternRedactor(),
         calendar=common.calendar,
     )
 
@@ -378,4 +406,5 @@ def _search(common: Common, engines: Engines, phrases: TimePhrases) -> Service:
         phrases=phrases,
         clock=common.clock,
         observe=observe,
+        hidden=common.hidden,
     )

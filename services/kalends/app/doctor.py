@@ -4,6 +4,7 @@ Belongs here: checks that change nothing, each with a detail and a next step. Do
 get wrong: a check that cannot be made is a finding too; only a machine where every check is ``ok`` is healthy.
 """
 
+import asyncio
 import base64
 import hashlib
 import importlib.metadata
@@ -57,6 +58,10 @@ def examine(invocation: Invocation, *, data: Path | None, roles: Collection[str]
     findings = [check() for check in checks]
     if settings is not None:
         findings += doctor_servers.examine(settings, roles)
+    if settings is not None:
+        findings.append(_keys(settings))
+    if settings is not None and settings.tls.certificate_file:
+        findings.append(_certificate(settings))
     if settings is not None and not running and invocation.url is None:
         findings.append(_ports(settings))
     if running or invocation.url is not None or os.environ.get("KALENDS_URL"):
@@ -136,6 +141,34 @@ def _weights() -> Finding:
             return Finding(name=name, state="failed", detail=f"{file.name} is not what was installed", next_step=next_step)
     version = importlib.metadata.version(MODEL_DISTRIBUTION)
     return Finding(name=name, state="ok", detail=f"{MODEL_DISTRIBUTION} {version}, hashes as installed")
+
+
+def _keys(settings: Settings) -> Finding:
+    from kalends.app import keks
+
+    name = "key files" if settings.keys.kind != "vault" else "Vault"
+    where = folders.folders_of(settings)
+    if settings.keys.kind == "file" and not where.key.exists() and not where.data.joinpath("nats").exists():
+        return Finding(name=name, state="ok", detail=f"the first start makes {where.key}")
+    try:
+        detail = asyncio.run(keks.look(settings, where))
+    except KalendsError as error:
+        return Finding(name=name, state="failed", detail=error.detail, next_step="put back what was there; a new key opens nothing old")
+    return Finding(name=name, state="ok", detail=detail)
+
+
+def _certificate(settings: Settings) -> Finding:
+    from kalends.edge.tls import open_tls
+
+    name = "certificate"
+    try:
+        found = open_tls(settings.tls)
+    except KalendsError as error:
+        return Finding(name=name, state="failed", detail=error.detail, next_step="correct the group tls of the settings")
+    if found is None:
+        return Finding(name=name, state="ok", detail="none is set")
+    (health,) = found.health()
+    return Finding(name=name, state="ok" if health.state == "up" else health.state, detail=health.detail, next_step=health.next_step)
 
 
 def _ports(settings: Settings) -> Finding:

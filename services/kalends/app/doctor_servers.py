@@ -34,10 +34,10 @@ class Needed:
 
 async def _nats(settings: Settings) -> Finding:
     from kalends.adapters.nats.looking import look
-    from kalends.app.brokers import password_of
+    from kalends.app.brokers import password_of, tls_of
 
     password = await password_of(settings)
-    seen = await look(url=settings.log.url, user=settings.log.user or None, password=password, timeout=ANSWER_S)
+    seen = await look(url=settings.log.url, user=settings.log.user or None, password=password, timeout=ANSWER_S, tls=tls_of(settings))
     if seen.leaderless:
         detail = f"no replica leads {', '.join(seen.leaderless)}; it takes no writes"
         return Finding(name="NATS", state="failed", detail=detail, next_step="bring back a majority of its nodes")
@@ -118,6 +118,23 @@ async def _chat(settings: Settings) -> Finding:
     return Finding(name="chat model", state="ok", detail=chosen.chat_model)
 
 
+async def _issuers(settings: Settings) -> Finding:
+    from kalends.adapters.oidc.identities import open_identities
+
+    quick = msgspec.structs.replace(settings.oidc, deadline_s=ANSWER_S)
+    identities = open_identities(quick, settings.kubernetes)
+    if identities is None:
+        return Finding(name="issuers", state="ok", detail="none is trusted")
+    try:
+        failures = await identities.look()
+    finally:
+        await identities.close()
+    if failures:
+        step = "see that the addresses and certificates of oidc.issuers and kubernetes are right and can be reached from here"
+        return Finding(name="issuers", state="failed", detail="; ".join(failures), next_step=step)
+    return Finding(name="issuers", state="ok", detail=f"{len(identities.states())} can be asked")
+
+
 EVERY = frozenset({"ingest", "index", "search", "summarize", "scheduler"})
 SERVERS: Sequence[Needed] = (
     Needed(name="NATS", roles=EVERY, setting="log.url", where=lambda given: given.log.url, check=_nats),
@@ -149,6 +166,13 @@ SERVERS: Sequence[Needed] = (
         setting="summarize.chat_url",
         where=lambda given: given.summarize.chat_url,
         check=_chat,
+    ),
+    Needed(
+        name="issuers",
+        roles=EVERY,
+        setting="oidc.issuers",
+        where=lambda given: given.kubernetes.url or "".join(one.issuer for one in given.oidc.issuers),
+        check=_issuers,
     ),
 )
 

@@ -24,7 +24,7 @@ from kalends.app import container, folders
 from kalends.app.container import Built
 from kalends.app.folders import Folders
 from kalends.domain.errors import KalendsError, Misconfigured, Occupied
-from kalends.edge import listeners, logs
+from kalends.edge import listeners, logs, tls
 from kalends.edge.http import build_api
 from kalends.edge.nats import NatsEdge
 from kalends.edge.probes import build_ops
@@ -88,6 +88,7 @@ def _first(group: BaseExceptionGroup[KalendsError]) -> KalendsError:
 
 
 async def _main(roles: Sequence[str], settings: Settings, where: Folders, ready: Callable[[Ready], None]) -> None:
+    tls.check_plain(settings.http, settings.tls)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -119,18 +120,19 @@ async def _serve(
     ready: Callable[[Ready], None],
 ) -> None:
     accepting = asyncio.Event()
+    api_tls, ops_tls = (None, None) if built.tls is None else (built.tls.api, built.tls.operations)
     application = build_api(
-        built.services, authenticator=built.authenticator, settings=settings.http, metrics=built.metrics, version=__version__
-    )
-    operations = build_ops(built.services, metrics=built.metrics, accepting=accepting.is_set)
-    nats_edge = NatsEdge(
-        client=built.bus.connection,
-        services=built.services,
+        built.services,
         authenticator=built.authenticator,
         settings=settings.http,
         metrics=built.metrics,
         version=__version__,
+        refused=built.audit.refused,
+        audit=built.audit,
+        limits=built.limits,
     )
+    operations = build_ops(built.services, metrics=built.metrics, accepting=accepting.is_set)
+    nats_edge = _nats_edge(settings, built)
     async with asyncio.TaskGroup() as background:
         running = [background.create_task(_forever(loop), name=loop.name) for loop in built.loops]
         if built.broker is not None:
@@ -141,9 +143,10 @@ async def _serve(
             async with asyncio.TaskGroup() as front:
                 answering = (asyncio.Event(), asyncio.Event())
                 drain = settings.http.drain_s
+                serve = listeners.serve
                 listening = [
-                    front.create_task(listeners.serve(application, sockets[0], drain_s=drain, ready=answering[0]), name="api"),
-                    front.create_task(listeners.serve(operations, sockets[1], drain_s=1.0, ready=answering[1]), name="operations"),
+                    front.create_task(serve(application, sockets[0], drain_s=drain, ready=answering[0], tls=api_tls), name="api"),
+                    front.create_task(serve(operations, sockets[1], drain_s=1.0, ready=answering[1], tls=ops_tls), name="operations"),
                     front.create_task(nats_edge.run(), name="nats-edge"),
                 ]
                 for event in answering:
@@ -161,6 +164,24 @@ async def _serve(
     log.info("stopped")
 
 
+def _nats_edge(settings: Settings, built: Built) -> NatsEdge:
+    return NatsEdge(
+        client=built.bus.connection,
+        services=built.services,
+        authenticator=built.authenticator,
+        settings=settings.http,
+        metrics=built.metrics,
+        version=__version__,
+        refused=built.audit.refused,
+        audit=built.audit,
+        limits=built.limits,
+    )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if path else ""
+
+
 async def _forever(loop: Loop) -> None:
     await loop.run()
 
@@ -169,9 +190,10 @@ async def _announce(
     where: Folders, settings: Settings, built: Built, sockets: tuple[socket.socket, socket.socket], ready: Callable[[Ready], None]
 ) -> None:
     host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
-    url, ops_url = (f"http://{host}:{one.getsockname()[1]}" for one in sockets)
+    scheme = "http" if built.tls is None else "https"
+    url, ops_url = (f"{scheme}://{host}:{one.getsockname()[1]}" for one in sockets)
     nats_url = built.broker.url if built.broker is not None else settings.log.url
-    told = {"url": url, "ops_url": ops_url, "nats_url": nats_url, "pid": os.getpid()}
+    told = {"url": url, "ops_url": ops_url, "nats_url": nats_url, "pid": os.getpid(), "ca_file": _absolute(settings.tls.ca_file)}
 
     def write() -> None:
         draft = where.instance.with_suffix(".new")

@@ -34,6 +34,7 @@ class Invocation:
 
     url: str | None = None
     token_file: Path | None = None
+    ca_file: Path | None = None
     named_memory: str | None = None
     json: bool = False
 
@@ -73,7 +74,7 @@ class Invocation:
         from kalends.client import Kalends, RetryPolicy
 
         retry = RetryPolicy(total_s=retry_s)
-        return Kalends(self.url, token_file=self.token_file, data=data, retry=retry, timeout_s=timeout_s)
+        return Kalends(self.url, token_file=self.token_file, ca_file=self.ca_file, data=data, retry=retry, timeout_s=timeout_s)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -89,6 +90,13 @@ def _common_options() -> list[click.Parameter]:
             ["--token-file"],
             type=click.Path(path_type=Path, dir_okay=False),
             help="File with the token; else KALENDS_TOKEN_FILE, else the local instance's.",
+            expose_value=False,
+            callback=_keep,
+        ),
+        click.Option(
+            ["--ca-file"],
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="File with the server's CA; else KALENDS_CA_FILE, else the local instance's.",
             expose_value=False,
             callback=_keep,
         ),

@@ -4,7 +4,6 @@ Belongs here: opening these, in order. Does not belong here: services (``contain
 is only opened where somebody reads or writes it; ingest alone follows the log without one.
 """
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,19 +11,21 @@ from pathlib import Path
 
 from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.clock import SystemClock
-from kalends.adapters.embedded.kek import FileWrapper
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.adapters.embedded.tokens import MiniLmTokenizer
 from kalends.adapters.nats.bus import NatsBus, open_nats
 from kalends.adapters.nats.options import NatsOptions
-from kalends.app import brokers, lineage
+from kalends.app import brokers, keks, lineage
 from kalends.app.folders import Folders
 from kalends.edge.metrics import Metrics
 from kalends.edge.progress import Progress
 from kalends.kit.traffic import Traffic
+from kalends.ports.kek import Wrapper
 from kalends.settings import Settings
 from kalends.wire.documents import DocumentStore
+from kalends.wire.erasures import ErasureStore
 from kalends.wire.follower import TimelineFollower
+from kalends.wire.hidden import HiddenView
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.node_store import NodeStore
 from kalends.wire.reader import Reader
@@ -43,6 +44,7 @@ class Common:
     bus: NatsBus
     clock: SystemClock
     metrics: Metrics
+    wrapper: Wrapper
     vault: Vault
     reader: Reader
     memories: MemoryRegistry
@@ -54,6 +56,8 @@ class Common:
     tokenizer: MiniLmTokenizer
     nodes: NodeStore
     calendar: SqliteCalendar | None
+    erasures: ErasureStore
+    hidden: HiddenView
 
 
 async def open_bus(
@@ -64,9 +68,11 @@ async def open_bus(
         partitions=settings.log.partitions,
         replicas=settings.log.replicas,
         events_bytes=settings.log.max_bytes,
+        keys_bytes=settings.log.keys_max_bytes,
         batch_max=settings.log.batch_max,
         request_timeout=settings.log.deadline_s,
         sole_reader=own,
+        named_only=settings.network.local_only,
         store=folders.nats if own else None,
     )
     return await stack.enter_async_context(
@@ -76,6 +82,7 @@ async def open_bus(
             password=where.password,
             options=options,
             violated=lambda _: metrics.permission_violations.inc(),
+            tls=where.tls,
         )
     )
 
@@ -89,7 +96,7 @@ async def open_common(
         Misconfigured: the key file is not the log's. Damaged, Unavailable, Occupied: as the detail says.
     """
     clock = SystemClock()
-    wrapper = await asyncio.to_thread(FileWrapper.open, folders.key)
+    wrapper = await keks.open_wrapper(stack, settings, folders)
     log_id = await check_seal(bus.records, wrapper)
     vault = Vault(keys=bus.keys, wrapper=wrapper)
     reader = Reader(vault)
@@ -99,6 +106,9 @@ async def open_common(
     if CALENDAR_ROLES & set(roles):
         calendar = await lineage.open_calendar(folders)
         stack.push_async_callback(calendar.close)
+    erasures = ErasureStore(records=bus.records, keys=bus.keys, vault=vault)
+    hidden = HiddenView(store=erasures, clock=clock, fresh_s=settings.erasure.fence_s, changed=reader.forget)
+    await hidden.refresh()
     traffic = Traffic()
     progress = Progress(log=bus.log, clock=clock, floors={"timeline": timeline.floors})
     if calendar is not None:
@@ -118,6 +128,7 @@ async def open_common(
         bus=bus,
         clock=clock,
         metrics=metrics,
+        wrapper=wrapper,
         vault=vault,
         reader=reader,
         memories=MemoryRegistry(bus.records),
@@ -127,6 +138,8 @@ async def open_common(
         progress=progress,
         traffic=traffic,
         tokenizer=MiniLmTokenizer(Path(settings.model.folder) if settings.model.folder else None),
-        nodes=NodeStore(source=bus.log, reader=reader, vault=vault, clock=clock),
+        nodes=NodeStore(source=bus.log, reader=reader, vault=vault, clock=clock, hidden=hidden),
         calendar=calendar,
+        erasures=erasures,
+        hidden=hidden,
     )

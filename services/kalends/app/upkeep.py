@@ -26,6 +26,8 @@ from kalends.index.reconciling import EVENTS, Reconcile, Reconciled
 from kalends.index.truths import CalendarTruth, TimelineTruth, Truth
 from kalends.ingest.checking import CheckKeys
 from kalends.ingest.retaining import Retain
+from kalends.ingest.rotating import KeyRotations, RotateKeys
+from kalends.ingest.rotation_routes import service as rotation_service
 from kalends.ports.calendar import Calendar
 from kalends.ports.models import Embedder
 from kalends.ports.work import TaskCall, TaskHandler, Work
@@ -39,6 +41,7 @@ from kalends.summarize.writing import Writer
 from kalends.wire.jobs import JobStore
 from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
+from kalends.wire.session_secret import session_secret
 from kalends.wire.spending import SpendingStore
 from kalends.wire.vault import node_key_reference
 
@@ -218,3 +221,28 @@ def index_tasks(common: Common, targets: Callable[[], Mapping[str, Reconciled]],
 def work_loop(work: NatsWork, tasks: Mapping[str, TaskHandler]) -> Loop:
     """Serves *tasks* until it is cancelled."""
     return Loop(name="work", run=partial(work.serve, tasks))
+
+
+def key_rotations(common: Common, told: list[health.Ask], *, alone: bool) -> Service:
+    """Rotations of the key-encryption key; *told* gets how the keys are; *alone*: no other process can do one, as the broker is our own."""
+    records, wrapper = common.bus.records, common.wrapper
+    rotate = RotateKeys(
+        keys=common.bus.keys,
+        wrapper=wrapper,
+        records=records,
+        memories=common.memories,
+        traffic=common.traffic,
+        clock=common.clock,
+        others=[partial(session_secret, records, wrapper)],
+    )
+    rotations = KeyRotations(
+        rotate=rotate,
+        wrapper=wrapper,
+        records=records,
+        store=OperationStore(records=records, clock=common.clock),
+        lease=lease(common, "key-rotation", alone=alone),
+        clock=common.clock,
+        every_s=common.settings.keys.reload_s,
+    )
+    told.append(rotations.health)
+    return rotation_service(rotations)

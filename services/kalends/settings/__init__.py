@@ -4,10 +4,13 @@ Belongs here: what can be set, its unit, its bounds and why its default is what 
 else than from an argument. A newcomer would get wrong: the name of a variable is ``KALENDS_<GROUP>__<FIELD>`` with two underscores.
 """
 
+from kalends.settings.guarding import AuditSettings, LimitSettings, NetworkSettings
+from kalends.settings.identities import AgentSettings, IssuerSettings, KubernetesSettings, OidcSettings, WorkloadSettings
 from kalends.settings.loading import load, table
 from kalends.settings.tree import (
     AuthSettings,
     EmbedderSettings,
+    ErasureSettings,
     HttpSettings,
     IndexSettings,
     IngestSettings,
@@ -22,15 +25,25 @@ from kalends.settings.tree import (
     SummarizeSettings,
     TelemetrySettings,
 )
+from kalends.settings.trust import KeysSettings, TlsSettings
 
 __all__ = [
+    "AgentSettings",
+    "AuditSettings",
     "AuthSettings",
     "EmbedderSettings",
+    "ErasureSettings",
     "HttpSettings",
     "IndexSettings",
     "IngestSettings",
+    "IssuerSettings",
+    "KeysSettings",
+    "KubernetesSettings",
+    "LimitSettings",
     "LogSettings",
     "ModelSettings",
+    "NetworkSettings",
+    "OidcSettings",
     "OpensearchSettings",
     "QdrantSettings",
     "RerankerSettings",
@@ -39,6 +52,8 @@ __all__ = [
     "Settings",
     "SummarizeSettings",
     "TelemetrySettings",
+    "TlsSettings",
+    "WorkloadSettings",
     "load",
     "table",
 ]

@@ -12,7 +12,18 @@ from kalends.domain.errors import Misconfigured
 from kalends.settings.tree import Settings
 
 PREFIX = "KALENDS_"
-CLIENT_VARIABLES = frozenset({"KALENDS_URL", "KALENDS_TOKEN_FILE", "KALENDS_MEMORY", "KALENDS_FAILPOINTS"})
+CLIENT_VARIABLES = frozenset(
+    {
+        "KALENDS_URL",
+        "KALENDS_TOKEN_FILE",
+        "KALENDS_CA_FILE",
+        "KALENDS_CLIENT_CERTIFICATE_FILE",
+        "KALENDS_CLIENT_KEY_FILE",
+        "KALENDS_AGENT_KEY_FILE",
+        "KALENDS_MEMORY",
+        "KALENDS_FAILPOINTS",
+    }
+)
 """Variables of ours that are no settings of the server."""
 
 
@@ -67,10 +78,26 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             branch = tree.setdefault(group, {})
             if not isinstance(branch, dict):
                 raise Misconfigured(f"environment: {PREFIX}{group.upper()} is a group of settings; name a field: {name}")
-            branch[field] = value
+            branch[field] = _listed(value) if _is_list(group, field) else value
         else:
             tree[group] = value
     return tree
+
+
+def _is_list(group: str, field: str) -> bool:
+    """Whether a field is a list or a table, which the environment writes as JSON."""
+    groups = {one.name: one.type for one in msgspec.structs.fields(Settings)}
+    kind = groups.get(group)
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return False
+    return any(one.name == field and isinstance(one.default, (tuple, dict)) for one in msgspec.structs.fields(kind))
+
+
+def _listed(value: str) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeError):
+        return value  # the check of the whole tree says what is wrong, and where
 
 
 def table() -> Iterator[tuple[str, str, str, str]]:

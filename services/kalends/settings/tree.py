@@ -4,6 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from kalends.settings.guarding import AuditSettings, LimitSettings, NetworkSettings
+from kalends.settings.identities import AgentSettings, KubernetesSettings, OidcSettings
+from kalends.settings.trust import KeysSettings, TlsSettings
+
 
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Listeners."""
@@ -19,14 +23,21 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The log: which NATS, and its streams."""
 
-    url: Annotated[str, Meta(description="NATS to join, e.g. nats://a:4222,nats://b:4222; empty: a nats-server of our own, a child.")] = ""
+    url: Annotated[str, Meta(description="NATS to join, e.g. tls://a:4222,tls://b:4222; empty: a nats-server of our own, a child.")] = ""
     user: Annotated[str, Meta(description="NATS user, if url is set.")] = ""
     password_file: Annotated[str, Meta(description="File with the NATS password, if url is set.")] = ""
+    ca_file: Annotated[str, Meta(description="File with the CA that signs that NATS's certificate; empty: those of the system.")] = ""
+    certificate_file: Annotated[str, Meta(description="File with our client certificate, if that NATS asks for one.")] = ""
+    key_file: Annotated[str, Meta(description="File with the client certificate's key.")] = ""
     partitions: Annotated[
         int, Meta(ge=1, le=256, description="Streams of events; a larger number widens the log, a smaller one changes nothing.")
     ] = 1
     replicas: Annotated[int, Meta(ge=1, le=5, description="Replicas of each stream; 3 in a cluster.")] = 1
     max_bytes: Annotated[int, Meta(ge=1 << 20, description="Size of one event stream, in bytes; full means 429, never loss.")] = 64 << 30
+    keys_max_bytes: Annotated[
+        int,
+        Meta(ge=1 << 20, description="Size of the stream of data keys, in bytes, about 257 for each session; full means 429 for new ones."),
+    ] = 2 << 30
     deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one call to NATS, in seconds.")] = 5.0
     batch_max: Annotated[int, Meta(ge=1, le=1000, description="Messages in one atomic batch of the group commit.")] = 500
 
@@ -211,6 +222,23 @@ class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     key_file: Annotated[str, Meta(description="File of the key-encryption key, mode 0600; empty: `keys/kek` in the data folder.")] = ""
 
 
+class ErasureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Erasing for good."""
+
+    fence_s: Annotated[
+        float, Meta(gt=0, le=60, description="How old what a process knows of erasures may be when it acknowledges a write, in seconds.")
+    ] = 3.0
+    raft_wait_s: Annotated[
+        float, Meta(ge=0, description="With replicas, a further wait after the brokers' own logs were written anew, in seconds.")
+    ] = 0.0
+    calendar_wait_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Longest wait for the calendar to be written anew, in seconds; the rest comes later.")
+    ] = 60.0
+    signing_key_file: Annotated[
+        str, Meta(description="File of the key that signs receipts, 32 bytes, mode 0600; empty: `keys/receipt-key` in the data folder.")
+    ] = ""
+
+
 class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Logs."""
 
@@ -234,4 +262,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     embedder: EmbedderSettings = EmbedderSettings()
     reranker: RerankerSettings = RerankerSettings()
     auth: AuthSettings = AuthSettings()
+    oidc: OidcSettings = OidcSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    agents: AgentSettings = AgentSettings()
+    audit: AuditSettings = AuditSettings()
+    network: NetworkSettings = NetworkSettings()
+    limits: LimitSettings = LimitSettings()
+    erasure: ErasureSettings = ErasureSettings()
+    keys: KeysSettings = KeysSettings()
+    tls: TlsSettings = TlsSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -26,7 +26,7 @@ def test_a_fresh_installation_is_healthy(examined):
     findings = examined()
 
     assert {finding.state for finding in findings.values()} == {"ok"}
-    assert {"data folder", "configuration", "disk", "instance", "nats-server", "model files", "ports"} == set(findings)
+    assert {"data folder", "configuration", "disk", "instance", "nats-server", "model files", "key files", "ports"} == set(findings)
 
 
 def test_a_wrong_setting_is_named_with_its_next_step(examined):
@@ -46,6 +46,25 @@ def test_a_taken_port_is_found(examined):
 
     assert findings["ports"].state == "failed"
     assert "--port" in findings["ports"].next_step
+
+
+def test_a_key_file_that_is_gone_or_no_key_is_found(tmp_path):
+    """Before the start that would refuse it; a newer version is told, and nothing is made."""
+    (tmp_path / "nats").mkdir()
+    (tmp_path / "keys").mkdir()
+    key = tmp_path / "keys" / "kek"
+
+    def found() -> doctor.Finding:
+        return next(one for one in doctor.examine(Invocation(), data=tmp_path) if one.name == "key files")
+
+    assert found().state == "failed"
+    assert not key.exists()
+    key.write_bytes(bytes(32))
+    key.chmod(0o600)
+    assert found().detail.startswith("version 1 ")
+    (tmp_path / "keys" / "kek.2").write_bytes(b"short")
+    (tmp_path / "keys" / "kek.2").chmod(0o600)
+    assert "does not hold 32 bytes" in found().detail
 
 
 def test_a_token_that_others_may_read_is_a_finding(tmp_path):

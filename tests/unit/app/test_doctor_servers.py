@@ -1,12 +1,15 @@
 """The doctor's look at servers that are not there, and which of them it looks at; those that are there are looked at in tests/cluster."""
 
+import msgspec
 import pytest
 from tests.support.instance import free_port
 
 from kalends.app import doctor_servers
 from kalends.settings import (
     EmbedderSettings,
+    IssuerSettings,
     LogSettings,
+    OidcSettings,
     OpensearchSettings,
     QdrantSettings,
     RerankerSettings,
@@ -44,12 +47,22 @@ def test_a_role_needs_its_own_servers_only(nowhere: Settings) -> None:
 
 def test_every_server_that_is_away_is_told_with_a_next_step(nowhere: Settings) -> None:
     """One that hangs or refuses hides none of the others, and what to look at is named by its setting."""
-    findings = {one.name: one for one in doctor_servers.examine(nowhere, doctor_servers.EVERY)}
+    away = nowhere.log.url.replace("nats://", "http://")
+    issuer = IssuerSettings(issuer=away, audience="kalends", tenant="acme", memories=("*",), rights=("reader",))
+    everywhere = msgspec.structs.replace(nowhere, oidc=OidcSettings(issuers=(issuer,)))
+    findings = {one.name: one for one in doctor_servers.examine(everywhere, doctor_servers.EVERY)}
 
     assert {one.state for one in findings.values()} == {"failed"}
     assert all(one.detail for one in findings.values())
     steps = {name: one.next_step for name, one in findings.items()}
-    wanted = {"NATS": "log.url", "OpenSearch": "opensearch.urls", "Qdrant": "qdrant.url", "chat model": "summarize.chat_url"}
+    assert away in findings["issuers"].detail
+    wanted = {
+        "NATS": "log.url",
+        "issuers": "oidc.issuers",
+        "OpenSearch": "opensearch.urls",
+        "Qdrant": "qdrant.url",
+        "chat model": "summarize.chat_url",
+    }
     assert all(setting in steps[name] for name, setting in wanted.items())
     assert len(findings) == len(doctor_servers.SERVERS)
 

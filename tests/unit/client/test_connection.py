@@ -1,6 +1,7 @@
 """Where the server is found, and which token goes where."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,22 @@ def test_only_loopback_is_local(url, local):
 def test_a_connection_does_not_show_its_token():
     """Representations end up in logs."""
     assert "secret" not in repr(connection.Connection(url="http://x", token="kal_secret"))
+
+
+def test_the_local_instances_ca_is_trusted_for_the_local_instance_alone(tmp_path):
+    """What is named goes first; another address is checked as any on the net."""
+    (tmp_path / "instance.json").write_text('{"url": "https://127.0.0.1:7410", "ca_file": "/its/ca.pem"}')
+
+    assert connection.find(data=tmp_path, environment={}).ca_file == Path("/its/ca.pem")
+    assert connection.find(data=tmp_path, ca_file="/my/ca.pem", environment={}).ca_file == Path("/my/ca.pem")
+    assert connection.find(data=tmp_path, environment={"KALENDS_CA_FILE": "/set/ca.pem"}).ca_file == Path("/set/ca.pem")
+    assert connection.find(url="https://elsewhere:7410", data=tmp_path, environment={}).ca_file is None
+
+
+def test_a_clients_certificate_comes_from_arguments_or_the_environment(tmp_path):
+    """For servers that let nobody else in."""
+    named = {"KALENDS_CLIENT_CERTIFICATE_FILE": "/my/client.pem", "KALENDS_CLIENT_KEY_FILE": "/my/client-key.pem"}
+
+    found = connection.find(url="https://elsewhere:7410", data=tmp_path, environment=named)
+
+    assert (found.certificate_file, found.key_file) == (Path("/my/client.pem"), Path("/my/client-key.pem"))

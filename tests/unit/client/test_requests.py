@@ -70,7 +70,7 @@ def test_offsets_are_kept():
 
 def test_only_what_makes_something_new_each_time_is_not_repeatable():
     """Everything else may be sent again without harm."""
-    once = [requests.create_token(memories=None, rights=["search"]), requests.reindex(), requests.compact()]
+    once = [requests.create_token(memories=None, rights=["search"]), requests.reindex(), requests.compact(), requests.rotate_keys()]
     often = [requests.append("m", [b"{}"]), requests.search("m", "q"), requests.create_memory("m"), requests.remove_document("m", "d")]
 
     assert not any(request.repeatable for request in once)

@@ -1,5 +1,8 @@
 """No exception of the HTTP library passes."""
 
+import ssl
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -46,3 +49,17 @@ def test_proxies_of_the_environment_are_not_asked_for_this_machine():
     """A token for loopback has no business at a proxy."""
     assert transport.client_arguments(Connection(url="http://127.0.0.1:7410"), timeout_s=1)["trust_env"] is False
     assert transport.client_arguments(Connection(url="https://m.example"), timeout_s=1)["trust_env"] is True
+
+
+def test_over_https_nothing_older_than_tls_1_3_is_spoken():
+    """Whatever the system would allow."""
+    arguments = transport.client_arguments(Connection(url="https://elsewhere:7410"), timeout_s=1)
+
+    assert arguments["verify"].minimum_version == ssl.TLSVersion.TLSv1_3
+    assert arguments["verify"].verify_mode == ssl.CERT_REQUIRED
+
+
+def test_certificates_that_cannot_be_used_are_told_before_anything_is_sent():
+    """By their path."""
+    with pytest.raises(NotConnected, match=r"/nowhere/ca\.pem"):
+        transport.client_arguments(Connection(url="https://elsewhere:7410", ca_file=Path("/nowhere/ca.pem")), timeout_s=1)

@@ -1,11 +1,24 @@
 """Credentials: what a principal may do, and what is stored of a token."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support import strategies
 
-from kalends.domain.credentials import RIGHTS, TOKEN_PREFIX, Principal, new_token, require, scope_for, token_hash
+from kalends.domain.credentials import (
+    NOBODY,
+    RIGHTS,
+    ROLES,
+    TOKEN_PREFIX,
+    Principal,
+    new_token,
+    require,
+    role_of,
+    scope_for,
+    token_hash,
+)
 from kalends.domain.errors import Forbidden, NotFound
 from kalends.domain.scope import MemoryName, Tenant
 
@@ -80,3 +93,27 @@ def test_any_text_can_be_looked_up_as_a_token(text):
     """A header may hold anything; the hash of nonsense is simply unknown."""
     assert len(token_hash(text)) == 64
     assert text not in token_hash(text) or len(text) < 5
+
+
+def test_each_role_has_all_rights_of_the_one_before():
+    """Nobody loses a right by being given more trust."""
+    sets = [set(rights) for rights in ROLES.values()]
+    assert all(less < more for less, more in pairwise(sets))
+    assert sets[-1] == set(RIGHTS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_rights_of_a_role_are_that_role(role):
+    """However they are ordered; a set without a name has none."""
+    assert role_of(reversed(ROLES[role])) == role
+    assert role_of(["append"]) is None
+    assert role_of(["admin"]) == "admin"
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_nobody_has_no_right_and_no_memory(right):
+    """Not even by mistake in a row that wants a credential."""
+    with pytest.raises(Forbidden):
+        require(NOBODY, right=right)
+    with pytest.raises(NotFound):
+        scope_for(NOBODY, NOTES, right=right)

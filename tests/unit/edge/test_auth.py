@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import stat
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from tests.support.edge import TENANT, FixedClock
@@ -256,3 +257,96 @@ async def test_the_records_in_memory_keep_the_promises_of_the_port(records):
         assert (gone.name, gone.deleted) == ("a", True)
     assert await records.get("k", "o", "a") is None
     assert await records.put("k", "o", "a", b"5", revision=0) > gone.revision
+
+
+async def test_a_rotated_token_has_a_successor_and_ends_after_the_overlap(records, clock):
+    """Both work until then, here and elsewhere, without a restart; the successor may do the same for as long."""
+    ends = clock.now() + timedelta(days=30)
+    async with running(records, clock) as here, running(records, clock) as elsewhere:
+        old, stored = await here.issue(TENANT, memories=["a"], rights=["search"], label="mine", expires_at=ends)
+        new, fresh = await here.rotate(TENANT, stored.id, overlap=timedelta(minutes=5))
+        await until(lambda: accepted(elsewhere, new))
+        assert accepted(here, old)
+        assert accepted(here, new)
+        assert (fresh.memories, fresh.rights, fresh.label, fresh.expires_at) == (("a",), ("search",), "mine", ends)
+        assert fresh.replaces == stored.id
+        assert {token.id: token.replaced_by for token in await here.tokens(TENANT)} == {stored.id: fresh.id, fresh.id: ""}
+        clock.advance(minutes=5)
+        assert not accepted(here, old)
+        await until(lambda: not accepted(elsewhere, old))
+        assert accepted(elsewhere, new)
+
+
+async def test_an_overlap_does_not_lengthen_a_life(records, clock):
+    """A token that ends in a minute ends in a minute."""
+    async with running(records, clock) as authenticator:
+        old, stored = await authenticator.issue(TENANT, memories=None, rights=["search"], expires_at=clock.now() + timedelta(minutes=1))
+        await authenticator.rotate(TENANT, stored.id, overlap=timedelta(days=7))
+        clock.advance(minutes=1)
+        assert not accepted(authenticator, old)
+
+
+async def test_a_token_is_rotated_once_and_its_successor_after_it(records, clock):
+    """Two successors would be two secrets, one of which nobody has."""
+    async with running(records, clock) as authenticator:
+        _, stored = await authenticator.issue(TENANT, memories=None, rights=["search"])
+        _, fresh = await authenticator.rotate(TENANT, stored.id, overlap=timedelta())
+        with pytest.raises(Conflict, match=fresh.id):
+            await authenticator.rotate(TENANT, stored.id, overlap=timedelta())
+        with pytest.raises(NotFound):
+            await authenticator.rotate(Tenant("other"), fresh.id, overlap=timedelta())
+        assert await authenticator.rotate(TENANT, fresh.id, overlap=timedelta())
+
+
+async def test_revoking_a_successor_ends_what_it_replaced(records, clock):
+    """Whoever revokes a token does not expect its predecessor to live on for days."""
+    async with running(records, clock) as authenticator:
+        old, stored = await authenticator.issue(TENANT, memories=None, rights=["search"])
+        new, fresh = await authenticator.rotate(TENANT, stored.id, overlap=timedelta(days=7))
+        await authenticator.revoke(TENANT, fresh.id)
+        assert not accepted(authenticator, old)
+        assert not accepted(authenticator, new)
+
+
+async def test_an_admin_file_whose_token_was_rotated_away_says_so(records, clock, tmp_path):
+    """Instead of an instance that starts and refuses its owner."""
+    path = tmp_path / "token"
+    async with running(records, clock) as authenticator:
+        await authenticator.ensure_admin_token(path, tenant=TENANT)
+        (stored,) = await authenticator.tokens(TENANT)
+        successor, _ = await authenticator.rotate(TENANT, stored.id, overlap=timedelta(minutes=1))
+        await authenticator.ensure_admin_token(path, tenant=TENANT)
+        clock.advance(minutes=1)
+        with pytest.raises(Misconfigured, match="successor"):
+            await authenticator.ensure_admin_token(path, tenant=TENANT)
+        path.write_text(successor)
+        await authenticator.ensure_admin_token(path, tenant=TENANT)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [(None, "no_credential"), ("Basic x", "no_credential"), (f"Bearer {new_token()}", "unknown"), ("Bearer a.b.c", "unknown")],
+    ids=["none", "basic", "not issued", "no key of an issuer"],
+)
+async def test_a_refusal_has_a_reason_for_the_audit(records, clock, header, reason):
+    """The caller reads the same words whatever it is."""
+    async with running(records, clock) as authenticator:
+        with pytest.raises(Unauthenticated) as caught:
+            await authenticator.identify(header)
+    assert caught.value.reason == reason
+
+
+async def test_revoked_and_expired_are_told_apart_in_the_audit_only(records, clock):
+    """An old agent looks different from an attacker."""
+    async with running(records, clock) as authenticator:
+        revoked, stored = await authenticator.issue(TENANT, memories=None, rights=["search"])
+        await authenticator.revoke(TENANT, stored.id)
+        expired, _ = await authenticator.issue(TENANT, memories=None, rights=["search"], expires_at=clock.now() + timedelta(seconds=1))
+        clock.advance(seconds=1)
+        found = []
+        for token in (revoked, expired):
+            with pytest.raises(Unauthenticated) as caught:
+                await authenticator.identify(f"Bearer {token}")
+            found.append((caught.value.detail, caught.value.reason))
+    assert [reason for _, reason in found] == ["revoked", "expired"]
+    assert len({detail for detail, _ in found}) == 1

@@ -17,6 +17,8 @@ NAMES = {
     "kalends_dead_letters",
     "kalends_duplicates",
     "kalends_permission_violations",
+    "kalends_refused",
+    "kalends_masked",
     "kalends_search_arm_duration_seconds",
     "kalends_dependency_up",
     "kalends_job_runs",
@@ -30,6 +32,7 @@ NAMES = {
     "kalends_calendar_lag_seconds",
     "kalends_summarizer_fallbacks",
     "kalends_summarizer_seconds",
+    "kalends_tls_certificate_expiry_seconds",
 }
 
 

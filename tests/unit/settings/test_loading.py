@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalends.domain.errors import Misconfigured
-from kalends.settings import Settings, load, table
+from kalends.settings import IssuerSettings, Settings, WorkloadSettings, load, table
 
 KEYS = [key for key, *_ in table()]
+
+LISTS = {
+    "oidc.issuers": (IssuerSettings(issuer="https://issuer.example", audience="kalends", rights_map={"staff": "reader"}),),
+    "kubernetes.workloads": (WorkloadSettings(subject="system:serviceaccount:a:b", tenant="acme", memories=("*",), rights=("reader",)),),
+}
+"""A legal value of each setting that is a list."""
 
 
 def _value(settings, key):
@@ -30,6 +36,8 @@ def _kind(key):
 def _other(key):
     """A legal value that is not the default, found from the field's type and bounds."""
     kind, value = _kind(key), _value(Settings(), key)
+    if isinstance(value, tuple):
+        return LISTS[key]
     if isinstance(value, str):
         words = re.findall(r"\w+", kind.pattern) if kind.pattern else ["elsewhere"]
         return next(word for word in words if word != value)
@@ -47,12 +55,26 @@ def _legal(kind, value):
 
 def _nested(key, value):
     group, _, field = key.partition(".")
-    return {group: {field: value}} if field else {group: value}
+    plain = msgspec.to_builtins(value)
+    return {group: {field: plain}} if field else {group: plain}
+
+
+def _toml(value):
+    """*value* as TOML writes it on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(member)}" for name, member in value.items()) + "}"
+    return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, (list, tuple)) else json.dumps(value)
+
+
+def _text(value):
+    """*value* as a variable holds it: lists as JSON."""
+    return msgspec.json.encode(value).decode() if isinstance(value, tuple) else str(value)
 
 
 def _file(folder, key, value):
     group, _, field = key.partition(".")
-    text = f"[{group}]\n{field} = {json.dumps(value)}\n" if field else f"{group} = {json.dumps(value)}\n"
+    shown = _toml(msgspec.to_builtins(value))
+    text = f"[{group}]\n{field} = {shown}\n" if field else f"{group} = {shown}\n"
     path = folder / "config.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -73,13 +95,13 @@ def test_every_setting_can_be_set_in_the_environment_over_the_file(key, tmp_path
     """Two underscores between group and field."""
     file = _file(tmp_path, key, _value(Settings(), key))
 
-    assert _value(load(file=file, environment={_variable(key): str(_other(key))}), key) == _other(key)
+    assert _value(load(file=file, environment={_variable(key): _text(_other(key))}), key) == _other(key)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_setting_can_be_set_by_a_flag_over_the_environment(key):
     """What was typed last wins."""
-    environment = {_variable(key): str(_value(Settings(), key))}
+    environment = {_variable(key): _text(_value(Settings(), key))}
 
     assert _value(load(file=None, environment=environment, flags=_nested(key, _other(key))), key) == _other(key)
 
@@ -87,7 +109,7 @@ def test_every_setting_can_be_set_by_a_flag_over_the_environment(key):
 @pytest.mark.parametrize("key", KEYS)
 def test_setting_one_value_changes_no_other(key):
     """Each key is one setting."""
-    settings = load(file=None, environment={_variable(key): str(_other(key))})
+    settings = load(file=None, environment={_variable(key): _text(_other(key))})
 
     assert [other for other in KEYS if _value(settings, other) != _value(Settings(), other)] == [key]
 

@@ -1,12 +1,14 @@
 """The registry of memories, over records."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
 from kalends.domain.errors import Conflict, Damaged, NotFound
+from kalends.domain.redaction import Policy
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.wire.memories import KIND, Memory, MemoryRegistry
 
@@ -142,3 +144,13 @@ async def test_a_follower_goes_on_past_a_damaged_record():
         await until(lambda: SCOPE in registry._known)
     finally:
         following.cancel()
+
+
+async def test_the_policy_of_redaction_comes_back_as_it_was():
+    """Also the actions for kinds of events; a memory that was stored before there were any has the default."""
+    records = MemoryRecords()
+    policy = Policy(actions={"card": "refuse"}, kinds={"note": {"email": "mask"}, "chunk": {}})
+    await MemoryRegistry(records).create(replace(MEMORY, redaction=policy))
+
+    assert (await MemoryRegistry(records).find(SCOPE)).redaction == policy
+    assert MEMORY.redaction == Policy()

@@ -8,13 +8,16 @@ from tests.support.keys import MemoryKeys, vault_over
 from tests.unit.wire.test_envelopes import EVENT, RETRACTION, SCOPE, STAMP
 
 from kalends.domain.errors import Unavailable
-from kalends.domain.events import event_key, microseconds
+from kalends.domain.events import EventId, EventKey, event_key, microseconds
+from kalends.domain.periods import period_of
 from kalends.domain.positions import Position
 from kalends.domain.queries import Tombstone, tags_of
 from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.domain.versions import FOREVER
+from kalends.ports.calendar import ErasedNode
 from kalends.ports.log import Message
 from kalends.wire import envelopes
-from kalends.wire.reader import OpenedEvent, OpenedRetraction, Reader, Unreadable
+from kalends.wire.reader import OpenedErasure, OpenedEvent, OpenedRetraction, Reader, Unreadable
 from kalends.wire.vault import key_reference
 
 OTHER = Scope(Tenant("acme"), MemoryName("diary"))
@@ -149,3 +152,36 @@ async def test_a_key_that_does_not_unwrap_stops_its_own_session_only():
     assert isinstance(damaged, Unreadable)
     assert not damaged.erased
     assert isinstance(whole, OpenedEvent)
+
+
+ERASED = envelopes.Erased(
+    erasure_id=EventId("01JB0000000000000000000001"),
+    keys=(event_key(SCOPE, EVENT.id),),
+    sessions=("00" * 8,),
+    nodes=(ErasedNode(key=EventKey("ab" * 16), period=period_of("toc:week:2026-W05"), number=3),),
+)
+
+
+async def test_what_was_erased_is_read_without_any_key():
+    """An event is gone for ever, whatever comes later; a node until it is written anew."""
+    keys = MemoryKeys()
+    (found,) = await Reader(vault_over(keys)).open([message(envelopes.erasure(ERASED, scope=SCOPE, recorded_us=7), 9)])
+
+    assert isinstance(found, OpenedErasure)
+    assert found.said == ERASED
+    assert found.entries() == []
+    assert found.tombstones() == [
+        Tombstone(scope=SCOPE, key=ERASED.keys[0], version=FOREVER),
+        Tombstone(scope=SCOPE.calendar, key=ERASED.nodes[0].key, version=9),
+    ]
+    assert (found.erased().keys, found.erased().sessions, found.nodes().nodes) == (ERASED.keys, ERASED.sessions, ERASED.nodes)
+    assert keys.asked["get"] == 0
+
+
+async def test_a_message_of_an_erasure_that_cannot_be_read_is_damaged():
+    """It is told, and not taken for lawful."""
+    body = envelopes.erasure(ERASED, scope=SCOPE, recorded_us=7).replace(b"toc:week:2026-W05", b"toc:week:2026-W99")
+    (found,) = await Reader(vault_over(MemoryKeys())).open([message(body)])
+
+    assert isinstance(found, Unreadable)
+    assert not found.erased

@@ -1,9 +1,10 @@
-"""Commands for operators: stats, reindex, compact.
+"""Commands for operators: stats, reindex, compact, rotate-keys and the like.
 
 Belongs here: the ``admin`` group. Does not belong here: one memory's own counts (``memories``). A newcomer would get wrong: a rebuild goes
 on in the server when the command is interrupted; ``--wait`` only watches it.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -96,6 +97,43 @@ def _show_compaction(console: "Console", ended: "Operation") -> None:
     from kalends.app.output import harmless, state
 
     console.print(state(ended.state), ended.kind, harmless(ended.result or ended.error or ""), sep="  ", markup=False)
+
+
+@admin.command("rotate-keys", cls=Command)
+@click.option("--dry-run", is_flag=True, help="Only count the data keys by the key-encryption key that they need.")
+@click.option("--wait", is_flag=True, help="Watch it until it has ended.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Longest time to watch, in seconds.")
+@click.pass_obj
+def rotate_keys(invocation: Invocation, *, dry_run: bool, wait: bool, timeout: float) -> int:
+    """Wrap every data key under the newest key-encryption key while the instance serves; no event is sealed anew."""
+    output = invocation.output
+    with invocation.client() as kalends:
+        started = kalends.rotate_keys(dry_run=dry_run)
+        if not wait and not dry_run:
+            output.give(started, lambda console: console.print(f"started operation {started.operation_id}"))
+            return 0
+        with output.progress("counting keys" if dry_run else "wrapping keys anew", total=None) as advance:
+            ended = kalends.wait_for(
+                started.operation_id, timeout_s=timeout, on_progress=lambda seen: advance(seen.done, seen.total or None)
+            )
+    output.give(ended, lambda console: _show_compaction(console, ended))
+    return 0 if ended.state == "succeeded" else 1
+
+
+@admin.command("new-key", cls=Command)
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder; else KALENDS_DATA, else yours.")
+@click.pass_obj
+def new_key(invocation: Invocation, *, data: Path | None) -> None:
+    """Make the next key file beside the one of this machine's instance; `rotate-keys` then uses it. Back it up before."""
+    from kalends.adapters.embedded.kek import add_successor
+    from kalends.app import folders
+    from kalends.app.configuration import settings_from
+
+    settings = settings_from(data=data)
+    if settings.keys.kind != "file":
+        raise click.UsageError(f"keys.kind is {settings.keys.kind}: the next version is made where the keys are kept")
+    made = add_successor(folders.folders_of(settings).key)
+    invocation.output.give({"key_file": str(made)}, lambda console: console.print(f"made {made}", markup=False, soft_wrap=True))
 
 
 @admin.command("rebuild-toc", cls=Command)

@@ -10,11 +10,29 @@ import click
 
 from kalends.app.invocation import Group, Invocation
 from kalends.app.moments import shown
+from kalends.domain.redaction import ACTIONS, CATEGORIES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from kalends.client import MemoryInfo
+
+
+class Redacting(click.ParamType[tuple[str, str]]):
+    """What is to be done about a category of sensitive content: ``email=mask``."""
+
+    name = "redaction"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Category and action.
+
+        Raises:
+            BadParameter: there is no such category or action.
+        """
+        category, _, action = str(value).partition("=")
+        if category not in CATEGORIES or action not in ACTIONS:
+            self.fail(f"{value!r} is not one of {', '.join(CATEGORIES)} = one of {', '.join(ACTIONS)}", param, ctx)
+        return category, action
 
 
 @click.group(cls=Group)
@@ -39,13 +57,24 @@ def list_(invocation: Invocation) -> None:
 @click.option("--description", help="What it is for.")
 @click.option("--max-events", type=click.IntRange(min=1), help="Most events it may hold.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Most bytes of the log it may hold.")
+@click.option(
+    "--redact", "redactions", type=Redacting(), multiple=True, metavar="CATEGORY=ACTION", help="May be repeated, e.g. email=mask."
+)
 @click.pass_obj
-def create(invocation: Invocation, name: str | None, *, description: str | None, max_events: int | None, max_bytes: int | None) -> None:
+def create(
+    invocation: Invocation,
+    name: str | None,
+    *,
+    description: str | None,
+    max_events: int | None,
+    max_bytes: int | None,
+    redactions: tuple[tuple[str, str], ...],
+) -> None:
     """Create the memory NAME (default: the one of --memory)."""
     quota = {key: value for key, value in (("events", max_events), ("bytes", max_bytes)) if value is not None}
     chosen = _chosen(invocation, name)
     with invocation.client() as kalends:
-        made = kalends.create_memory(chosen, description=description, quota=quota or None)
+        made = kalends.create_memory(chosen, description=description, quota=quota or None, redaction=dict(redactions) or None)
     invocation.output.give(made, lambda console: console.print(f"memory {made.name} is there"))
 
 

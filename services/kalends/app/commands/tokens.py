@@ -1,4 +1,4 @@
-"""Commands about tokens: create, list, revoke.
+"""Commands about tokens: create, list, rotate, revoke.
 
 Belongs here: the ``token`` group. Does not belong here: how tokens are checked, which is the server's. A newcomer would get wrong: a new
 token is for one memory and may append and search, unless one asks for more.
@@ -14,7 +14,7 @@ import click
 
 from kalends.app.invocation import Command, Group, Invocation
 from kalends.app.moments import Moment, shown
-from kalends.domain.credentials import RIGHTS
+from kalends.domain.credentials import RIGHTS, ROLES
 from kalends.domain.errors import Occupied
 
 if TYPE_CHECKING:
@@ -44,11 +44,12 @@ class Lifetime(click.ParamType[timedelta]):
 
 @click.group(cls=Group)
 def token() -> None:
-    """Create, list and revoke tokens."""
+    """Create, list, rotate and revoke tokens."""
 
 
 @token.command(cls=Command)
 @click.option("--right", "rights", type=click.Choice(RIGHTS), multiple=True, help="May be repeated; append and search by default.")
+@click.option("--role", type=click.Choice(list(ROLES)), help="A name for a set of rights, in their place.")
 @click.option("--for", "memories", multiple=True, metavar="MEMORY", help="May be repeated; the one of --memory by default.")
 @click.option("--all-memories", is_flag=True, help="For every memory, also those to come.")
 @click.option("--label", default="", help="What it is for.")
@@ -60,6 +61,7 @@ def create(
     invocation: Invocation,
     *,
     rights: tuple[str, ...],
+    role: str | None,
     memories: tuple[str, ...],
     all_memories: bool,
     label: str,
@@ -70,15 +72,18 @@ def create(
     """Create a token; its secret is given this once."""
     if memories and all_memories:
         raise click.UsageError("--for and --all-memories exclude each other")
+    if rights and role:
+        raise click.UsageError("--right and --role exclude each other")
     if expires_in is not None:
         expires_at = datetime.now(UTC) + expires_in
     scope = None if all_memories else list(memories) or [invocation.memory]
-    lasting = {} if expires_at is None else {"expires_at": expires_at}
+    lasting: dict[str, Any] = {} if expires_at is None else {"expires_at": expires_at}
+    allowed: dict[str, Any] = {"role": role} if role else {"rights": list(rights) or ["append", "search"]}
     # the file first: a secret that cannot be written down would be lost
-    handle = None if out is None else _new_private_file(out)
+    handle = None if out is None else new_private_file(out)
     try:
         with invocation.client() as kalends:
-            made = kalends.create_token(memories=scope, rights=list(rights) or ["append", "search"], label=label, **lasting)
+            made = kalends.create_token(memories=scope, label=label, **allowed, **lasting)
         if handle is not None:
             os.write(handle, made.secret.encode() + b"\n")
     except BaseException:
@@ -98,7 +103,7 @@ def create(
     result |= {"token": made.secret} if out is None else {"token_file": str(out)}
 
     def show(console: "Console") -> None:
-        console.print(f"token {made.token_id}: {', '.join(made.rights)} on {_memories(made.memories)}", markup=False)
+        console.print(f"token {made.token_id}: {', '.join(made.rights)} on {memories_shown(made.memories)}", markup=False)
         console.print(made.secret if out is None else f"its secret is in {out}", markup=False, soft_wrap=True)
 
     invocation.output.give(result, show)
@@ -111,9 +116,39 @@ def list_(invocation: Invocation) -> None:
     output = invocation.output
     with invocation.client() as kalends:
         found = list(kalends.tokens())
-    rows = ((t.token_id, t.label, ", ".join(t.rights), _memories(t.memories), shown(t.created_at), shown(t.expires_at)) for t in found)
+    rows = ((t.token_id, t.label, ", ".join(t.rights), memories_shown(t.memories), shown(t.created_at), shown(t.expires_at)) for t in found)
     titles = ["token", "label", "rights", "memories", "created (UTC)", "expires (UTC)"]
     output.give({"items": found}, lambda _: output.table(titles, rows))
+
+
+@token.command(cls=Command)
+@click.argument("token_id")
+@click.option("--overlap-s", type=click.IntRange(0, 604_800), default=300, show_default=True, help="How long the old secret stays valid.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the secret to this new file, readable by you alone.")
+@click.pass_obj
+def rotate(invocation: Invocation, token_id: str, *, overlap_s: int, out: Path | None) -> None:
+    """Give a token a new secret and id; the old ones stay valid for a while."""
+    handle = None if out is None else new_private_file(out)
+    try:
+        with invocation.client() as kalends:
+            made = kalends.rotate_token(token_id, overlap_s=overlap_s)
+        if handle is not None:
+            os.write(handle, made.secret.encode() + b"\n")
+    except BaseException:
+        if out is not None:
+            out.unlink(missing_ok=True)
+        raise
+    finally:
+        if handle is not None:
+            os.close(handle)
+    result = {"token_id": made.token_id, "replaces": token_id, "overlap_s": overlap_s, "expires_at": made.expires_at}
+    result |= {"token": made.secret} if out is None else {"token_file": str(out)}
+
+    def show(console: "Console") -> None:
+        console.print(f"token {made.token_id} replaces {token_id}, which ends in {overlap_s} s", markup=False)
+        console.print(made.secret if out is None else f"its secret is in {out}", markup=False, soft_wrap=True)
+
+    invocation.output.give(result, show)
 
 
 @token.command(cls=Command)
@@ -126,11 +161,17 @@ def revoke(invocation: Invocation, token_id: str) -> None:
     invocation.output.give({"token_id": token_id, "revoked": True}, lambda console: console.print(f"revoked {token_id}", markup=False))
 
 
-def _memories(names: list[str] | None) -> str:
+def memories_shown(names: list[str] | None) -> str:
+    """The memories of a credential in words."""
     return "every memory" if names is None else ", ".join(names)
 
 
-def _new_private_file(path: Path) -> int:
+def new_private_file(path: Path) -> int:
+    """A handle on a new file that its owner alone may read.
+
+    Raises:
+        Occupied: there is such a file. UsageError: it cannot be written.
+    """
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

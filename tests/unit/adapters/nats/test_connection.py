@@ -5,14 +5,15 @@ import inspect
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from nats.aio.client import Client
+from nats.aio.client import Client, Server
 from tests.support.broker import SMALL, fresh_bus, shared_broker
 from tests.support.waiting import until
 
 from kalends.adapters.nats import BrokerUser, LocalServer, open_nats
-from kalends.adapters.nats.connection import connect
+from kalends.adapters.nats.connection import _next_server, _places, connect
 from kalends.adapters.nats.requests import frame, header_block
 from kalends.domain.errors import Invalid, Misconfigured, Unavailable
 from kalends.domain.scope import MemoryName, Scope, Tenant
@@ -116,3 +117,13 @@ async def test_closing_waits_for_appends_under_way() -> None:
         await started.wait()
 
     assert len(await under_way) == 400
+
+
+def test_only_servers_that_were_named_are_tried_where_that_is_asked() -> None:
+    """A cluster tells its members' addresses by itself; who may speak to some only does not follow it."""
+    named, told = Server(uri=urlsplit("nats://a:4222")), Server(uri=urlsplit("nats://b:4222"))
+    tried = Server(uri=urlsplit("nats://a:4222"), reconnects=5)
+
+    assert _next_server([tried, told], {})[0] is told
+    assert _next_server([tried, told], {}, only=_places(["nats://a"]))[0] is tried
+    assert _next_server([told, named], {}, only=_places(["a:4222", "nats://c:1"]))[0] is named

@@ -38,7 +38,9 @@ async def reopened(options: NatsOptions) -> dict[str, object]:
     broker = shared_broker()
     async with open_nats(url=broker.url, user=broker.user, password=broker.password, options=options) as bus:
         info = await bus.connection.jetstream().stream_info("EVENTS_0")
-        return {"max_bytes": info.config.max_bytes, "allow_atomic": info.config.allow_atomic, "last": info.state.last_seq}
+        keys = await bus.connection.jetstream().stream_info("KEYS")
+        told = {"max_bytes": info.config.max_bytes, "allow_atomic": info.config.allow_atomic, "last": info.state.last_seq}
+        return told if keys.config.max_bytes == options.keys_bytes else {"keys": keys.config.max_bytes}
 
 
 async def test_opening_again_changes_nothing_and_changed_sizes_are_mended() -> None:
@@ -50,7 +52,8 @@ async def test_opening_again_changes_nothing_and_changed_sizes_are_mended() -> N
             assert streams.drift(settings, await raw_config(bus, name)) == {}, name
 
     assert await reopened(SMALL) == {"max_bytes": SMALL.events_bytes, "allow_atomic": True, "last": 1}
-    assert await reopened(replace(SMALL, events_bytes=300 << 20)) == {"max_bytes": 300 << 20, "allow_atomic": True, "last": 1}
+    wider = replace(SMALL, events_bytes=300 << 20, keys_bytes=SMALL.keys_bytes * 2)
+    assert await reopened(wider) == {"max_bytes": 300 << 20, "allow_atomic": True, "last": 1}
 
 
 async def raw_config(bus: NatsBus, name: str) -> dict[str, object]:
