@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 MEMORY = "cluster"
 QUIET_S = 120.0
 ROLES = (["ingest"], ["index", "search"], ["summarize", "scheduler"])
-STREAMS = {"EVENTS_0", "RECORDS_0", "KEYS", "DEAD"}
+STREAMS = {"EVENTS_0", "RECORDS_0", "KEYS", "DEAD", "LEDGER", "AUDIT"}
 AS_SET = NatsOptions(replicas=3)
 
 

@@ -57,6 +57,8 @@ def test_every_operation_answers(admin: Person) -> None:
             "token_id",
             "agent_id",
             "operation_id",
+            "erasure_id",
+            "hold",
             "dead_letter_id",
             "node",
             "grip_id",
@@ -91,6 +93,8 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
         {"events": [{"event_id": samples.ABSENT_ID, "session_id": "s", "kind": "note", "text": "parity"}]},
     ),
     ("events.append", "POST", "/events", {"events": [{"session_id": "s", "kind": "no such kind", "text": "x"}]}),
+    ("erasures.create", "POST", "/erasures", {"session_id": "nobody's", "dry_run": True}),
+    ("erasures.create", "POST", "/erasures", {}),
     ("search", "POST", "/search", {"query": ""}),
     ("search", "POST", "/search", {"query": "x", "unknown": 1}),
 ]
@@ -106,7 +110,7 @@ async def test_nats_answers_as_http_does(admin: Person, memory: str, subject: st
     query = "?" + "&".join(f"{name}={quote(str(value))}" for name, value in given.items()) if method == "GET" and given else ""
     if subject == "events.append":
         admin.ask(method, memory + path, given)  # so that both are told of a duplicate
-    with admin.with_token("append", "search", memories=[MEMORY]) as agent:
+    with admin.with_token("append", "search", "erase", memories=[MEMORY]) as agent:
         over_http = agent.ask(method, memory + path.format(**ids) + query, given if method == "POST" else None)
         async with agent.on_nats() as client:
             over_nats = await agent.request(client, MEMORY, subject, {**given, **ids})

@@ -1,7 +1,8 @@
 """Check 6: a schemathesis run over the OpenAPI document of a running instance, with its data.
 
 A newcomer would get wrong: ``positive_data_acceptance`` is left out because types cannot say everything (what a cursor is, that an id is a
-ULID or UUID, that text holds no NUL), and 422 is the right answer to what only the domain can refuse.
+ULID or UUID, that text holds no NUL), and 422 is the right answer to what only the domain can refuse. It asks with all rights and learns
+ids from answers, so what would take away its own credential, or every memory of the instance, is kept from it.
 """
 
 import json
@@ -20,6 +21,7 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 
 
 [parameters]
 "path.memory" = "fuzzed"
+"path.token_id" = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 [[operations]]
 include-method = "PATCH"
@@ -28,6 +30,18 @@ parameters = { "path.memory" = "patched" }
 [[operations]]
 include-operation-id = "memories.create"
 parameters = { "path.memory" = "made" }
+
+[[operations]]
+include-operation-id = "memories.remove"
+parameters = { "path.memory" = "made" }
+
+[[operations]]
+include-operation-id = "erasures.create"
+parameters = { "path.memory" = "erased" }
+
+[[operations]]
+include-operation-id = "erasures.tenant"
+enabled = false
 """
 
 
@@ -35,6 +49,7 @@ def test_schemathesis_finds_nothing(admin: Person, tmp_path: Path) -> None:
     """No 5xx, nothing that the document does not describe, no wrong input taken, no route without a credential."""
     memory = admin.make_memory("fuzzed")
     admin.make_memory("patched")
+    admin.make_memory("erased")
     admin.remember(memory, "something to find", "and something else")
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION, encoding="utf-8")
