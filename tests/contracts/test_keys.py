@@ -143,6 +143,31 @@ async def test_of_racing_replacements_one_wins(keys: Keys) -> None:
     assert {reference: [key[0]] for reference, key in found.items()} == winners
 
 
+async def test_a_key_that_is_being_replaced_is_there_all_the_while(keys: Keys) -> None:
+    """Whoever did not find it would take what it seals for erased."""
+    stored = some(20)
+    await keys.create(SCOPE, stored)
+    missing: list[str] = []
+    done = asyncio.Event()
+
+    async def look() -> None:
+        while not done.is_set():
+            found = await keys.get(SCOPE, list(stored))
+            missing.extend(stored.keys() - found.keys())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(look())
+        old = stored
+        for _ in range(15):
+            new = {reference: secrets.token_bytes(80) for reference in stored}
+            assert sorted(await keys.replace(SCOPE, {one: (old[one], new[one]) for one in stored})) == sorted(stored)
+            old = new
+        done.set()
+
+    assert missing == []
+
+
 @ALONE
 async def test_a_replaced_key_leaves_no_bytes_in_the_files(tmp_path: Path) -> None:
     """Also one of which the replacement was cut off between its two steps, once it is begun again."""

@@ -108,7 +108,7 @@ class NatsKeys:
             Unavailable, DeadlineExceeded: some may still be there; again is safe.
         """
         for _ in range(_TRIES):
-            found = await self._find(scope, references, leader=True)
+            found = await self._find(scope, references)
             if not found:
                 return
             await erasing.erase(self._requests, streams.KEYS, sorted(stored.sequence for stored in found.values()))
@@ -151,7 +151,7 @@ class NatsKeys:
         return replaced
 
     async def _replace(self, scope: Scope, changes: Mapping[str, tuple[bytes, bytes]]) -> list[str]:
-        found = await self._find(scope, list(changes), leader=True)
+        found = await self._find(scope, list(changes))
         await self._overwrite_older(found.values())
         due = {reference: stored for reference, stored in found.items() if stored.body == changes[reference][0]}
         questions: list[Question] = [
@@ -188,7 +188,7 @@ class NatsKeys:
                     lost = await self._one_by_one(scope, missing)
                 except (Unavailable, DeadlineExceeded):
                     lost = set(missing)  # some may be stored: what is there now decides
-                found = await self._find(scope, sorted(lost), leader=True)
+                found = await self._find(scope, sorted(lost))
                 stored.update({reference: key for reference, key in missing.items() if reference not in lost})
                 stored.update({reference: one.body for reference, one in found.items()})
                 missing = {reference: key for reference, key in missing.items() if reference not in stored}
@@ -240,13 +240,11 @@ class NatsKeys:
                 accepted(reply)
         return lost
 
-    async def _find(self, scope: Scope, references: Sequence[str], *, leader: bool = False) -> dict[str, reading.Stored]:
+    async def _find(self, scope: Scope, references: Sequence[str]) -> dict[str, reading.Stored]:
         unique = list(dict.fromkeys(references))
         subjects = [subject_of(scope, reference) for reference in unique]
-        confirm = leader and self._options.replicas > 1
-        found = await reading.last_by_subject(
-            self._requests, streams.KEYS, subjects, window=self._options.reads_in_flight, confirm=confirm or self._options.replicas > 1
-        )
+        # no key means "erased", so one that a lagging replica, or a broker amid a replacing, does not find is asked for again
+        found = await reading.last_by_subject(self._requests, streams.KEYS, subjects, window=self._options.reads_in_flight, confirm=True)
         return {reference: stored for reference, stored in zip(unique, found, strict=True) if stored is not None}
 
 
