@@ -18,13 +18,13 @@ from tests.support.histories import Item
 from tests.support.instance import Instance, wait_until
 
 NewFolder = Callable[[Path], Path]
-WITHOUT_DATA = pytest.mark.skipif(not histories.SHARED.exists(), reason="the public conversations are not at hand")
-PARTS = {
-    "demonstration": histories.demonstration,
-    "locomo": lambda: histories.locomo(1)[:160],
-    "longmemeval": lambda: histories.longmemeval(2),
-}
-WHOLE = {"locomo": histories.locomo, "longmemeval": histories.longmemeval}
+AT_HAND = histories.SHARED.exists()
+"""Whether the public conversations are, which are no part of the repository."""
+PARTS = {"demonstration": histories.demonstration}
+WHOLE = {"demonstration": histories.demonstration}
+if AT_HAND:
+    PARTS |= {"locomo": lambda: histories.locomo(1)[:160], "longmemeval": lambda: histories.longmemeval(2)}
+    WHOLE |= {"locomo": histories.locomo, "longmemeval": histories.longmemeval}
 FILLED_S = 1800.0
 _BATCH = 100
 
@@ -102,11 +102,10 @@ _LEVELS = ("segment", "day", "week", "month", "year")
 
 def test_a_walk_over_parts_of_histories_meets_every_event_once_with_evidence(instance: Instance):
     """In whatever order the events came; the public conversations where they are at hand."""
-    names = [name for name in PARTS if name == "demonstration" or histories.SHARED.exists()]
     with verdicts.api_of(instance) as api:
-        for name in names:
+        for name in PARTS:
             send(api, f"walk-{name}", PARTS[name]())
-        for name in names:
+        for name in PARTS:
             filled(api, f"walk-{name}", len(PARTS[name]()))
             nodes = walk(api, f"walk-{name}")
             check(nodes, PARTS[name]())
@@ -115,9 +114,8 @@ def test_a_walk_over_parts_of_histories_meets_every_event_once_with_evidence(ins
 
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
-@WITHOUT_DATA
 def test_a_walk_over_whole_collections_meets_every_event_once_with_evidence(tmp_path: Path, prepared: NewFolder):
-    """Every conversation of LoCoMo, every session of LongMemEval; an opened grip shows its events."""
+    """The demonstration, and where they are at hand every conversation of LoCoMo and every session of LongMemEval."""
     with ExitStack() as stack:
         own = stack.enter_context(Instance(prepared(tmp_path / "data"))).start()
         api = stack.enter_context(verdicts.api_of(own))

@@ -150,7 +150,6 @@ async def test_files_that_cannot_be_read_again_leave_the_keys_that_were_read(pat
     assert await unwrap(wrapper, wrapped) == KEY
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
 def test_a_file_that_others_can_read_is_refused_with_the_way_to_mend_it(path: Path) -> None:
     """The key may be known to somebody already, which only a person can judge."""
     FileWrapper.open(path)
