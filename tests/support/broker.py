@@ -7,6 +7,7 @@ that takes ``BROKERS`` as the parameters of a fixture runs on both, and what has
 
 import asyncio
 import atexit
+import os
 import shutil
 import tempfile
 import threading
@@ -22,6 +23,7 @@ import pytest
 
 from kalends.adapters.nats import LocalServer, NatsBus, NatsOptions, open_nats
 from tests.support.nats_cluster import NatsCluster
+from tests.support.waiting import until
 
 SMALL = NatsOptions(events_bytes=256 << 20, records_bytes=64 << 20, keys_bytes=64 << 20, dead_bytes=16 << 20, ledger_bytes=16 << 20)
 """Options for tests: small stores, short idle times."""
@@ -39,6 +41,7 @@ _chosen = ["one"]
 class Shared(Protocol):
     """What every test may use: where it is, and who we are there."""
 
+    folder: Path
     url: str
     user: str
     password: str
@@ -132,7 +135,7 @@ async def another_bus(options: NatsOptions = SMALL, *, url: str | None = None) -
 async def fresh_bus(options: NatsOptions = SMALL) -> AsyncIterator[NatsBus]:
     """A bus on the shared server, without anything that earlier tests left there."""
     broker = shared_broker()
-    await empty(broker.url, user=broker.user, password=broker.password)
+    await empty(broker)
     async with another_bus(options) as bus:
         yield bus
 
@@ -155,12 +158,17 @@ async def watched_server(folder: Path) -> AsyncIterator[LocalServer]:
             watch.cancel()
 
 
-async def empty(url: str, *, user: str, password: str) -> None:
-    """Delete every stream."""
-    client = await nats.connect(url.split(","), user=user, password=password)
+async def empty(broker: Shared) -> None:
+    """Delete every stream, and return once their files are gone.
+
+    The server moves the files of a deleted stream aside and removes them later; a stream of the same name that is made and deleted again
+    meanwhile finds the place taken, and the one after it is refused ("error creating store for stream") or finds the old messages.
+    """
+    client = await nats.connect(broker.url.split(","), user=broker.user, password=broker.password)
     try:
         manager = client.jetstream()
         for stream in await manager.streams_info():
             await manager.delete_stream(str(stream.config.name))
     finally:
         await client.close()
+    await until(lambda: not any(folders for path, folders, _ in os.walk(broker.folder) if path.endswith("/streams")))
