@@ -29,10 +29,10 @@ up: setup ## everything in one process, until Ctrl-C
 	@.venv/bin/kalends up
 
 test: setup ## all tests but the slow ones and those of cluster and vLLM
-	@.venv/bin/python -m pytest -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile
+	@.venv/bin/python -m pytest -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
-	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses 2 --dist loadfile
+	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-vllm: setup ## the model adapters on real vLLM servers on the CPU; builds them once (about 900 MB)
 	@.venv/bin/python -m pytest -m "vllm and not slow"
