@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -41,11 +42,12 @@ class Usage:
 
 
 class Instance:
-    """One `kalends up`, from its start to its end; *settings* are KALENDS_* variables."""
+    """One `kalends up`, from its start to its end; *settings* are KALENDS_* variables, *ca* is the file that its TLS is trusted by."""
 
-    def __init__(self, data: Path, *, memory: str = MEMORY, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, data: Path, *, memory: str = MEMORY, settings: Mapping[str, str] | None = None, ca: Path | None = None) -> None:
         self.data = data
         self.memory = memory
+        self._ca = ca
         self._settings = dict(settings or {})
         self.start_s = 0.0
         self._process: Child | None = None
@@ -94,7 +96,7 @@ class Instance:
         Raises:
             RuntimeError: it was not answered with a 2xx.
         """
-        return ask(self._ready["url"], self._token, method, path, body)
+        return ask(self._ready["url"], self._token, method, path, body, ca=self._ca)
 
     def status(self) -> Any:
         """What the status says."""
@@ -102,7 +104,7 @@ class Instance:
 
     def load(self, *, kind: str, **how: Any) -> Outcome:
         """Let the load maker do a job against this instance."""
-        return make_load(Job(url=self._ready["url"], token=self._token, memory=self.memory, kind=kind, **how))
+        return make_load(Job(url=self._ready["url"], token=self._token, memory=self.memory, kind=kind, ca=str(self._ca or ""), **how))
 
     def wait_indexed(self, *, seconds: float) -> float:
         """Wait until no projection is behind; returns the seconds waited.
@@ -157,14 +159,18 @@ class Instance:
         return found
 
 
-def ask(url: str, token: str, method: str, path: str, body: object = None) -> Any:
+def ask(url: str, token: str, method: str, path: str, body: object = None, *, ca: Path | None = None) -> Any:
     """One request on a connection of its own; the decoded answer.
 
     Raises:
         RuntimeError: it was not answered with a 2xx.
     """
     target = urlsplit(url)
-    connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
+    connection = (
+        http.client.HTTPSConnection(str(target.hostname), target.port, timeout=60, context=ssl.create_default_context(cafile=ca))
+        if ca
+        else http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
+    )
     headers = {"Authorization": f"Bearer {token}"}
     if body is not None:
         headers["Content-Type"] = "application/json"

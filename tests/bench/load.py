@@ -9,6 +9,7 @@ so that the load maker takes as little as possible from the cores that it shares
 
 import asyncio
 import gc
+import ssl
 import sys
 import time
 from collections import Counter
@@ -42,6 +43,8 @@ class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rerank: str = "auto"
     mode: str = "hybrid"
     about: int = 1
+    ca: str = ""
+    """The file that the server's TLS is trusted by; empty: no TLS."""
     expect: str = ""
     """What the body of each good answer holds; answers without it are counted."""
 
@@ -160,9 +163,12 @@ class Run:
         """Send everything, or until the time is over."""
         loop = asyncio.get_running_loop()
         target = urlsplit(self._job.url)
+        tls = ssl.create_default_context(cafile=self._job.ca) if self._job.ca else None
         connections = []
         for _ in range(self._job.clients):
-            _, connection = await loop.create_connection(lambda: Connection(self._answered), str(target.hostname), target.port or 80)
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._answered), str(target.hostname), target.port or 80, ssl=tls
+            )
             connections.append(connection)
         cpu, started = time.process_time(), time.perf_counter()
         self._ends = started + self._job.seconds

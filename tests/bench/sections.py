@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from tests.bench import calendar, fairness
+from tests.bench import calendar, fairness, trust
 from tests.bench.instance import ROOT, Instance, bare_environment
 from tests.bench.load import Outcome
 from tests.bench.reference import Reference, ReferenceJob
 from tests.bench.report import Report, Row, percentile
 
-NAMES = ("start", "ingest", "index", "lag", "search", "memory", "calendar", "fairness")
+NAMES = ("start", "ingest", "index", "lag", "search", "memory", "calendar", "fairness", "trust", "erase")
 BATCH = 100
 BATCHES_AIM, SINGLES_AIM, SEARCHABLE_AIM, SEARCH_AIM_MS, GROWTH_AIM, MEMORY_AIM_MIB = 10_000, 1_200, 0.8, 60.0, 1.5, 800.0
 
@@ -54,12 +54,14 @@ class Bench:
             self._start()
         if "ingest" in self.sections:
             self._ingest()
-        if {"index", "lag", "search", "memory"} & set(self.sections):
+        if {"index", "lag", "search", "memory", "erase"} & set(self.sections):
             self._grown()
         if "calendar" in self.sections:
             calendar.measure(self.folder, self.report, events=self.calendar_events)
         if "fairness" in self.sections:
             fairness.measure(self.folder, self.report)
+        if "trust" in self.sections:
+            trust.costs(self.folder, self.report)
 
     def _row(self, section: str, name: str, value: float, unit: str, **more: Any) -> None:
         self.report.add(Row(section=section, name=name, value=value, unit=unit, **more))
@@ -121,6 +123,9 @@ class Bench:
                     self._disk(instance, size)
             if "lag" in self.sections:
                 self._lag(instance, stored)
+            if "erase" in self.sections:
+                instance.wait_settled(seconds=_INDEX_S)
+                trust.erasing(instance, self.report, events=stored)
 
     def _grow(self, instance: Instance, stored: int, size: int) -> None:
         section = f"Searchable: from the first request until every projection has all, {stored:,} to {size:,} events"
