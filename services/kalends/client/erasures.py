@@ -20,7 +20,7 @@ from kalends.kit import backoff
 
 
 class ForgetOptions(TypedDict, total=False):
-    """What to forget, by exactly one of these: ids, a session, an actor, a document, tags, a stretch of time, or everything.
+    """What to forget, by exactly one of these: ids, a session, an actor, a document, tags, a label, a stretch of time, or everything.
 
     ``since`` ≤ occurred_at < ``until``. ``dry_run`` only counts; for ``undo_s`` seconds it is only hidden. ``reason``: request,
     consent_withdrawn, retention, legal or other.
@@ -31,6 +31,7 @@ class ForgetOptions(TypedDict, total=False):
     actor: str
     document_id: str
     metadata: Metadata
+    label: str
     since: Moment
     until: Moment
     everything: bool

@@ -209,7 +209,8 @@ class ErasureStore:
 
 def encode_selector(selector: Selector) -> bytes:
     """The bytes of a selector, to be sealed."""
-    name = {"session_id": selector.session, "actor": selector.actor, "document_id": selector.document_id}.get(selector.kind, "")
+    names = {"session_id": selector.session, "actor": selector.actor, "document_id": selector.document_id, "label": selector.label}
+    name = names.get(selector.kind, "")
     return pb.Selector(
         kind=selector.kind,
         event_ids=selector.event_ids,
@@ -239,6 +240,7 @@ def decode_selector(content: bytes) -> Selector:
         session=session,
         actor=stored.name if kind == "actor" else "",
         document_id=stored.name if kind == "document_id" else "",
+        label=stored.name if kind == "label" else "",
         since_us=stored.since_us if stored.HasField("since_us") else None,
         until_us=stored.until_us if stored.HasField("until_us") else None,
         metadata=metadata,
