@@ -7,6 +7,7 @@ from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, e
 
 from kalends.domain.contexts import CLOSING, OPENING
 from kalends.domain.errors import Damaged, DeadlineExceeded, Gone, NotFound, Unavailable
+from kalends.domain.labels import EVERYTHING
 from kalends.domain.positions import covers
 from kalends.domain.queries import Filter
 from kalends.ingest.documents import NewDocument
@@ -364,7 +365,7 @@ async def test_pages_go_through_all_events_in_the_order_in_which_they_happened(m
     await made.ledger.record(event("far", "long before", minute=-60))
     seen, after = [], None
     while True:
-        page = await made.read.page(SCOPE, criteria=Filter().criteria(), after=after, descending=False, limit=2)
+        page = await made.read.page(SCOPE, filters=Filter(), after=after, descending=False, limit=2)
         seen += names_of([opened.event.id for opened in page.events])
         after = page.after
         if after is None:
@@ -376,26 +377,26 @@ async def test_pages_go_through_all_events_in_the_order_in_which_they_happened(m
 
 async def test_an_event_is_shown_with_its_neighbours(made):
     """And one that is not there, or not any more, is said to be so."""
-    around = await made.read.event(SCOPE, event_id("work"), before=1, after=5)
+    around = await made.read.event(SCOPE, event_id("work"), before=1, after=5, clearance=EVERYTHING)
 
     assert names_of([one.event.id for one in (*around.before, around.event, *around.after)]) == ["food", "work", "pet", "plan"]
     with pytest.raises(NotFound):
-        await made.read.event(SCOPE, event_id("nowhere"), before=0, after=0)
+        await made.read.event(SCOPE, event_id("nowhere"), before=0, after=0, clearance=EVERYTHING)
     document = NewDocument(document_id="d", text="zebra", title="", source="", markdown=True, occurred_at=None, metadata={})
     kept = await made.ledger.keep.keep(SCOPE, document)
     await made.ledger.keep.remove(SCOPE, "d")
     await made.ledger.followed()
     with pytest.raises(Gone):
-        await made.read.event(SCOPE, kept.record.chunk_ids[0], before=0, after=0)
+        await made.read.event(SCOPE, kept.record.chunk_ids[0], before=0, after=0, clearance=EVERYTHING)
 
 
 async def test_sessions_are_listed_with_the_last_active_first(made):
     """With their counts."""
     await made.ledger.record(event("one", session_id="t", minute=900), event("two", session_id="t", minute=901))
 
-    (first, *_), more = await made.read.sessions(SCOPE, after=None, limit=1)
+    (first, *_), more = await made.read.sessions(SCOPE, after=None, limit=1, clearance=EVERYTHING)
 
     assert ((first.session_id, first.events), more) == (("t", 2), True)
-    assert (await made.read.session(SCOPE, "s")).events == len(TALK)
+    assert (await made.read.session(SCOPE, "s", clearance=EVERYTHING)).events == len(TALK)
     with pytest.raises(NotFound):
-        await made.read.session(SCOPE, "nowhere")
+        await made.read.session(SCOPE, "nowhere", clearance=EVERYTHING)
