@@ -5,7 +5,7 @@ asked for is hidden once the answer is there, and gone only when ``state`` is er
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from kalends.client import errors, exchanges
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
 from kalends.client.requests import Metadata, Moment, Request, encoded, moment_text
 from kalends.client.results import Page
+from kalends.domain.events import new_ulid
 from kalends.domain.scope import memory_name
 from kalends.kit import backoff
 
@@ -82,7 +83,9 @@ _WIRE_NAMES = {"since": "from", "until": "to"}
 def forget(memory: str, options: Mapping[str, Any]) -> Request[Erasure]:
     """Forget what *options* name."""
     body = {_WIRE_NAMES.get(name, name): _json(value) for name, value in options.items() if value is not None}
-    return Request(method="POST", path=_in(memory, "erasures"), body=encoded(body), result=Erasure)
+    # chosen before the first try, so that a retry after a lost answer forgets once
+    headers = {"Idempotency-Key": str(new_ulid(datetime.now(UTC)))}
+    return Request(method="POST", path=_in(memory, "erasures"), body=encoded(body), headers=headers, result=Erasure)
 
 
 def forget_memory(memory: str, *, undo_s: int) -> Request[Erasure]:

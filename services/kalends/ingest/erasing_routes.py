@@ -25,6 +25,7 @@ from kalends.wire.memories import MemoryRegistry
 from kalends.wire.selecting import Selection
 
 _EVERYTHING = Selector(kind="everything")
+_KEY = "idempotency-key"
 _HOLD = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -43,7 +44,14 @@ class ErasureRoutes:
         if body.dry_run:
             plan = await self._erasures.plan(call.scoped, selector)
             return Answer(body=_planned(call.scoped, selector, plan, reason=body.reason, by=call.principal.token_id), status=200)
-        begun = await self._erasures.ask(call.scoped, selector, reason=body.reason, by=call.principal.token_id, undo_s=body.undo_s)
+        begun = await self._erasures.ask(
+            call.scoped,
+            selector,
+            reason=body.reason,
+            by=call.principal.token_id,
+            undo_s=body.undo_s,
+            idempotency_key=call.headers.get(_KEY),
+        )
         return Answer(body=self._out(begun))
 
     async def remove_memory(self, call: Call) -> Answer:
@@ -76,7 +84,15 @@ class ErasureRoutes:
             planned = [await self._whole(memory.scope, reason=body.reason, by=by) for memory in memories]
             return Answer(body=schemas.TenantErasureOut(items=planned), status=200)
         begun = [
-            await self._erasures.ask(memory.scope, _EVERYTHING, reason=body.reason, by=by, undo_s=body.undo_s, with_memory=True)
+            await self._erasures.ask(
+                memory.scope,
+                _EVERYTHING,
+                reason=body.reason,
+                by=by,
+                undo_s=body.undo_s,
+                with_memory=True,
+                idempotency_key=call.headers.get(_KEY),
+            )
             for memory in memories
         ]
         return Answer(body=schemas.TenantErasureOut(items=[self._out(one) for one in begun]))

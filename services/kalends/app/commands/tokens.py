@@ -20,6 +20,8 @@ from kalends.domain.errors import Occupied
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kalends.client.results import NewToken
+
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -98,21 +100,7 @@ def create(
     finally:
         if handle is not None:
             os.close(handle)
-    result = {
-        "token_id": made.token_id,
-        "memories": made.memories,
-        "rights": made.rights,
-        "label": made.label,
-        "labels": made.labels,
-        "expires_at": made.expires_at,
-    }
-    result |= {"token": made.secret} if out is None else {"token_file": str(out)}
-
-    def show(console: "Console") -> None:
-        console.print(f"token {made.token_id}: {', '.join(made.rights)} on {memories_shown(made.memories)}", markup=False)
-        console.print(made.secret if out is None else f"its secret is in {out}", markup=False, soft_wrap=True)
-
-    invocation.output.give(result, show)
+    _give_secret(invocation, made, out)
 
 
 @token.command("list", cls=Command)
@@ -165,6 +153,19 @@ def revoke(invocation: Invocation, token_id: str) -> None:
     with invocation.client() as kalends:
         kalends.revoke_token(token_id)
     invocation.output.give({"token_id": token_id, "revoked": True}, lambda console: console.print(f"revoked {token_id}", markup=False))
+
+
+def _give_secret(invocation: Invocation, made: "NewToken", out: Path | None) -> None:
+    result = {name: getattr(made, name) for name in ("token_id", "memories", "rights", "label", "labels", "expires_at")}
+    result |= {"token": made.secret} if out is None else {"token_file": str(out)}
+
+    def show(console: "Console") -> None:
+        console.print(f"token {made.token_id}: {', '.join(made.rights)} on {memories_shown(made.memories)}", markup=False)
+        if made.labels is not None:
+            console.print(f"sees no labels but: {', '.join(made.labels) or 'none'}", markup=False)
+        console.print(made.secret if out is None else f"its secret is in {out}", markup=False, soft_wrap=True)
+
+    invocation.output.give(result, show)
 
 
 def labels_given(sees: tuple[str, ...], *, none: bool) -> dict[str, Any]:
