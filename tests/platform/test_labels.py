@@ -4,13 +4,17 @@ A newcomer would get wrong: the canary is in what has the label ``hr`` and nowhe
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from tests.platform.people import Person
-from tests.support.instance import wait_until
+from tests.support.instance import clean_environment, wait_until
+
+from kalends.client import Kalends, NewEvent
 
 CANARY = "quetzalcanary"
 MEMORY = "labelled"
@@ -259,3 +263,43 @@ def test_what_has_a_label_is_erased_by_it(world: World) -> None:
     assert [one["document_id"] for one in world.admin.good("GET", f"{path}/documents")["items"]] == ["open"]
     assert begun["selector"] == "label"
     assert world.admin.good("GET", f"{path}/erasures/{begun['erasure_id']}/receipt")["counts"]["documents"] == 1
+
+
+async def test_over_nats_it_is_the_same(world: World) -> None:
+    """One table of operations, one filter."""
+    said: dict[str, str] = {}
+    for name, person in (("hr", world.hr), ("plain", world.plain)):
+        async with person.on_nats() as client:
+            asked = {"search": {"query": CANARY, "mode": "lexical"}, "events.list": {}, "sessions.list": {}}
+            answers = [await person.request(client, MEMORY, subject, body) for subject, body in asked.items()]
+            said[name] = str([answer.data for answer in answers])
+
+    assert CANARY in said["hr"]
+    assert CANARY not in said["plain"]
+    assert "talk" in said["plain"]
+
+
+def test_the_sdk_and_the_command_line_know_labels(world: World) -> None:
+    """They set them, show them, and make credentials of some."""
+    world.admin.make_memory("by-sdk")
+    instance = world.admin.instance
+    with Kalends(instance.url, token=instance.token) as kalends:
+        memory = kalends.memory("by-sdk")
+        receipt = memory.append(NewEvent(text="a word", session_id="s", labels=("hr",)), wait_s=20)
+        assert memory.event(receipt.event_ids[0]).labels == ["hr"]
+        assert memory.put_document("paper", "text", labels=["hr", "board"]).labels == ["board", "hr"]
+        assert [one.labels for one in memory.documents()] == [["board", "hr"]]
+        made = kalends.create_token(memories=["by-sdk"], role="reader", labels=["board"])
+        assert made.labels == ["board"]
+
+    def run(*arguments: str) -> Any:
+        env = {**clean_environment(), "KALENDS_URL": instance.url, "KALENDS_TOKEN_FILE": str(instance.token_file)}
+        command = [sys.executable, "-m", "kalends.app.cli", "--json", "--memory", "by-sdk", *arguments]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=env).stdout)
+
+    added = run("add", "another word", "--label", "it", "--label", "hr")
+    assert world.admin.good("GET", f"/memories/by-sdk/events/{added['event_id']}")["labels"] == ["hr", "it"]
+    assert run("token", "create", "--sees", "it", "--sees", "hr")["labels"] == ["hr", "it"]
+    assert run("token", "create", "--sees-no-labels")["labels"] == []
+    assert run("token", "create")["labels"] is None
+    assert run("forget", "--label", "it", "--dry-run")["counts"]["events"] == 1

@@ -7,7 +7,8 @@ from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, e
 
 from kalends.domain.contexts import CLOSING, OPENING
 from kalends.domain.errors import Damaged, DeadlineExceeded, Gone, NotFound, Unavailable
-from kalends.domain.labels import EVERYTHING
+from kalends.domain.events import event_key
+from kalends.domain.labels import EVERYTHING, UNLABELLED, Clearance
 from kalends.domain.positions import covers
 from kalends.domain.queries import Filter
 from kalends.ingest.documents import NewDocument
@@ -400,3 +401,27 @@ async def test_sessions_are_listed_with_the_last_active_first(made):
     assert (await made.read.session(SCOPE, "s", clearance=EVERYTHING)).events == len(TALK)
     with pytest.raises(NotFound):
         await made.read.session(SCOPE, "nowhere", clearance=EVERYTHING)
+
+
+async def test_what_was_found_is_looked_at_once_more(made: Engines) -> None:
+    """Whatever an engine or the timeline should let through by mistake is not shown."""
+    hidden = event("hidden", "the sealed ferry", labels=("hr",))
+    await made.index(hidden)
+    keys = [event_key(SCOPE, hidden.id)]
+    known = list((await made.ledger.timeline.lookup(SCOPE, keys)).values())
+
+    for clearance, seen in ((UNLABELLED, 0), (Clearance(frozenset({"it"})), 0), (Clearance(frozenset({"hr"})), 1), (EVERYTHING, 1)):
+        assert len(await made.hydrator.by_keys(SCOPE, keys, now=NOON, clearance=clearance)) == seen
+        assert len(await made.hydrator.known(SCOPE, known, now=NOON, clearance=clearance)) == seen
+
+
+@pytest.mark.parametrize("mode", ["lexical", "vector", "hybrid"])
+async def test_a_neighbour_that_may_not_be_seen_comes_in_by_no_arm(made: Engines, mode: str) -> None:
+    """Neither found, nor beside what was found, nor in the passages that are reranked."""
+    text = "the ferry leaves at noon"
+    talk = [event(f"f{n}", text, minute=n, session_id="ferry", labels=("hr",) if n % 2 else ()) for n in range(6)]
+    await made.index(*talk)
+
+    for rerank in ("off", "on"):
+        found = await ask(made, "when does the ferry leave?", mode=mode, rerank=rerank, limit=20, filter=Filter(session_id=("ferry",)))
+        assert {hit.opened.event.id for hit in found.hits} == {one.id for one in talk[::2]}
