@@ -124,6 +124,8 @@ def test_filtered_pages_are_full(world: World) -> None:
     assert len(world.plain.good("POST", f"{world.path}/search", body)["hits"]) == 6
     assert len(page["items"]) == 7
     assert page["next_cursor"] is None
+    around = world.plain.good("GET", f"{world.path}/events/{world.open_ids[3]}?before=2&after=2")
+    assert [one["event_id"] for one in (*around["before"], *around["after"])] == [*world.open_ids[1:3], *world.open_ids[4:6]]
 
 
 def test_counts_are_those_of_what_is_seen(world: World) -> None:
@@ -166,6 +168,12 @@ def test_an_id_that_is_taken_tells_no_more_than_that(world: World) -> None:
         for one in (world.secret_ids[0], world.open_ids[0])
     ]
     assert told[0] == told[1]
+    world.admin.good("POST", f"{world.path}/documents", document("short-lived", "text"))
+    (chunk,) = world.admin.good("GET", f"{world.path}/documents/short-lived")["chunk_ids"]
+    world.admin.good("DELETE", f"{world.path}/documents/short-lived")
+    again = {"events": [{**event, "event_id": chunk}]}
+    assert wait_until(lambda: world.admin.ask("POST", f"{world.path}/events", again).json()["errors"][0]["code"] == "gone", seconds=20)
+    assert world.plain.ask("POST", f"{world.path}/events", again).json()["errors"] == told[0]
     refused = world.plain.ask("POST", f"{world.path}/documents", document("aa-secret", "mine now"))
     assert refused.status_code == 409
     assert CANARY not in refused.text

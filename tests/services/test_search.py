@@ -1,18 +1,19 @@
 """Search over real engines: what is found, what is missing and said to be, and what goes into a prompt."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, event_id, ledger
 
 from kalends.domain.contexts import CLOSING, OPENING
 from kalends.domain.errors import Damaged, DeadlineExceeded, Gone, NotFound, Unavailable
-from kalends.domain.events import event_key
+from kalends.domain.events import event_key, microseconds
 from kalends.domain.labels import EVERYTHING, UNLABELLED, Clearance
 from kalends.domain.positions import covers
 from kalends.domain.queries import Filter
 from kalends.ingest.documents import NewDocument
 from kalends.search.usecases import Found, Query
+from kalends.summarize.segmenting import events_of
 from kalends.wire.vault import key_reference
 
 TALK = {
@@ -425,3 +426,15 @@ async def test_a_neighbour_that_may_not_be_seen_comes_in_by_no_arm(made: Engines
     for rerank in ("off", "on"):
         found = await ask(made, "when does the ferry leave?", mode=mode, rerank=rerank, limit=20, filter=Filter(session_id=("ferry",)))
         assert {hit.opened.event.id for hit in found.hits} == {one.id for one in talk[::2]}
+
+
+async def test_what_has_a_label_makes_nothing_due_in_the_calendar(made: Engines) -> None:
+    """Beside an event that has none, neither is what is written of the session made of it."""
+    await made.index(event("c1", "closed", session_id="closed", labels=("hr",)), event("m1", "open", session_id="mixed"))
+    await made.index(event("m2", "closed", session_id="mixed", minute=1, labels=("hr",)))
+
+    far = microseconds(NOON) + (1 << 55)
+    due = await made.ledger.calendar.due_units(quiet_before_us=far, ended_before=date.max, settled_before_us=far, limit=100)
+    units = {one.unit.session_id: one.unit for one in due}
+    assert "closed" not in units
+    assert [one.event_id for one in await events_of(made.ledger.timeline, units["mixed"])] == [event_id("m1")]

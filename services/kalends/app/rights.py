@@ -85,9 +85,8 @@ def render() -> str:
     for row in rows():
         marks = " | ".join("✓" if allowed(row.right, role) else "" for role in ROLES)
         subject = f"`{row.subject}`" if row.subject else ""
-        lines.append(
-            f"| `{row.name}` | `{row.method} {row.path}` | {subject} | {row.right or OPEN}{EVERY_LABEL if row.every_label else ''} | {marks} |"
-        )
+        right = (row.right or OPEN) + (EVERY_LABEL if row.every_label else "")
+        lines.append(f"| `{row.name}` | `{row.method} {row.path}` | {subject} | {right} | {marks} |")
     return "\n".join(lines) + "\n"
 
 
