@@ -10,12 +10,14 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kalends.domain.events import EventId, EventKey, Facets, event_key
+from kalends.domain.labels import Clearance
 from kalends.domain.positions import Position
-from kalends.domain.queries import Entry, Tombstone, tags_of
+from kalends.domain.queries import TARGETS, Criteria, Entry, Filter, Tombstone, tags_of
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.timeline import Retracted, TimelineEntry
 from kalends.ports.vectors import Array, VectorEntry, Window
@@ -32,7 +34,7 @@ def key_of(name: str, *, scope: Scope = SCOPE) -> EventKey:
     return event_key(scope, EventId(name))
 
 
-def facets(session: str = "s", **more: str) -> Facets:
+def facets(session: str = "s", **more: Any) -> Facets:
     """Facets of a plain message."""
     return Facets(**{"session_id": session, "kind": "message", **more})
 
@@ -85,10 +87,18 @@ def vectors(one: Entry, *windows: Window) -> VectorEntry:
 
 
 def moment(
-    name: str, *, version: int = 1, scope: Scope = SCOPE, at: int = 0, session: str = "s", document: bool = False, size: int = 100
+    name: str,
+    *,
+    version: int = 1,
+    scope: Scope = SCOPE,
+    at: int = 0,
+    session: str = "s",
+    document: bool = False,
+    size: int = 100,
+    labels: Sequence[str] = (),
 ) -> TimelineEntry:
     """The event called *name* as the timeline learns it."""
-    known = facets(session)
+    known = facets(session, labels=tuple(labels))
     return TimelineEntry(
         scope=scope,
         key=key_of(name, scope=scope),
@@ -101,6 +111,11 @@ def moment(
         size=size,
         document=document,
     )
+
+
+def seen_by(*labels: str, **more: Any) -> Criteria:
+    """What a credential that has *labels* may see."""
+    return Filter(targets=TARGETS, clearance=Clearance(frozenset(labels)), **more).criteria()
 
 
 def retracted(*names: str, version: int, scope: Scope = SCOPE) -> Retracted:

@@ -143,13 +143,13 @@ async def test_a_token_of_nobody_who_is_mapped_is_refused(tmp_path: Path) -> Non
 async def test_a_group_gives_what_the_account_itself_does_not_have(tmp_path: Path) -> None:
     """What names an account and its namespace adds up."""
     both = (
-        WorkloadSettings(subject=ACCOUNT, tenant="acme", memories=("notes",), rights=("append",)),
-        WorkloadSettings(subject="system:serviceaccounts:agents", tenant="acme", memories=("team",), rights=("reader",)),
+        WorkloadSettings(subject=ACCOUNT, tenant="acme", memories=("notes",), rights=("append",), labels=("hr",)),
+        WorkloadSettings(subject="system:serviceaccounts:agents", tenant="acme", memories=("team",), rights=("reader",), labels=("it",)),
     )
     for way in ("cluster", "review"):
         async with opened(way, tmp_path / way, workloads=both) as door:
             found = await door.identities.principal(door.token())
-            assert (found.memories, found.rights) == ({"notes", "team"}, {"append", "search"})
+            assert (found.memories, found.rights, found.labels) == ({"notes", "team"}, {"append", "search"}, {"hr", "it"})
             other = await door.identities.principal(door.token(sub="system:serviceaccount:agents:other"))
             assert (other.memories, other.rights) == ({"team"}, {"search"})
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contracts import lexicons
-from tests.contracts.projections import OTHER, SCOPE, START_US, entry, facets, key_of, killed_writer, tombstone
+from tests.contracts.projections import OTHER, SCOPE, START_US, entry, facets, key_of, killed_writer, seen_by, tombstone
 from tests.support.strategies import TEXTS
 from tests.support.waiting import until
 
@@ -99,6 +99,29 @@ async def test_filters_hold_inside_the_engine(lexicon: LexicalIndex) -> None:
     assert await found(lexicon, "billing", criteria=Criteria(any_of=((tag("kind", "note"),),))) == []
     scores = {criteria: await lexicon.search(SCOPE, "word", criteria=criteria, limit=1) for criteria in (ALL, by_session, by_time)}
     assert len({hits[0].score for hits in scores.values()}) == 1
+
+
+async def test_labels_hold_inside_the_engine(lexicon: LexicalIndex) -> None:
+    """Whoever lacks them gets a full answer of the rest; one of several is enough, and a score is the same for everybody."""
+    hidden = [entry(f"n{number}", "billing billing billing", with_facets=facets(labels=("hr",))) for number in range(300)]
+    both = entry("both", "a word on billing", with_facets=facets(labels=("board", "hr")))
+    await lexicon.put([*hidden, both, entry("open", "a word on billing and more")])
+
+    assert await found(lexicon, "billing", criteria=seen_by(), limit=1) == [key_of("open")]
+    assert await found(lexicon, "billing", criteria=seen_by("other")) == [key_of("open")]
+    assert set(await found(lexicon, "billing", criteria=seen_by("board"), limit=5)) == {key_of("open"), key_of("both")}
+    assert len(await found(lexicon, "billing", criteria=seen_by("hr"), limit=500)) == 302
+    assert await found(lexicon, "billing", criteria=seen_by("board", kind=("note",))) == []
+    scores = [(await lexicon.search(SCOPE, "more", criteria=criteria, limit=1))[0].score for criteria in (ALL, seen_by(), seen_by("hr"))]
+    assert len(set(scores)) == 1
+
+
+async def test_other_labels_come_with_a_newer_version(lexicon: LexicalIndex) -> None:
+    """What was open is hidden from then on, and what was hidden is open."""
+    await lexicon.put([entry("a", "billing", version=1), entry("b", "billing", version=1, with_facets=facets(labels=("hr",)))])
+    await lexicon.put([entry("a", "billing", version=2, with_facets=facets(labels=("hr",))), entry("b", "billing", version=2)])
+
+    assert await found(lexicon, "billing", criteria=seen_by()) == [key_of("b")]
 
 
 async def test_an_older_or_equal_version_changes_nothing(lexicon: LexicalIndex) -> None:

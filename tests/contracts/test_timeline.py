@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contracts.projections import OTHER, SCOPE, START_US, facets, key_of, killed_writer, moment, retracted
+from tests.contracts.timelines import Reopen, reopening
 
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.domain.errors import Damaged, Misconfigured, Unavailable
@@ -18,24 +19,14 @@ from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Filter, Held, tag, tags_of
 from kalends.ports.timeline import Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
-Reopen = Callable[[], Awaitable[SqliteTimeline]]
 ALL = Criteria()
 
 
 @pytest.fixture
 async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
     """Opens the timeline of this test anew, as after a restart."""
-    opened: list[SqliteTimeline] = []
-
-    async def again() -> SqliteTimeline:
-        if opened:
-            await opened.pop().close()
-        opened.append(await SqliteTimeline.open(tmp_path / "timeline.db"))
-        return opened[0]
-
-    yield again
-    for timeline in opened:
-        await timeline.close()
+    async with reopening(tmp_path) as again:
+        yield again
 
 
 @pytest.fixture

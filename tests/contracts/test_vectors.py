@@ -8,10 +8,8 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
@@ -25,90 +23,23 @@ from tests.contracts.projections import (
     facets,
     key_of,
     killed_writer,
+    seen_by,
     tombstone,
     unit,
     vectors,
     window,
 )
+from tests.contracts.vector_stores import EdgeStore, QdrantStore, Store, opened_at
 from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
 from tests.support.waiting import until
 
 from kalends.adapters.embedded.vectors import EdgeVectors
-from kalends.adapters.qdrant.generations import open_generations
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
 from kalends.domain.queries import Criteria, Filter, Held
 from kalends.ports.vectors import VectorIndex, Window
-from kalends.settings import QdrantSettings
 
 Reopen = Callable[[], Awaitable[VectorIndex]]
 ALL = Criteria()
-
-
-class Store(Protocol):
-    """Where an adapter keeps one index of a test."""
-
-    async def opened(self) -> VectorIndex:
-        """The index, opened anew as after a restart."""
-        ...
-
-    async def another(self) -> VectorIndex:
-        """Another index, in which nothing is held."""
-        ...
-
-    async def close(self) -> None:
-        """Close all of them."""
-        ...
-
-
-class EdgeStore:
-    """Folders."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._opened: dict[str, EdgeVectors] = {}
-
-    async def opened(self) -> EdgeVectors:
-        return await self._open("vectors")
-
-    async def another(self) -> EdgeVectors:
-        return await self._open("another")
-
-    async def close(self) -> None:
-        for index in self._opened.values():
-            await index.close()
-
-    async def _open(self, name: str) -> EdgeVectors:
-        if name in self._opened:
-            await self._opened.pop(name).close()
-        self._opened[name] = await opened_at(self._folder / name)
-        return self._opened[name]
-
-
-class QdrantStore:
-    """Generations of a test's own on a server that the tests share."""
-
-    def __init__(self, settings: QdrantSettings) -> None:
-        self._settings = settings
-        self._stack = AsyncExitStack()
-
-    async def opened(self) -> VectorIndex:
-        await self._stack.aclose()
-        return await self._open("g1")
-
-    async def another(self) -> VectorIndex:
-        return await self._open("g2")
-
-    async def close(self) -> None:
-        async with open_generations(self._settings, identity="test", dimension=DIMENSION) as generations:
-            for name in await generations.names():
-                await generations.drop(name)
-        await self._stack.aclose()
-
-    async def _open(self, name: str) -> VectorIndex:
-        opened = open_generations(self._settings, identity="test", dimension=DIMENSION)
-        generations = await self._stack.enter_async_context(opened)
-        await generations.make(name)
-        return generations.index(name)
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +74,6 @@ def reopen(store: Store) -> Reopen:
 async def index(reopen: Reopen) -> VectorIndex:
     """An empty index."""
     return await reopen()
-
-
-async def opened_at(folder: Path, *, identity: str = "test", dimension: int = DIMENSION) -> EdgeVectors:
-    """The index of qdrant-edge in *folder*."""
-    return await EdgeVectors.open(folder, identity=identity, dimension=dimension)
 
 
 @pytest.fixture
@@ -198,6 +124,19 @@ async def test_filters_hold_inside_the_engine(index: VectorIndex) -> None:
     assert await near(index, "near", criteria=Criteria(until_us=START_US)) == []
     assert len(await near(index, "near", criteria=Criteria(since_us=START_US + 199))) == 2
     assert await near(index, "near", criteria=Filter(kind=("note",)).criteria()) == []
+
+
+async def test_labels_hold_inside_the_engine(index: VectorIndex) -> None:
+    """Whoever lacks them gets a full answer of the rest; one of several is enough, in every window of a long text."""
+    hidden = [vectors(entry(f"n{number}", with_facets=facets(labels=("hr",))), window("near")) for number in range(200)]
+    both = vectors(entry("both", with_facets=facets(labels=("board", "hr"))), window("far"), window("near"))
+    await index.put([*hidden, both, vectors(entry("open"), window("far"))])
+
+    assert await near(index, "near", criteria=seen_by(), limit=1) == [key_of("open")]
+    assert await near(index, "near", criteria=seen_by("other")) == [key_of("open")]
+    assert await near(index, "near", criteria=seen_by("board"), limit=5) == [key_of("both"), key_of("open")]
+    assert len(await near(index, "near", criteria=seen_by("hr"), limit=500)) == 202
+    assert await near(index, "near", criteria=seen_by("board", kind=("note",))) == []
 
 
 async def test_a_long_text_is_found_once_by_its_best_window(index: VectorIndex) -> None:

@@ -1,6 +1,7 @@
 """One instance, shared by all tests that do not break it, and the people who talk to it."""
 
 import asyncio
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -47,7 +48,14 @@ def admin(instance: Instance) -> Iterator[Person]:
 
 @pytest.fixture(scope="session")
 def stranger(instance: Instance) -> Iterator[Person]:
-    """An admin of another tenant on the same instance; its token was written by somebody who may write records."""
+    """An admin of another tenant on the same instance."""
+    with another_tenant(instance) as person:
+        yield person
+
+
+@contextlib.contextmanager
+def another_tenant(instance: Instance) -> Iterator[Person]:
+    """An admin of another tenant; the token is written by somebody who may write records."""
     config = json.loads((instance.data / "nats" / "broker.conf").read_bytes())
     ours = config["authorization"]["users"][0]
     nats_url = json.loads((instance.data / "instance.json").read_bytes())["nats_url"]

@@ -59,6 +59,7 @@ class World:
             "actor": f"{self.memory}-actor-{number % 3}",
             "occurred_at": MOMENT.format(day=10 + session, minute=number),
             "metadata": {"label": f"label-{number % 4}"},
+            "labels": ["blue"] if number == 5 else [],
         }
 
     def canary(self, session: int, number: int) -> str:
@@ -126,6 +127,7 @@ SELECTORS: Mapping[str, Any] = {
     "actor": lambda world: {"actor": f"{world.memory}-actor-2"},
     "range": lambda _: {"from": MOMENT.format(day=11, minute=6), "to": MOMENT.format(day=12, minute=3)},
     "metadata": lambda _: {"metadata": {"label": "label-3"}},
+    "label": lambda _: {"label": "blue"},
     "everything": lambda _: {"everything": True},
 }
 MEANT: Mapping[str, Any] = {
@@ -134,6 +136,7 @@ MEANT: Mapping[str, Any] = {
     "actor": lambda world, _, item: item["actor"] == f"{world.memory}-actor-2",
     "range": lambda _, __, item: MOMENT.format(day=11, minute=6) <= item["occurred_at"] < MOMENT.format(day=12, minute=3),
     "metadata": lambda _, __, item: item["metadata"]["label"] == "label-3",
+    "label": lambda _, __, item: "blue" in item["labels"],
     "everything": lambda _, __, ___: True,
 }
 

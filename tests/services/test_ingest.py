@@ -52,7 +52,7 @@ async def stored_texts(books: Ledger, outcomes) -> list[str]:
 
 def call(raw: bytes = b"", *, body=None, path=None, **headers: str) -> Call:
     """A request of a client that may do everything."""
-    principal = Principal(token_id="t", tenant=SCOPE.tenant, memories=None, rights=frozenset(RIGHTS))
+    principal = Principal(token_id="t", tenant=SCOPE.tenant, memories=None, rights=frozenset(RIGHTS), labels=None)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Call(
         principal=principal, scope=SCOPE, path=path or {}, query=None, body=body, raw=raw, headers=named, request_id="r", deadline=1e9

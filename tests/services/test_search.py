@@ -1,16 +1,19 @@
 """Search over real engines: what is found, what is missing and said to be, and what goes into a prompt."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, event_id, ledger
 
 from kalends.domain.contexts import CLOSING, OPENING
 from kalends.domain.errors import Damaged, DeadlineExceeded, Gone, NotFound, Unavailable
+from kalends.domain.events import event_key, microseconds
+from kalends.domain.labels import EVERYTHING, UNLABELLED, Clearance
 from kalends.domain.positions import covers
 from kalends.domain.queries import Filter
 from kalends.ingest.documents import NewDocument
 from kalends.search.usecases import Found, Query
+from kalends.summarize.segmenting import events_of
 from kalends.wire.vault import key_reference
 
 TALK = {
@@ -364,7 +367,7 @@ async def test_pages_go_through_all_events_in_the_order_in_which_they_happened(m
     await made.ledger.record(event("far", "long before", minute=-60))
     seen, after = [], None
     while True:
-        page = await made.read.page(SCOPE, criteria=Filter().criteria(), after=after, descending=False, limit=2)
+        page = await made.read.page(SCOPE, filters=Filter(), after=after, descending=False, limit=2)
         seen += names_of([opened.event.id for opened in page.events])
         after = page.after
         if after is None:
@@ -376,26 +379,62 @@ async def test_pages_go_through_all_events_in_the_order_in_which_they_happened(m
 
 async def test_an_event_is_shown_with_its_neighbours(made):
     """And one that is not there, or not any more, is said to be so."""
-    around = await made.read.event(SCOPE, event_id("work"), before=1, after=5)
+    around = await made.read.event(SCOPE, event_id("work"), before=1, after=5, clearance=EVERYTHING)
 
     assert names_of([one.event.id for one in (*around.before, around.event, *around.after)]) == ["food", "work", "pet", "plan"]
     with pytest.raises(NotFound):
-        await made.read.event(SCOPE, event_id("nowhere"), before=0, after=0)
+        await made.read.event(SCOPE, event_id("nowhere"), before=0, after=0, clearance=EVERYTHING)
     document = NewDocument(document_id="d", text="zebra", title="", source="", markdown=True, occurred_at=None, metadata={})
     kept = await made.ledger.keep.keep(SCOPE, document)
     await made.ledger.keep.remove(SCOPE, "d")
     await made.ledger.followed()
     with pytest.raises(Gone):
-        await made.read.event(SCOPE, kept.record.chunk_ids[0], before=0, after=0)
+        await made.read.event(SCOPE, kept.record.chunk_ids[0], before=0, after=0, clearance=EVERYTHING)
 
 
 async def test_sessions_are_listed_with_the_last_active_first(made):
     """With their counts."""
     await made.ledger.record(event("one", session_id="t", minute=900), event("two", session_id="t", minute=901))
 
-    (first, *_), more = await made.read.sessions(SCOPE, after=None, limit=1)
+    (first, *_), more = await made.read.sessions(SCOPE, after=None, limit=1, clearance=EVERYTHING)
 
     assert ((first.session_id, first.events), more) == (("t", 2), True)
-    assert (await made.read.session(SCOPE, "s")).events == len(TALK)
+    assert (await made.read.session(SCOPE, "s", clearance=EVERYTHING)).events == len(TALK)
     with pytest.raises(NotFound):
-        await made.read.session(SCOPE, "nowhere")
+        await made.read.session(SCOPE, "nowhere", clearance=EVERYTHING)
+
+
+async def test_what_was_found_is_looked_at_once_more(made: Engines) -> None:
+    """Whatever an engine or the timeline should let through by mistake is not shown."""
+    hidden = event("hidden", "the sealed ferry", labels=("hr",))
+    await made.index(hidden)
+    keys = [event_key(SCOPE, hidden.id)]
+    known = list((await made.ledger.timeline.lookup(SCOPE, keys)).values())
+
+    for clearance, seen in ((UNLABELLED, 0), (Clearance(frozenset({"it"})), 0), (Clearance(frozenset({"hr"})), 1), (EVERYTHING, 1)):
+        assert len(await made.hydrator.by_keys(SCOPE, keys, now=NOON, clearance=clearance)) == seen
+        assert len(await made.hydrator.known(SCOPE, known, now=NOON, clearance=clearance)) == seen
+
+
+@pytest.mark.parametrize("mode", ["lexical", "vector", "hybrid"])
+async def test_a_neighbour_that_may_not_be_seen_comes_in_by_no_arm(made: Engines, mode: str) -> None:
+    """Neither found, nor beside what was found, nor in the passages that are reranked."""
+    text = "the ferry leaves at noon"
+    talk = [event(f"f{n}", text, minute=n, session_id="ferry", labels=("hr",) if n % 2 else ()) for n in range(6)]
+    await made.index(*talk)
+
+    for rerank in ("off", "on"):
+        found = await ask(made, "when does the ferry leave?", mode=mode, rerank=rerank, limit=20, filter=Filter(session_id=("ferry",)))
+        assert {hit.opened.event.id for hit in found.hits} == {one.id for one in talk[::2]}
+
+
+async def test_what_has_a_label_makes_nothing_due_in_the_calendar(made: Engines) -> None:
+    """Beside an event that has none, neither is what is written of the session made of it."""
+    await made.index(event("c1", "closed", session_id="closed", labels=("hr",)), event("m1", "open", session_id="mixed"))
+    await made.index(event("m2", "closed", session_id="mixed", minute=1, labels=("hr",)))
+
+    far = microseconds(NOON) + (1 << 55)
+    due = await made.ledger.calendar.due_units(quiet_before_us=far, ended_before=date.max, settled_before_us=far, limit=100)
+    units = {one.unit.session_id: one.unit for one in due}
+    assert "closed" not in units
+    assert [one.event_id for one in await events_of(made.ledger.timeline, units["mixed"])] == [event_id("m1")]

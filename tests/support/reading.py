@@ -62,7 +62,7 @@ class Search:
         row = self.rows[name]
         given = {key: str(value) for key, value in query.items()}
         call = Call(
-            principal=Principal(token_id="t", tenant=scope.tenant, memories=None, rights=frozenset({"search"})),
+            principal=Principal(token_id="t", tenant=scope.tenant, memories=None, rights=frozenset({"search"}), labels=None),
             scope=scope,
             path=path or {},
             query=dispatch.query(row, given),

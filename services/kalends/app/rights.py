@@ -29,7 +29,7 @@ _HEAD = """\
 
 A credential carries rights, or a role that names a set of them: a reader searches, a writer appends too, a curator also erases, an admin
 does everything. Each operation needs one right. Of a memory that is not the credential's the answer is 404, whatever its rights; 403 is for
-a memory of its own.
+a memory of its own. What is marked with ¹ goes through everything, and needs a credential of all labels besides.
 
 | Operation | HTTP | NATS | Right | {roles} |
 |---|---|---|---|{columns}|
@@ -37,6 +37,9 @@ a memory of its own.
 
 OPEN = "none"
 """What stands in place of a right where no credential is wanted."""
+
+EVERY_LABEL = "\u00b9"
+"""What stands behind a right where no label may be lacking."""
 
 
 class _Anything:
@@ -82,7 +85,8 @@ def render() -> str:
     for row in rows():
         marks = " | ".join("✓" if allowed(row.right, role) else "" for role in ROLES)
         subject = f"`{row.subject}`" if row.subject else ""
-        lines.append(f"| `{row.name}` | `{row.method} {row.path}` | {subject} | {row.right or OPEN} | {marks} |")
+        right = (row.right or OPEN) + (EVERY_LABEL if row.every_label else "")
+        lines.append(f"| `{row.name}` | `{row.method} {row.path}` | {subject} | {right} | {marks} |")
     return "\n".join(lines) + "\n"
 
 

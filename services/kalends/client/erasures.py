@@ -5,7 +5,7 @@ asked for is hidden once the answer is there, and gone only when ``state`` is er
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 from urllib.parse import quote
 
@@ -15,12 +15,13 @@ from kalends.client import errors, exchanges
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
 from kalends.client.requests import Metadata, Moment, Request, encoded, moment_text
 from kalends.client.results import Page
+from kalends.domain.events import new_ulid
 from kalends.domain.scope import memory_name
 from kalends.kit import backoff
 
 
 class ForgetOptions(TypedDict, total=False):
-    """What to forget, by exactly one of these: ids, a session, an actor, a document, tags, a stretch of time, or everything.
+    """What to forget, by exactly one of these: ids, a session, an actor, a document, tags, a label, a stretch of time, or everything.
 
     ``since`` ≤ occurred_at < ``until``. ``dry_run`` only counts; for ``undo_s`` seconds it is only hidden. ``reason``: request,
     consent_withdrawn, retention, legal or other.
@@ -31,6 +32,7 @@ class ForgetOptions(TypedDict, total=False):
     actor: str
     document_id: str
     metadata: Metadata
+    label: str
     since: Moment
     until: Moment
     everything: bool
@@ -81,7 +83,9 @@ _WIRE_NAMES = {"since": "from", "until": "to"}
 def forget(memory: str, options: Mapping[str, Any]) -> Request[Erasure]:
     """Forget what *options* name."""
     body = {_WIRE_NAMES.get(name, name): _json(value) for name, value in options.items() if value is not None}
-    return Request(method="POST", path=_in(memory, "erasures"), body=encoded(body), result=Erasure)
+    # chosen before the first try, so that a retry after a lost answer forgets once
+    headers = {"Idempotency-Key": str(new_ulid(datetime.now(UTC)))}
+    return Request(method="POST", path=_in(memory, "erasures"), body=encoded(body), headers=headers, result=Erasure)
 
 
 def forget_memory(memory: str, *, undo_s: int) -> Request[Erasure]:

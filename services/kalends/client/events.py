@@ -40,6 +40,8 @@ class NewEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thread_id: str | None = None
     priority: str | None = None
     trust: str | None = None
+    labels: tuple[str, ...] = ()
+    """Who may see it: credentials that have any of these; without one, everybody who may read the memory."""
 
 
 Appendable = NewEvent | Mapping[str, Any]

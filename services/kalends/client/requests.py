@@ -109,18 +109,20 @@ class ListOptions(TypedDict, total=False):
 
 
 class DocumentOptions(TypedDict, total=False):
-    """What else is known of a document. ``media_type``: text/markdown or text/plain."""
+    """What else is known of a document. ``media_type``: text/markdown or text/plain. ``labels``: who may see it, any of these."""
 
     title: str
     source: str
     media_type: str
     occurred_at: Moment
     metadata: Metadata
+    labels: Sequence[str]
 
 
 class TokenOptions(TypedDict, total=False):
     """What a credential may do: ``memories`` None means all of the tenant's; ``rights`` or a ``role``.
 
+    ``label`` says what it is for; of what has ``labels`` it sees what has one of these, None means all.
     Rights: append, search, erase, admin. Roles: reader, writer, curator, admin.
     """
 
@@ -128,6 +130,7 @@ class TokenOptions(TypedDict, total=False):
     rights: Sequence[str]
     role: str
     label: str
+    labels: Sequence[str] | None
     expires_at: Moment
 
 

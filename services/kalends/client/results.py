@@ -106,6 +106,7 @@ class Event(Struct, frozen=True, kw_only=True):
     priority: str | None = None
     trust: str | None = None
     document_id: str | None = None
+    labels: list[str] = []
 
 
 class EventInContext(Event, frozen=True, kw_only=True):
@@ -206,6 +207,7 @@ class Document(Struct, frozen=True, kw_only=True):
     visibility: str = ""
     masked: list[str] = []
     """The kinds of things that were kept out of it by a write."""
+    labels: list[str] = []
 
 
 class RemovedDocument(Struct, frozen=True, kw_only=True):
@@ -224,6 +226,7 @@ class Token(Struct, frozen=True, kw_only=True):
     rights: list[str] = []
     role: str | None = None
     label: str = ""
+    labels: list[str] | None = None
     created_at: datetime | None = None
     expires_at: datetime | None = None
     replaces: str | None = None
@@ -239,6 +242,7 @@ class Agent(Struct, frozen=True, kw_only=True):
     rights: list[str] = []
     role: str | None = None
     label: str = ""
+    labels: list[str] | None = None
     created_at: datetime | None = None
     expires_at: datetime | None = None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kalends.domain.errors import Forbidden, NotFound
+from kalends.domain.labels import Clearance
 from kalends.domain.scope import MemoryName, Scope, Tenant
 
 RIGHTS = ("append", "search", "erase", "admin")
@@ -38,10 +39,27 @@ class Principal:
     memories: frozenset[str] | None
     rights: frozenset[str]
     expires_at: datetime | None = None
+    labels: frozenset[str] | None = frozenset()
+    """Of what has labels it may see what has one of these; None: all."""
+
+    @property
+    def clearance(self) -> Clearance:
+        """What of a memory it may see."""
+        return Clearance(self.labels)
 
 
 NOBODY = Principal(token_id="", tenant=Tenant(""), memories=frozenset(), rights=frozenset())
 """Who asks an operation that wants no credential: nobody's tenant, no memory and no right."""
+
+
+def require_every_label(principal: Principal) -> None:
+    """Check that nothing is hidden from *principal* by a label.
+
+    Raises:
+        Forbidden: something may be.
+    """
+    if principal.labels is not None:
+        raise Forbidden("this goes through everything whatever its labels; it needs a credential of all labels", reason="labels")
 
 
 def role_of(rights: Iterable[str]) -> str | None:

@@ -7,16 +7,17 @@ what names single events is not, and what comes while they are erased stays.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from kalends.domain.events import EventId, EventKey, Facets, Scalar, event_key
-from kalends.domain.queries import TARGETS, Criteria, Filter
+from kalends.domain.labels import EVERYTHING
+from kalends.domain.queries import TARGETS, Criteria, Filter, tag
 from kalends.domain.scope import Scope
 
-SelectorKind = Literal["event_ids", "session_id", "actor", "range", "document_id", "metadata", "everything"]
-SELECTORS: tuple[SelectorKind, ...] = ("event_ids", "session_id", "actor", "range", "document_id", "metadata", "everything")
+SelectorKind = Literal["event_ids", "session_id", "actor", "range", "document_id", "metadata", "label", "everything"]
+SELECTORS: tuple[SelectorKind, ...] = ("event_ids", "session_id", "actor", "range", "document_id", "metadata", "label", "everything")
 
 State = Literal["hidden", "unreadable", "erased", "undone"]
 STATES: tuple[State, ...] = ("hidden", "unreadable", "erased", "undone")
@@ -46,6 +47,7 @@ class Selector:
     until_us: int | None = None
     document_id: str = ""
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    label: str = ""
 
     @property
     def is_whole(self) -> bool:
@@ -55,12 +57,14 @@ class Selector:
     @property
     def needs_facets(self) -> bool:
         """Whether only an event's own content says that it is meant."""
-        return self.kind in {"actor", "metadata"}
+        return self.kind in {"actor", "metadata", "label"}
 
     def digest(self, scope: Scope, salt: str) -> str:
         """64 hex digits that say nothing of it but to who knows it, and *salt*."""
         said = [scope.key, salt, self.kind, *self.event_ids, self.session, self.actor, str(self.since_us), str(self.until_us)]
         said.append(json.dumps(dict(sorted(self.metadata.items()))))
+        if self.label:
+            said.append(self.label)
         return hashlib.sha256("\0".join(said).encode("utf-8", "surrogatepass")).hexdigest()
 
     def takes_session(self, session: str) -> bool:
@@ -79,14 +83,26 @@ class Selector:
             case "range":
                 after = self.since_us is None or occurred_us >= self.since_us
                 return after and (self.until_us is None or occurred_us < self.until_us)
-            case "actor":
-                return facets is not None and facets.actor == self.actor
-            case "metadata":
-                return facets is not None and all(_same(facets.metadata.get(name), value) for name, value in self.metadata.items())
+            case "actor" | "metadata" | "label":
+                return facets is not None and self._takes_facets(facets)
+
+    def _takes_facets(self, facets: Facets) -> bool:
+        if self.kind == "actor":
+            return facets.actor == self.actor
+        if self.kind == "label":
+            return self.takes_labels(facets.labels)
+        return all(_same(facets.metadata.get(name), value) for name, value in self.metadata.items())
+
+    def takes_labels(self, labels: Collection[str]) -> bool:
+        """Whether whatever has *labels* is meant."""
+        return self.kind == "label" and self.label in labels
 
     def criteria(self) -> Criteria:
         """What a live event that is meant meets in the timeline, where its content alone would say (``needs_facets``)."""
-        return Filter(actor=(self.actor,) if self.actor else (), metadata=self.metadata, targets=TARGETS).criteria()
+        if self.kind == "label":
+            return Criteria(any_of=((tag("label", self.label),),))
+        actor = (self.actor,) if self.actor else ()
+        return Filter(actor=actor, metadata=self.metadata, targets=TARGETS, clearance=EVERYTHING).criteria()
 
 
 def _same(held: Scalar, wanted: Scalar) -> bool:

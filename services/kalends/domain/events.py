@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NewType
 
+from kalends.domain import labels
 from kalends.domain.errors import Fault, Invalid
 from kalends.domain.scope import Scope
 
@@ -82,6 +83,8 @@ class Facets:
     thread_id: str | None = None
     priority: str | None = None
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    """Who may see it (``domain.labels``); each once and in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +205,7 @@ def check_event(event: Event, *, limits: Limits) -> Sequence[Fault]:
     for pointer, name in (("/actor", facets.actor), ("/channel", facets.channel), ("/thread_id", facets.thread_id)):
         if name is not None:
             faults.append(check_text(name, pointer=pointer, limit=limits.name_bytes))
+    faults += labels.faults_of(facets.labels)
     if facets.metadata:
         faults += check_metadata(facets.metadata, limits=limits)
     return [fault for fault in faults if fault is not None]

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from kalends.domain.credentials import RIGHTS, ROLES, Principal
 from kalends.domain.errors import Invalid
+from kalends.domain.labels import EVERY_LABEL, is_label
 from kalends.domain.scope import Tenant, memory_name
 
 EVERY_MEMORY = "*"
@@ -21,16 +22,22 @@ EVERY_MEMORY = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A tenant, the memories (None: all of the tenant's) and the rights there."""
+    """A tenant, the memories (None: all of the tenant's), the rights there, and the labels that may be seen (None: all)."""
 
     tenant: Tenant
     memories: frozenset[str] | None
     rights: frozenset[str]
+    labels: frozenset[str] | None = frozenset()
 
     def principal(self, *, issuer: str, subject: str, expires_at: datetime | None) -> Principal:
         """Who asks with this grant."""
         return Principal(
-            token_id=outsider(issuer, subject), tenant=self.tenant, memories=self.memories, rights=self.rights, expires_at=expires_at
+            token_id=outsider(issuer, subject),
+            tenant=self.tenant,
+            memories=self.memories,
+            rights=self.rights,
+            expires_at=expires_at,
+            labels=self.labels,
         )
 
 
@@ -61,6 +68,12 @@ def memories_of(names: Iterable[str]) -> frozenset[str] | None:
     """The memories of those *names*; what cannot be the name of a memory is none."""
     given = set(names)
     return None if EVERY_MEMORY in given else frozenset(name for name in given if _is_memory(name))
+
+
+def labels_of(names: Iterable[str]) -> frozenset[str] | None:
+    """The labels of those *names*; what cannot be a label is none."""
+    given = set(names)
+    return None if EVERY_LABEL in given else frozenset(name for name in given if is_label(name))
 
 
 def _is_memory(name: str) -> bool:

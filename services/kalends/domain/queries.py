@@ -10,12 +10,13 @@ import binascii
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from kalends.domain.errors import Fault, Invalid
 from kalends.domain.events import EventKey, Facets, Scalar, microseconds
+from kalends.domain.labels import UNLABELLED, Clearance
 from kalends.domain.scope import Scope
 
 MODES = ("hybrid", "lexical", "vector")
@@ -28,7 +29,10 @@ FACETS = ("session_id", "kind", "role", "actor", "channel", "thread_id", "priori
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which events may answer; everything given must hold. A tuple of values means any of them. Only nodes have a ``level``."""
+    """Which events may answer; everything given must hold. A tuple of values means any of them. Only nodes have a ``level``.
+
+    ``clearance`` is that of whoever asks; where nobody sets it, nothing with a label answers.
+    """
 
     session_id: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
@@ -42,6 +46,7 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     targets: tuple[str, ...] = ("events",)
+    clearance: Clearance = UNLABELLED
 
     @property
     def of_events(self) -> tuple[str, ...]:
@@ -54,6 +59,8 @@ class Filter:
         groups += [(_metadata_tag(name, value),) for name, value in self.metadata.items()]
         if set(self.targets) != set(TARGETS):
             groups.append(tuple(tag("target", target) for target in self.targets))
+        if self.clearance.labels is not None:
+            groups.append(visible_tags(self.clearance.labels))
         return Criteria(
             any_of=tuple(groups),
             since_us=None if self.since is None else microseconds(self.since),
@@ -94,10 +101,29 @@ def tag(name: str, value: str) -> str:
     return hashlib.blake2b(f"{name}\0{value}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+_WITHOUT_LABEL = tag("label", "")
+"""What everybody may see says so by a tag of its own: engines ask for what something has, and what was indexed before there were labels is
+seen by credentials of all labels only, until it is indexed anew."""
+
+
+def visible_tags(labels: Iterable[str]) -> tuple[str, ...]:
+    """The tags of which something has one if whoever has *labels* may see it."""
+    return (_WITHOUT_LABEL, *(tag("label", label) for label in sorted(labels)))
+
+
+def _label_tags(labels: Collection[str]) -> tuple[str, ...]:
+    return tuple(tag("label", label) for label in labels) or (_WITHOUT_LABEL,)
+
+
 def _metadata_tag(name: str, value: Scalar) -> str:
     """JSON has one kind of number, so 1 and 1.0 are one value and ask for the same tag."""
     same = int(value) if isinstance(value, float) and value.is_integer() else value
     return tag("metadata", f"{name}\0{json.dumps(same)}")
+
+
+def node_tags(level: str) -> tuple[str, ...]:
+    """Every tag that a filter may ask of a node of the calendar, which never rests on anything with a label."""
+    return (tag("target", "toc"), tag("level", level), _WITHOUT_LABEL)
 
 
 def tags_of(facets: Facets, *, target: str) -> tuple[str, ...]:
@@ -108,6 +134,7 @@ def tags_of(facets: Facets, *, target: str) -> tuple[str, ...]:
         if value is not None:
             found.append(tag(name, value))
     found += [_metadata_tag(name, value) for name, value in facets.metadata.items()]
+    found += _label_tags(facets.labels)
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from kalends.domain.credentials import role_of
+from kalends.domain.credentials import Principal, role_of
 from kalends.domain.errors import Fault, Invalid, NotFound
 from kalends.edge import granting
 from kalends.edge.agents import AgentRecord, Agents
@@ -43,6 +43,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime | None
     label: str
+    labels: tuple[str, ...] | None
 
 
 class AgentList(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock) -> tup
 
     async def list_agents(call: Call) -> Answer:
         found = await agents.agents(call.principal.tenant)
-        return Answer(body=AgentList(items=[_view(agent) for agent in found if granting.within(agent.memories, call.principal)]))
+        return Answer(body=AgentList(items=[_view(agent) for agent in found if _may_see(agent, call.principal)]))
 
     async def create(call: Call) -> Answer:
         request: AgentRequest = call.body
@@ -110,6 +111,7 @@ def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock) -> tup
             memories=request.memories,
             rights=rights,
             label=request.label,
+            labels=request.labels,
             expires_at=request.expires_at,
         )
         return Answer(body=_view(agent))
@@ -117,7 +119,7 @@ def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock) -> tup
     async def revoke(call: Call) -> Answer:
         wanted = call.path["agent_id"]
         found = await agents.agents(call.principal.tenant)
-        if not any(agent.id == wanted and granting.within(agent.memories, call.principal) for agent in found):
+        if not any(agent.id == wanted and _may_see(agent, call.principal) for agent in found):
             raise NotFound("no such agent")
         await agents.revoke(call.principal.tenant, wanted)
         return Answer()
@@ -188,6 +190,10 @@ def _logging_in(sessions: Sessions) -> tuple[Operation, ...]:
     )
 
 
+def _may_see(agent: AgentRecord, principal: Principal) -> bool:
+    return granting.within(agent.memories, principal, held=agent.labels)
+
+
 def _view(agent: AgentRecord) -> AgentView:
     return AgentView(
         id=agent.id,
@@ -199,4 +205,5 @@ def _view(agent: AgentRecord) -> AgentView:
         created_at=agent.created_at,
         expires_at=agent.expires_at,
         label=agent.label,
+        labels=agent.labels,
     )

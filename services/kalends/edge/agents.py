@@ -41,13 +41,21 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime | None = None
     label: str = ""
+    labels: tuple[str, ...] | None = None
+    """None: all; so it is of what was stored before there were labels."""
+
     revoked_at: datetime | None = None
 
     def principal(self, *, expires_at: datetime | None) -> Principal:
         """The agent as it asks with a session that ends at *expires_at*."""
         memories = None if self.memories is None else frozenset(self.memories)
         return Principal(
-            token_id=self.id, tenant=Tenant(self.tenant), memories=memories, rights=frozenset(self.rights), expires_at=expires_at
+            token_id=self.id,
+            tenant=Tenant(self.tenant),
+            memories=memories,
+            rights=frozenset(self.rights),
+            expires_at=expires_at,
+            labels=None if self.labels is None else frozenset(self.labels),
         )
 
 
@@ -117,6 +125,7 @@ class Agents:
         memories: Iterable[str] | None,
         rights: Iterable[str],
         label: str = "",
+        labels: Iterable[str] | None = None,
         expires_at: datetime | None = None,
     ) -> AgentRecord:
         """Let the holder of *public_key* be an agent; it is one in this process on return.
@@ -134,6 +143,7 @@ class Agents:
             created_at=now,
             expires_at=expires_at,
             label=label,
+            labels=None if labels is None else tuple(sorted(set(labels))),
         )
         try:
             await self._write(agent, revision=0)

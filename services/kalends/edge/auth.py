@@ -51,6 +51,9 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     label: str = ""
     revoked_at: datetime | None = None
+    labels: tuple[str, ...] | None = None
+    """None: all; so it is of what was stored before there were labels."""
+
     replaces: str = ""
     """Id of the token that this one was made of by rotation."""
 
@@ -63,7 +66,12 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Who holds this token."""
         memories = None if self.memories is None else frozenset(self.memories)
         return Principal(
-            token_id=self.id, tenant=Tenant(self.tenant), memories=memories, rights=frozenset(self.rights), expires_at=self.expires_at
+            token_id=self.id,
+            tenant=Tenant(self.tenant),
+            memories=memories,
+            rights=frozenset(self.rights),
+            expires_at=self.expires_at,
+            labels=None if self.labels is None else frozenset(self.labels),
         )
 
 
@@ -204,6 +212,7 @@ class Authenticator:
         memories: Iterable[str] | None,
         rights: Iterable[str],
         label: str = "",
+        labels: Iterable[str] | None = None,
         expires_at: datetime | None = None,
         token: str | None = None,
         replaces: str = "",
@@ -223,6 +232,7 @@ class Authenticator:
             created_at=now,
             expires_at=expires_at,
             label=label,
+            labels=None if labels is None else tuple(sorted(set(labels))),
             replaces=replaces,
             nats_password=await asyncio.to_thread(passwords.broker_hash, secret),
         )
@@ -242,7 +252,13 @@ class Authenticator:
         if stored.replaced_by:
             raise Conflict(f"the token was rotated already; its successor is {stored.replaced_by}")
         secret, fresh = await self.issue(
-            tenant, memories=stored.memories, rights=stored.rights, label=stored.label, expires_at=stored.expires_at, replaces=stored.id
+            tenant,
+            memories=stored.memories,
+            rights=stored.rights,
+            label=stored.label,
+            labels=stored.labels,
+            expires_at=stored.expires_at,
+            replaces=stored.id,
         )
         ends = self._clock.now() + overlap
         if stored.expires_at is not None:

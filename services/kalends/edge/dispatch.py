@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from kalends.domain.credentials import Principal, require, scope_for
+from kalends.domain.credentials import Principal, require, require_every_label, scope_for
 from kalends.domain.errors import Fault, Forbidden, Invalid, KalendsError, Misconfigured, NotFound, Unauthenticated
 from kalends.domain.scope import Scope, memory_name
 from kalends.edge import decoding
@@ -52,14 +52,18 @@ class Route:
         """The scope of a call by *principal* on *memory*, None where the operation has none.
 
         Raises:
-            Invalid: that is no memory's name. NotFound: not the principal's memory. Forbidden: the right is missing.
+            Invalid: that is no memory's name. NotFound: not the principal's memory. Forbidden: the right is missing, or a label.
         """
         right = self.operation.right
         if memory is None:
             if right:
                 require(principal, right=right)
-            return None
-        return scope_for(principal, memory_name(memory), right=right)
+            scope = None
+        else:
+            scope = scope_for(principal, memory_name(memory), right=right)
+        if self.operation.every_label:
+            require_every_label(principal)
+        return scope
 
     def settle(self, error: BaseException, principal: Principal | None, *, refused: Refused) -> None:
         """Count *error*, and tell *refused* of it, if it is a refusal: 401, 403 or 404, whoever raised it and over whatever transport."""

@@ -68,7 +68,8 @@ def _operation(operation: Operation, schemas: dict[Any, Any], components: dict[s
         "responses": responses,
     }
     if operation.right:
-        described["description"] = f"Needs the right `{operation.right}`."
+        every = ", and a credential of all labels" if operation.every_label else ""
+        described["description"] = f"Needs the right `{operation.right}`{every}."
     if operation.open:
         described["security"] = []
     if operation.subject is not None:

@@ -70,7 +70,8 @@ class Operation:
     None. ``subject`` is the operation's name under ``kalends.v1.<tenant>.<memory>.`` on NATS, None where it is HTTP only; over NATS
     query and path parameters are members of the JSON object beside the body's. ``lenient`` handlers read ``Call.raw`` themselves, so
     that one bad item does not refuse its neighbours. ``statuses`` are other answers, 2xx or 304, that it may give. An ``open`` row wants no
-    credential and has no right; its principal is ``credentials.NOBODY``.
+    credential and has no right; its principal is ``credentials.NOBODY``. A row for ``every_label`` goes through everything, whatever its
+    labels, and is for credentials that may see all of it.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Operation:
     subject: str | None = None
     lenient: bool = False
     open: bool = False
+    every_label: bool = False
 
     @property
     def changes(self) -> bool:

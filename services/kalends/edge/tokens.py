@@ -45,6 +45,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime | None
     label: str
+    labels: tuple[str, ...] | None
     replaces: str | None
     replaced_by: str | None
 
@@ -80,13 +81,18 @@ def token_operations(authenticator: Authenticator, *, clock: Clock) -> tuple[Ope
 def _making(authenticator: Authenticator, *, clock: Clock) -> tuple[Operation, ...]:
     async def list_tokens(call: Call) -> Answer:
         found = await authenticator.tokens(call.principal.tenant)
-        return Answer(body=TokenList(items=[_view(token) for token in found if granting.within(token.memories, call.principal)]))
+        return Answer(body=TokenList(items=[_view(token) for token in found if _may_see(token, call.principal)]))
 
     async def create(call: Call) -> Answer:
         request: TokenRequest = call.body
         rights = granting.check(request, call.principal, now=clock.now())
         token, stored = await authenticator.issue(
-            call.principal.tenant, memories=request.memories, rights=rights, label=request.label, expires_at=request.expires_at
+            call.principal.tenant,
+            memories=request.memories,
+            rights=rights,
+            label=request.label,
+            labels=request.labels,
+            expires_at=request.expires_at,
         )
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
 
@@ -146,6 +152,10 @@ def _ending(authenticator: Authenticator) -> tuple[Operation, ...]:
     )
 
 
+def _may_see(token: TokenRecord, principal: Principal) -> bool:
+    return granting.within(token.memories, principal, held=token.labels)
+
+
 async def _seen(authenticator: Authenticator, token_id: str, principal: Principal) -> TokenRecord:
     """The token that *principal* names, if it may see it.
 
@@ -153,7 +163,7 @@ async def _seen(authenticator: Authenticator, token_id: str, principal: Principa
         NotFound: there is none, or it may not.
     """
     for token in await authenticator.tokens(principal.tenant):
-        if token.id == token_id and granting.within(token.memories, principal):
+        if token.id == token_id and _may_see(token, principal):
             return token
     raise NotFound("no such token")
 
@@ -168,6 +178,7 @@ def _view(token: TokenRecord) -> TokenView:
         created_at=token.created_at,
         expires_at=token.expires_at,
         label=token.label,
+        labels=token.labels,
         replaces=token.replaces or None,
         replaced_by=token.replaced_by or None,
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from kalends.domain.credentials import scope_for
 from kalends.domain.errors import Conflict, Fault, Forbidden, Invalid, NotFound
 from kalends.domain.events import KINDS, check_text, microseconds, moment
+from kalends.domain.labels import Clearance
 from kalends.domain.queries import decode_cursor, encode_cursor
 from kalends.domain.redaction import CATEGORIES, Policy
 from kalends.domain.scope import MemoryName
@@ -60,11 +61,11 @@ class MemoryRoutes:
         stored, made = await self._memories.create(memory)
         if stored.isolation != body.isolation:
             raise Conflict(f"the memory exists with isolation {stored.isolation!r}")
-        return Answer(body=await self._out(stored), status=201 if made else 200)
+        return Answer(body=await self._out(stored, call.principal.clearance), status=201 if made else 200)
 
     async def show(self, call: Call) -> Answer:
         """One memory with its counts."""
-        return Answer(body=await self._out(await self._memories.find(call.scoped)))
+        return Answer(body=await self._out(await self._memories.find(call.scoped), call.principal.clearance))
 
     async def change(self, call: Call) -> Answer:
         """Change description, quota or redaction; each that is given is replaced whole."""
@@ -79,7 +80,7 @@ class MemoryRoutes:
             changes |= {"quota_events": body.quota.events, "quota_bytes": body.quota.bytes}
         if body.redaction is not None:
             changes["redaction"] = policy_of(body.redaction)
-        return Answer(body=await self._out(await self._memories.change(call.scoped, **changes)))
+        return Answer(body=await self._out(await self._memories.change(call.scoped, **changes), call.principal.clearance))
 
     async def list(self, call: Call) -> Answer:
         """The memories that the credential may see, by name."""
@@ -90,7 +91,9 @@ class MemoryRoutes:
         page = visible[: query.limit]
         more = len(visible) > len(page)
         cursor = encode_cursor([page[-1].scope.memory], bound_to="memories") if more else None
-        return Answer(body=schemas.MemoryList(items=[await self._out(memory) for memory in page], next_cursor=cursor))
+        return Answer(
+            body=schemas.MemoryList(items=[await self._out(memory, call.principal.clearance) for memory in page], next_cursor=cursor)
+        )
 
     def _may_see(self, call: Call, memory: MemoryName) -> bool:
         try:
@@ -99,8 +102,8 @@ class MemoryRoutes:
             return False
         return True
 
-    async def _out(self, memory: Memory) -> schemas.MemoryOut:
-        stats = await self._timeline.stats(memory.scope)
+    async def _out(self, memory: Memory, clearance: Clearance) -> schemas.MemoryOut:
+        stats = await self._timeline.stats(memory.scope, clearance=clearance)
         calendar = None if self._calendar is None else await self._calendar.stats(memory.scope)
         return memory_out(memory, stats, calendar, await self._progress.lag())
 

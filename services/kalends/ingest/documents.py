@@ -13,6 +13,7 @@ from datetime import datetime
 from kalends.domain import documents, redaction
 from kalends.domain.errors import Conflict, Fault, Invalid, NotFound
 from kalends.domain.events import Event, EventId, Facets, Scalar, digest_id, microseconds
+from kalends.domain.labels import EVERYTHING, Clearance
 from kalends.domain.positions import Position
 from kalends.domain.scope import Scope
 from kalends.ingest.redacting import Redact
@@ -41,6 +42,7 @@ class NewDocument:
     markdown: bool
     occurred_at: datetime | None
     metadata: dict[str, Scalar]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +82,16 @@ class KeepDocument:
         self._clock = clock
         self._chunk_tokens = chunk_tokens
 
-    async def keep(self, scope: Scope, document: NewDocument) -> Kept:
+    async def keep(self, scope: Scope, document: NewDocument, *, clearance: Clearance = EVERYTHING) -> Kept:
         """Keep *document* without what its memory masks; the same content again changes nothing.
 
         Raises:
             NotFound: there is no such memory. Invalid: it holds what its memory refuses. Conflict: another write of this document came
-            first; try again. And what appending raises.
+            first, try again; or its id is taken by one that *clearance* does not let see. And what appending raises.
         """
         memory = await self._memories.find(scope)
         document, masked = await self._cleaned(memory.redaction, document)
-        return replace(await self._keep(scope, document), masked=masked)
+        return replace(await self._keep(scope, document, clearance), masked=masked)
 
     async def _cleaned(self, policy: redaction.Policy, document: NewDocument) -> tuple[NewDocument, tuple[str, ...]]:
         clean: list[NewDocument] = []
@@ -111,9 +113,11 @@ class KeepDocument:
             raise Invalid(detail, faults=[Fault(pointer="", detail=detail, code=redaction.REFUSED)])
         return clean[0], found.masked
 
-    async def _keep(self, scope: Scope, document: NewDocument) -> Kept:
+    async def _keep(self, scope: Scope, document: NewDocument, clearance: Clearance) -> Kept:
         content_hash = _content_hash(document)
         before = await self._store.find(scope, document.document_id)
+        if before is not None and not clearance.sees(before.labels):
+            raise Conflict("this document_id is taken")
         if before is not None and before.content_hash == content_hash and not before.pending:
             return Kept(record=before, status="unchanged", positions=())
         # cutting counts the tokens of the whole text, which takes seconds for a large one
@@ -147,7 +151,7 @@ class KeepDocument:
             await self._retract(scope, record.document_id, record.chunk_ids, why=f"overtaken {record.number}")
         raise Conflict("another write of this document came first; try again")
 
-    async def remove(self, scope: Scope, document_id: str) -> Kept:
+    async def remove(self, scope: Scope, document_id: str, *, clearance: Clearance = EVERYTHING) -> Kept:
         """Take every chunk of a document back and forget its record.
 
         Raises:
@@ -155,7 +159,7 @@ class KeepDocument:
         """
         await self._memories.find(scope)
         record = await self._store.find(scope, document_id)
-        if record is None:
+        if record is None or not clearance.sees(record.labels):
             raise NotFound("no such document")
         gone = (*record.chunk_ids, *record.stale)
         positions: tuple[Position, ...] = ()
@@ -184,6 +188,7 @@ class KeepDocument:
             number=number,
             pending=True,
             stored=before.stored if before else 0,
+            labels=document.labels,
         )
 
     async def _append_chunks(
@@ -200,6 +205,7 @@ class KeepDocument:
                     role="system",
                     actor=_speaker(document),
                     metadata=dict(document.metadata) | ({"headings": " > ".join(chunk.headings)[:2000]} if chunk.headings else {}),
+                    labels=document.labels,
                 ),
                 text=chunk.text,
                 occurred_at=occurred_at or now,
@@ -245,4 +251,6 @@ def _content_hash(document: NewDocument) -> bytes:
     digest = hashlib.sha256("\0".join(parts).encode())
     if document.occurred_at is not None:
         digest.update(str(microseconds(document.occurred_at)).encode())
+    if document.labels:
+        digest.update(f"\0labels {' '.join(document.labels)}".encode())
     return digest.digest()

@@ -4,11 +4,13 @@ Belongs here: checking, recording and undoing. Does not belong here: erasing (``
 wrong: the answer to a request comes only after this process hides what was asked for; other processes follow within half a second.
 """
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kalends.domain.erasures import Erasure, Hold, Selector
 from kalends.domain.errors import Conflict, NotFound
-from kalends.domain.events import microseconds, new_ulid
+from kalends.domain.events import EventId, microseconds, new_ulid
 from kalends.domain.scope import Scope
 from kalends.kit import failpoints
 from kalends.ports.clock import Clock
@@ -18,6 +20,20 @@ from kalends.wire.hidden import HiddenView
 from kalends.wire.holding import Holds
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.selecting import Select, Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    scope: Scope
+    selector: Selector
+    reason: str
+    undo_s: int
+    with_memory: bool
+
+    def digest(self, salt: str) -> str:
+        """What tells the same request from another, and says nothing to who does not know it."""
+        said = f"{self.selector.digest(self.scope, salt)} {self.reason} {self.undo_s} {self.with_memory}"
+        return hashlib.sha256(said.encode()).hexdigest()
 
 
 class RequestErasures:
@@ -52,17 +68,41 @@ class RequestErasures:
         await self._holds.check(scope, selector)
         return await self._select.count(scope, selector)
 
-    async def ask(self, scope: Scope, selector: Selector, *, reason: str, by: str, undo_s: int = 0, with_memory: bool = False) -> Erasure:
+    async def ask(
+        self,
+        scope: Scope,
+        selector: Selector,
+        *,
+        reason: str,
+        by: str,
+        undo_s: int = 0,
+        with_memory: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Erasure:
         """Have it hidden now and erased after *undo_s* seconds; *by* is the id of a token.
 
+        The same again with the same *idempotency_key* is the same erasure, also when its memory is gone.
+
         Raises:
-            NotFound: there is no such memory. UnderHold: a hold keeps some of it. Unavailable, DeadlineExceeded: it may be asked for.
+            NotFound: there is no such memory. UnderHold: a hold keeps some of it. Conflict: the key belongs to another request.
+            Unavailable, DeadlineExceeded: it may be asked for.
         """
+        wanted = _Wanted(scope=scope, selector=selector, reason=reason, undo_s=undo_s, with_memory=with_memory)
+        if idempotency_key is not None:
+            known = await self._begun(wanted, await self._store.claimed(scope, idempotency_key))
+            if known is not None:
+                return known
         await self._memories.find(scope)
         await self._holds.check(scope, selector)
         now = self._clock.now()
         now_us = microseconds(now)
         erasure_id = new_ulid(now)
+        if idempotency_key is not None:
+            noted = await self._store.claim(scope, idempotency_key, erasure_id=erasure_id, digest=wanted.digest(erasure_id))
+            known = await self._begun(wanted, noted)
+            if known is not None:
+                return known
+            erasure_id = noted[0]
         begun = await self._store.begin(
             Erasure(
                 erasure_id=erasure_id,
@@ -80,6 +120,22 @@ class RequestErasures:
         await failpoints.reach("erasure.after-record")
         await self._hidden.refresh()
         return begun
+
+    async def _begun(self, wanted: "_Wanted", noted: tuple[EventId, str] | None) -> Erasure | None:
+        """The erasure that an earlier request with the same key began; None if there is none yet.
+
+        Raises:
+            Conflict: that request asked for something else.
+        """
+        if noted is None:
+            return None
+        erasure_id, digest = noted
+        if wanted.digest(erasure_id) != digest:
+            raise Conflict("this Idempotency-Key belongs to another request")
+        found = await self._store.find(wanted.scope, erasure_id)
+        if found is not None:
+            await self._hidden.refresh()
+        return found
 
     async def find(self, scope: Scope, erasure_id: str) -> Erasure:
         """One erasure.

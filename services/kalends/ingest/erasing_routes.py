@@ -7,6 +7,7 @@ import re
 
 from msgspec import Struct
 
+from kalends.domain import labels
 from kalends.domain.credentials import require
 from kalends.domain.erasures import Erasure, Hold, Selector
 from kalends.domain.errors import Fault, Forbidden, Invalid
@@ -24,6 +25,7 @@ from kalends.wire.memories import MemoryRegistry
 from kalends.wire.selecting import Selection
 
 _EVERYTHING = Selector(kind="everything")
+_KEY = "idempotency-key"
 _HOLD = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -42,7 +44,14 @@ class ErasureRoutes:
         if body.dry_run:
             plan = await self._erasures.plan(call.scoped, selector)
             return Answer(body=_planned(call.scoped, selector, plan, reason=body.reason, by=call.principal.token_id), status=200)
-        begun = await self._erasures.ask(call.scoped, selector, reason=body.reason, by=call.principal.token_id, undo_s=body.undo_s)
+        begun = await self._erasures.ask(
+            call.scoped,
+            selector,
+            reason=body.reason,
+            by=call.principal.token_id,
+            undo_s=body.undo_s,
+            idempotency_key=call.headers.get(_KEY),
+        )
         return Answer(body=self._out(begun))
 
     async def remove_memory(self, call: Call) -> Answer:
@@ -75,7 +84,15 @@ class ErasureRoutes:
             planned = [await self._whole(memory.scope, reason=body.reason, by=by) for memory in memories]
             return Answer(body=schemas.TenantErasureOut(items=planned), status=200)
         begun = [
-            await self._erasures.ask(memory.scope, _EVERYTHING, reason=body.reason, by=by, undo_s=body.undo_s, with_memory=True)
+            await self._erasures.ask(
+                memory.scope,
+                _EVERYTHING,
+                reason=body.reason,
+                by=by,
+                undo_s=body.undo_s,
+                with_memory=True,
+                idempotency_key=call.headers.get(_KEY),
+            )
             for memory in memories
         ]
         return Answer(body=schemas.TenantErasureOut(items=[self._out(one) for one in begun]))
@@ -190,10 +207,10 @@ def selector_of(body: schemas.SelectorIn) -> Selector:
         Invalid: not exactly one thing, or one that breaks a rule.
     """
     ranged = body.since is not None or body.until is not None
-    given = [name for name in ("event_ids", "session_id", "actor", "document_id", "metadata") if getattr(body, name) is not None]
+    given = [name for name in ("event_ids", "session_id", "actor", "document_id", "metadata", "label") if getattr(body, name) is not None]
     given += ["range"] * ranged + ["everything"] * body.everything
     if len(given) != 1:
-        detail = "exactly one of event_ids, session_id, actor, from and to, document_id, metadata, everything must be given"
+        detail = "exactly one of event_ids, session_id, actor, from and to, document_id, metadata, label, everything must be given"
         raise Invalid(detail, faults=[Fault(pointer="", detail=detail, code="selector")])
     name = body.session_id or body.actor or body.document_id
     fault = None if name is None else check_text(name, pointer=f"/{given[0]}", limit=2000)
@@ -213,11 +230,12 @@ def selector_of(body: schemas.SelectorIn) -> Selector:
         until_us=until_us,
         document_id=body.document_id or "",
         metadata=body.metadata or {},
+        label=labels.check([body.label], pointer="")[0] if body.label is not None else "",
     )
 
 
 def operations(routes: ErasureRoutes) -> list[Operation]:
-    """The rows for erasures, which need ``erase``, and for holds and whole tenants, which need ``admin``."""
+    """The rows for erasures, which need ``erase``, and for holds and whole tenants, which need ``admin``; all of them every label."""
     memory = "/memories/{memory}"
     one = f"{memory}/erasures/{{erasure_id}}"
     out = schemas.ErasureOut
@@ -233,6 +251,7 @@ def operations(routes: ErasureRoutes) -> list[Operation]:
         statuses=(200,),
         body=schemas.ErasureIn,
         subject="erasures.create",
+        every_label=True,
     )
     rows: list[tuple[str, str, str, str, Handler, type[Struct], type[Struct] | None]] = [
         ("erasures.list", "GET", f"{memory}/erasures", "Erasures, newest first", routes.list, schemas.ErasureList, schemas.ErasuresQuery),
@@ -261,6 +280,7 @@ def operations(routes: ErasureRoutes) -> list[Operation]:
                 statuses=(200,) if name in {"memories.remove", "erasures.tenant"} else (),
                 body=bodies.get(name),
                 query=query,
+                every_label=True,
             )
             for name, method, path, summary, handle, answer, query in rows
         ),

@@ -20,6 +20,7 @@ class SelectorIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     until: Annotated[datetime, Meta(tz=True)] | None = field(name="to", default=None)
     document_id: Name | None = None
     metadata: Annotated[dict[Name, Scalar], Meta(min_length=1, max_length=32)] | None = None
+    label: Annotated[str, Meta(max_length=64)] | None = None
     everything: bool = False
 
 

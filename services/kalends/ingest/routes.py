@@ -12,8 +12,10 @@ from typing import Literal
 import msgspec
 
 from kalends.domain import events as domain
-from kalends.domain.errors import Fault, Invalid, Malformed, Throttled, TooLarge
+from kalends.domain import labels
+from kalends.domain.errors import Fault, Forbidden, Invalid, Malformed, Throttled, TooLarge
 from kalends.domain.events import Event, Facets, moment
+from kalends.domain.labels import Clearance
 from kalends.domain.positions import highest, visibility_token
 from kalends.domain.scope import Scope
 from kalends.edge import decoding
@@ -22,7 +24,7 @@ from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.progress import Progress
 from kalends.ingest import schemas
 from kalends.ingest.documents import KeepDocument, Kept, NewDocument
-from kalends.ingest.usecases import AppendEvents, Outcome, idempotent_id
+from kalends.ingest.usecases import CONFLICT, TAKEN, AppendEvents, Outcome, idempotent_id
 from kalends.ports.clock import Clock
 from kalends.settings import IngestSettings
 
@@ -34,6 +36,7 @@ class _Raws(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 _PROJECTIONS = ("timeline", "lexical", "vector")
+_LACKS_LABEL = Fault(pointer="/labels", detail="a label that the credential lacks", code="label_lacking")
 
 
 class EventRoutes:
@@ -60,14 +63,14 @@ class EventRoutes:
         key = call.headers.get("idempotency-key")
         now = self._clock.now()
         for number, item in enumerate(items):
-            checked = self._event(call.scoped, item, now=now, number=number, idempotency_key=key)
+            checked = self._event(call, item, now=now, number=number, idempotency_key=key)
             if isinstance(checked, schemas.ItemResult):
                 results[number] = checked
             else:
                 good.append((number, checked))
         outcomes = await self._append(call.scoped, [event for _, event in good]) if good else []
         for (number, _), outcome in zip(good, outcomes, strict=True):
-            results[number] = _result(outcome, number)
+            results[number] = _result(outcome, number, clearance=call.principal.clearance)
         self._count([result for result in results if result is not None])
         return await self._answer(call, [result for result in results if result is not None], outcomes)
 
@@ -123,12 +126,12 @@ class EventRoutes:
         return items
 
     def _event(
-        self, scope: Scope, item: schemas.EventIn | Fault, *, now: datetime, number: int, idempotency_key: str | None
+        self, call: Call, item: schemas.EventIn | Fault, *, now: datetime, number: int, idempotency_key: str | None
     ) -> Event | schemas.ItemResult:
         if isinstance(item, Fault):
             return schemas.ItemResult(event_id=None, status="rejected", error=_fault_out(item, under=""))
         try:
-            event_id = self._event_id(scope, item, now=now, number=number, idempotency_key=idempotency_key)
+            event_id = self._event_id(call.scoped, item, now=now, number=number, idempotency_key=idempotency_key)
             event = Event(
                 id=event_id,
                 facets=Facets(
@@ -140,6 +143,7 @@ class EventRoutes:
                     thread_id=item.thread_id,
                     priority=item.priority,
                     metadata=item.metadata,
+                    labels=labels.ordered(item.labels) if item.labels else (),
                 ),
                 text=item.text,
                 occurred_at=utc(item.occurred_at) if item.occurred_at else now,
@@ -151,6 +155,8 @@ class EventRoutes:
         except Invalid as error:
             return schemas.ItemResult(event_id=None, status="rejected", error=_fault_out(error.faults[0], under=f"/events/{number}"))
         faults = domain.check_event(event, limits=self._limits)
+        if not call.principal.clearance.covers(event.facets.labels):
+            faults = [*faults, _LACKS_LABEL]
         if faults:
             return schemas.ItemResult(event_id=event_id, status="rejected", error=_fault_out(faults[0], under=f"/events/{number}"))
         return event
@@ -192,9 +198,11 @@ def _fault_out(fault: Fault, *, under: str) -> schemas.ItemFault:
     return schemas.ItemFault(pointer=under + fault.pointer, detail=fault.detail, code=fault.code)
 
 
-def _result(outcome: Outcome, number: int) -> schemas.ItemResult:
+def _result(outcome: Outcome, number: int, *, clearance: Clearance) -> schemas.ItemResult:
     if outcome.fault is not None:
-        error = _fault_out(outcome.fault, under=f"/events/{number}")
+        # of an id that is taken, whoever does not see everything is not told what became of it
+        hidden = clearance.labels is not None and outcome.fault in TAKEN
+        error = _fault_out(CONFLICT if hidden else outcome.fault, under=f"/events/{number}")
         return schemas.ItemResult(event_id=outcome.event_id, status="rejected", error=error)
     status: Literal["new", "duplicate"] = "duplicate" if outcome.duplicate else "new"
     return schemas.ItemResult(event_id=outcome.event_id, status=status, masked=list(outcome.masked))
@@ -216,10 +224,13 @@ class DocumentRoutes:
             domain.check_text(getattr(body, name), pointer=f"/{name}", limit=8000, empty=name != "document_id")
             for name in ("document_id", "title", "source")
         ]
+        faults += labels.faults_of(body.labels)
         faults += domain.check_metadata(body.metadata, limits=domain.Limits(metadata_keys=self._settings.metadata_keys))
         found = [fault for fault in faults if fault is not None]
         if found:
             raise Invalid("the document breaks a rule", faults=found)
+        if not call.principal.clearance.covers(body.labels):
+            raise Forbidden("a credential cannot set labels that it lacks", reason="labels")
         document = NewDocument(
             document_id=body.document_id,
             text=body.text,
@@ -228,8 +239,9 @@ class DocumentRoutes:
             markdown=body.media_type == "text/markdown",
             occurred_at=utc(body.occurred_at) if body.occurred_at else None,
             metadata=body.metadata,
+            labels=labels.ordered(body.labels),
         )
-        kept = await self._keep.keep(call.scoped, document)
+        kept = await self._keep.keep(call.scoped, document, clearance=call.principal.clearance)
         wanted = highest(kept.positions)
         answer = document_out(kept)
         costs = {"events": len(kept.positions)}
@@ -240,7 +252,7 @@ class DocumentRoutes:
 
     async def remove(self, call: Call) -> Answer:
         """Take a document's chunks back."""
-        kept = await self._keep.remove(call.scoped, call.path["document_id"])
+        kept = await self._keep.remove(call.scoped, call.path["document_id"], clearance=call.principal.clearance)
         chunks = len(kept.record.chunk_ids)
         body = schemas.Removed(document_id=kept.record.document_id, chunks=chunks, visibility=visibility_token(highest(kept.positions)))
         return Answer(body=body)
@@ -259,6 +271,7 @@ def document_out(kept: Kept) -> schemas.DocumentOut:
         status=kept.status if kept.status in {"new", "unchanged", "replaced"} else "",  # type: ignore[arg-type]
         visibility=visibility_token(highest(kept.positions)),
         masked=list(kept.masked),
+        labels=list(record.labels),
     )
 
 

@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
+Labels = Annotated[tuple[str, ...], Meta(max_length=16)]
+"""Who may see it: credentials that have one of these; without any, whoever may read the memory."""
+
 Metadata = dict[str, str | int | float | bool | None]
 
 
@@ -29,6 +32,7 @@ class EventIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     thread_id: Name | None = None
     priority: Literal["low", "normal", "high", "urgent"] | None = None
     trust: Literal["trusted", "untrusted"] | None = None
+    labels: Labels = ()
 
 
 class AppendRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,6 +162,7 @@ class DocumentIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     media_type: Literal["text/markdown", "text/plain"] = "text/markdown"
     occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
     metadata: Metadata = {}
+    labels: Labels = ()
 
 
 class DocumentOut(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -172,6 +177,7 @@ class DocumentOut(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Literal["new", "unchanged", "replaced", ""] = ""
     visibility: str = ""
     masked: list[str] = []
+    labels: list[str] = []
 
 
 class Removed(Struct, frozen=True, kw_only=True):

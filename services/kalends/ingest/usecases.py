@@ -35,9 +35,11 @@ WINDOW_TRUST_S = 100.0
 _MOVED_S = 5.0
 """The longest wait for the timeline after memories moved to other streams."""
 
-_CONFLICT = Fault(pointer="/event_id", detail="this id already belongs to an event with other content", code="conflict")
+CONFLICT = Fault(pointer="/event_id", detail="this id already belongs to an event with other content", code="conflict")
 _ERASED = Fault(pointer="/event_id", detail="the event with this id was erased", code="erased")
 _GONE = Fault(pointer="/event_id", detail="the event with this id was taken back", code="gone")
+TAKEN = (CONFLICT, _ERASED, _GONE)
+"""Why an id cannot be written again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +233,7 @@ class AppendEvents:
         for one, outcome in zip(prepared, outcomes, strict=True):
             if outcome is None:
                 original, earlier = first[one.key]
-                settled.append(replace(earlier, duplicate=True) if original.mac == one.mac else _refused(one, _CONFLICT))
+                settled.append(replace(earlier, duplicate=True) if original.mac == one.mac else _refused(one, CONFLICT))
             else:
                 first.setdefault(one.key, (one, outcome))
                 settled.append(outcome)
@@ -254,7 +256,7 @@ def _against(one: _Prepared, known: Known) -> Outcome:
     if known.retracted:
         return _refused(one, _GONE)
     if known.content_mac != one.mac:
-        return _refused(one, _CONFLICT)
+        return _refused(one, CONFLICT)
     return Outcome(event_id=one.event.id, position=known.position, duplicate=True)
 
 
@@ -265,5 +267,5 @@ def _against_original(one: _Prepared, place: Appended, original_mac: bytes | Non
     if not original_mac:
         raise Damaged("a stored event has no content digest")
     if original_mac != one.mac:
-        return _refused(one, _CONFLICT)
+        return _refused(one, CONFLICT)
     return Outcome(event_id=one.event.id, position=place.position, duplicate=True)

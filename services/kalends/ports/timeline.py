@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kalends.domain.events import EventId, EventKey, Facets
+from kalends.domain.labels import EVERYTHING, Clearance
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Digest, Held
 from kalends.domain.scope import Scope
+
+ANY = Criteria()
+"""What every live event meets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +146,8 @@ class Timeline(Protocol):
         """Live events by (occurred_us, version), after the given pair in the chosen direction."""
         ...
 
-    async def around(self, scope: Scope, key: EventKey, *, before: int, after: int) -> Sequence[Known]:
-        """The event and its neighbours in its session, in session order; empty if it is not there."""
+    async def around(self, scope: Scope, key: EventKey, *, before: int, after: int, criteria: Criteria = ANY) -> Sequence[Known]:
+        """The event and its neighbours in its session, in session order, of those that meet *criteria*; empty if it is not there itself."""
         ...
 
     async def neighbours(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, tuple[EventKey | None, EventKey | None]]:
@@ -158,13 +162,19 @@ class Timeline(Protocol):
         """Those of *keys* that are live and meet *criteria*."""
         ...
 
-    async def sessions(self, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> Sequence[SessionSummary]:
-        """Sessions by (last_us descending, id), after the given pair."""
+    async def sessions(
+        self, scope: Scope, *, after: tuple[int, str] | None, limit: int, clearance: Clearance = EVERYTHING
+    ) -> Sequence[SessionSummary]:
+        """Sessions by (last_us descending, id), after the given pair, as they would be without what *clearance* does not let see."""
         ...
 
-    async def session(self, scope: Scope, session_id: str) -> SessionSummary | None: ...
+    async def session(self, scope: Scope, session_id: str, *, clearance: Clearance = EVERYTHING) -> SessionSummary | None:
+        """One session, as it would be without what *clearance* does not let see; None if nothing is left of it."""
+        ...
 
-    async def stats(self, scope: Scope) -> MemoryStats: ...
+    async def stats(self, scope: Scope, *, clearance: Clearance = EVERYTHING) -> MemoryStats:
+        """Counts of one memory, as they would be without what *clearance* does not let see."""
+        ...
 
     async def digest(self) -> Digest: ...
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from kalends.domain.calendar import Grip
 from kalends.domain.errors import Gone, NotFound
 from kalends.domain.events import EventKey, event_key
+from kalends.domain.labels import Clearance
 from kalends.domain.periods import Period
+from kalends.domain.queries import TARGETS, Criteria, Filter
 from kalends.domain.scope import Scope
 from kalends.ports.calendar import Calendar, KnownNode
 from kalends.ports.clock import Clock
@@ -131,8 +133,10 @@ class ReadCalendar:
         end = after + limit
         return Proofs(grips=every[after:end], number=version.number, after=end if end < len(every) else None)
 
-    async def expand(self, scope: Scope, grip_id: str, *, before: int, after: int) -> Expanded:
+    async def expand(self, scope: Scope, grip_id: str, *, before: int, after: int, clearance: Clearance) -> Expanded:
         """A grip with its span, and *before* and *after* events around it in its session, however far apart in time.
+
+        Of the span and of what is around it only what *clearance* lets see; the evidence itself has no labels.
 
         Raises:
             NotFound: there is no such grip. Gone: it was erased, or its event was taken back.
@@ -146,8 +150,10 @@ class ReadCalendar:
             raise NotFound("no such grip")
         if first.retracted:
             raise Gone("the event of the grip was taken back")
-        places = await self._places(scope, first, last, before=before, after=after)
-        events = {one.key: one for one in await self._hydrator.known(scope, places.every, now=self._clock.now())}
+        criteria = Filter(targets=TARGETS, clearance=clearance).criteria()
+        places = await self._places(scope, first, last, before=before, after=after, criteria=criteria)
+        opened = await self._hydrator.known(scope, places.every, now=self._clock.now(), clearance=clearance)
+        events = {one.key: one for one in opened}
         if first_key not in events:
             raise NotFound("no such grip")
         return Expanded(
@@ -187,13 +193,14 @@ class ReadCalendar:
                     return grip, node
         raise NotFound("no such grip")
 
-    async def _places(self, scope: Scope, first: Known, last: Known | None, *, before: int, after: int) -> "_Places":
+    async def _places(self, scope: Scope, first: Known, last: Known | None, *, before: int, after: int, criteria: Criteria) -> "_Places":
         """Where the events of a span and around it are.
 
         Where the last event was taken back, or moved to another session, the span ends with the last one that is not later than it was.
         """
         last = last or first
-        around = await self._timeline.around(scope, first.key, before=before, after=0 if last.key == first.key else SPAN)
+        within = 0 if last.key == first.key else SPAN
+        around = await self._timeline.around(scope, first.key, before=before, after=within, criteria=criteria)
         keys: list[EventKey] = [one.key for one in around]
         if first.key not in keys:
             return _Places(before=(), span=(), after=())
@@ -205,7 +212,7 @@ class ReadCalendar:
         span = around[start : start + min(length, SPAN)]
         truncated = length > SPAN
         end = last if truncated and last.session == first.session else span[-1]
-        rest = await self._timeline.around(scope, end.key, before=0, after=after)
+        rest = await self._timeline.around(scope, end.key, before=0, after=after, criteria=criteria)
         return _Places(before=around[:start], span=span, after=rest[1:], truncated=truncated)
 
 

@@ -57,7 +57,9 @@ class CalendarRoutes:
     async def expand(self, call: Call) -> Answer:
         """A grip, and what was said around it."""
         query: schemas.ExpandQuery = call.query
-        found = await self._read.expand(call.scoped, call.path["grip_id"], before=query.before, after=query.after)
+        found = await self._read.expand(
+            call.scoped, call.path["grip_id"], before=query.before, after=query.after, clearance=call.principal.clearance
+        )
         fields = grip_out(found.grip)
         out = schemas.ExpandedGrip(
             **{name: getattr(fields, name) for name in schemas.GripOut.__struct_fields__},

@@ -10,6 +10,7 @@ from datetime import datetime
 import structlog
 
 from kalends.domain.events import EventKey, microseconds
+from kalends.domain.labels import Clearance
 from kalends.domain.scope import Scope
 from kalends.ports.log import Log
 from kalends.ports.timeline import Known, Timeline
@@ -28,13 +29,17 @@ class Hydrator:
         self._reader = reader
         self._hidden = hidden
 
-    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime) -> list[OpenedEvent]:
-        """The events that exist and have not expired, in the order of *keys*."""
+    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime, clearance: Clearance) -> list[OpenedEvent]:
+        """The events that exist, have not expired and may be seen, in the order of *keys*."""
         known = await self._timeline.lookup(scope, keys)
-        return await self.known(scope, [known[key] for key in keys if key in known and not known[key].retracted], now=now)
+        live = [known[key] for key in keys if key in known and not known[key].retracted]
+        return await self.known(scope, live, now=now, clearance=clearance)
 
-    async def known(self, scope: Scope, known: Sequence[Known], *, now: datetime) -> list[OpenedEvent]:
-        """The events at the places that the timeline gave, in that order; the expired and the hidden are left out."""
+    async def known(self, scope: Scope, known: Sequence[Known], *, now: datetime, clearance: Clearance) -> list[OpenedEvent]:
+        """The events at the places that the timeline gave, in that order; the expired and the hidden are left out.
+
+        What *clearance* does not let see is left out too, although nobody should ask for it: engine and timeline have filtered before.
+        """
         messages = await self._source.read([one.position for one in known])
         present = [message for message in messages if message is not None]
         found = []
@@ -43,6 +48,8 @@ class Hydrator:
                 continue
             if opened.scope != scope:
                 log.error("position belongs to another scope", stream=opened.position.stream, sequence=opened.position.sequence)
+                continue
+            if not clearance.sees(opened.event.facets.labels):
                 continue
             if (opened.event.expires_at is None or opened.event.expires_at > now) and not self._hides(opened):
                 found.append(opened)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from kalends.domain import contexts
 from kalends.domain.errors import Gone, NotFound
 from kalends.domain.events import EventId, EventKey, event_key, speaker
-from kalends.domain.queries import Criteria, Filter
+from kalends.domain.labels import Clearance
+from kalends.domain.queries import TARGETS, Filter
 from kalends.domain.scope import Scope
 from kalends.ports.clock import Clock
 from kalends.ports.models import Tokenizer
@@ -63,19 +64,21 @@ class ReadMemories:
         self._clock = clock
         self._recall = recall
 
-    async def page(self, scope: Scope, *, criteria: Criteria, after: tuple[int, int] | None, descending: bool, limit: int) -> Page:
+    async def page(self, scope: Scope, *, filters: Filter, after: tuple[int, int] | None, descending: bool, limit: int) -> Page:
         """Up to *limit* events by (occurred_at, position)."""
         await self._memories.find(scope)
-        known = await self._timeline.page(scope, criteria=criteria, after=after, descending=descending, limit=limit + 1)
+        known = await self._timeline.page(scope, criteria=filters.criteria(), after=after, descending=descending, limit=limit + 1)
         shown = known[:limit]
         more = (shown[-1].occurred_us, shown[-1].position.version) if len(known) > limit else None
-        return Page(events=await self._hydrator.known(scope, shown, now=self._clock.now()), after=more)
+        opened = await self._hydrator.known(scope, shown, now=self._clock.now(), clearance=filters.clearance)
+        return Page(events=opened, after=more)
 
-    async def event(self, scope: Scope, event_id: EventId, *, before: int, after: int) -> Around:
+    async def event(self, scope: Scope, event_id: EventId, *, before: int, after: int, clearance: Clearance) -> Around:
         """One event with its neighbours.
 
         Raises:
-            NotFound: there is none. Gone: it was taken back.
+            NotFound: there is none that may be seen. Gone: it was taken back, which is told only to who sees everything: of an erased
+            event nobody knows any more who was allowed to see it.
         """
         await self._memories.find(scope)
         key = event_key(scope, event_id)
@@ -83,29 +86,32 @@ class ReadMemories:
         if known is None:
             raise NotFound("no such event")
         if known.retracted:
-            raise Gone("the event was taken back")
-        around = await self._timeline.around(scope, key, before=before, after=after)
-        opened = await self._hydrator.known(scope, around or [known], now=self._clock.now())
+            raise Gone("the event was taken back") if clearance.labels is None else NotFound("no such event")
+        criteria = Filter(targets=TARGETS, clearance=clearance).criteria()
+        around = await self._timeline.around(scope, key, before=before, after=after, criteria=criteria)
+        opened = await self._hydrator.known(scope, around or [known], now=self._clock.now(), clearance=clearance)
         keys: list[EventKey] = [one.key for one in opened]
         if key not in keys:
             raise NotFound("no such event")
         at = keys.index(key)
         return Around(event=opened[at], before=opened[:at], after=opened[at + 1 :])
 
-    async def sessions(self, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> tuple[Sequence[SessionSummary], bool]:
+    async def sessions(
+        self, scope: Scope, *, after: tuple[int, str] | None, limit: int, clearance: Clearance
+    ) -> tuple[Sequence[SessionSummary], bool]:
         """Up to *limit* sessions, the last active first, and whether there are more."""
         await self._memories.find(scope)
-        found = await self._timeline.sessions(scope, after=after, limit=limit + 1)
+        found = await self._timeline.sessions(scope, after=after, limit=limit + 1, clearance=clearance)
         return [one for one in found[:limit] if not self._hydrator.hides_session(scope, one.session_id)], len(found) > limit
 
-    async def session(self, scope: Scope, session_id: str) -> SessionSummary:
+    async def session(self, scope: Scope, session_id: str, *, clearance: Clearance) -> SessionSummary:
         """One session.
 
         Raises:
-            NotFound: no event belongs to it.
+            NotFound: no event that may be seen belongs to it.
         """
         await self._memories.find(scope)
-        found = await self._timeline.session(scope, session_id)
+        found = await self._timeline.session(scope, session_id, clearance=clearance)
         if found is None or self._hydrator.hides_session(scope, session_id):
             raise NotFound("no such session")
         return found
@@ -121,7 +127,7 @@ class ReadMemories:
             for rank, hit in enumerate(found.hits):
                 remembered[hit.opened.key] = _remembered(hit.opened, relevance=float(_CONTEXT_HITS - rank))
         if recent:
-            last = await self.page(scope, criteria=filters.criteria(), after=None, descending=True, limit=recent)
+            last = await self.page(scope, filters=filters, after=None, descending=True, limit=recent)
             for rank, opened in enumerate(last.events):
                 relevance = _CONTEXT_HITS - rank - 0.5
                 known = remembered.get(opened.key)

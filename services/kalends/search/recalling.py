@@ -79,7 +79,7 @@ class RecallFarPast:
     async def _best(self, scope: Scope, query: Query, bounds: _Bounds) -> list[OpenedNode]:
         # a node that began before may still hold lines of later days
         since = None if bounds.since is None or bounds.since < _FIRST + _WIDEST else bounds.since - _WIDEST
-        asked = Filter(targets=("toc",), level=_LEVELS, since=since, until=bounds.until)
+        asked = Filter(targets=("toc",), level=_LEVELS, since=since, until=bounds.until, clearance=query.filter.clearance)
         answer = await self._find(scope, replace(query, limit=_NODES, filter=asked, wanted=None, zone=None))
         return [hit.opened for hit in answer.hits]
 

@@ -8,8 +8,9 @@ import msgspec
 
 from kalends.domain.errors import Invalid, NotFound
 from kalends.domain.events import EventKey, canonical_id, moment
+from kalends.domain.labels import Clearance
 from kalends.domain.positions import visibility_floors
-from kalends.domain.queries import FACETS, Filter, check_filter, decode_cursor, encode_cursor
+from kalends.domain.queries import FACETS, TARGETS, Filter, check_filter, decode_cursor, encode_cursor
 from kalends.domain.scope import Scope
 from kalends.edge.operations import Answer, Call, Handler, Operation
 from kalends.ports.timeline import SessionSummary
@@ -42,7 +43,7 @@ class SearchRoutes:
             text=checked_query(body.query),
             limit=body.limit,
             mode=body.mode,
-            filter=filter_of(body.filter, targets=tuple(dict.fromkeys(body.targets))),
+            filter=filter_of(body.filter, targets=tuple(dict.fromkeys(body.targets)), clearance=call.principal.clearance),
             rerank=body.rerank,
             wanted=visibility_floors(body.min_visibility) if body.min_visibility is not None else None,
             seconds=body.timeout_ms / 1000,
@@ -54,7 +55,7 @@ class SearchRoutes:
     async def context(self, call: Call) -> Answer:
         """A block of remembered events for a prompt."""
         body: schemas.ContextRequest = call.body
-        filters = filter_of(body.filter, targets=("events", "documents"))
+        filters = filter_of(body.filter, targets=TARGETS, clearance=call.principal.clearance)
         query, zone = None, zone_asked(body)
         if body.query is not None:
             wanted = visibility_floors(body.min_visibility) if body.min_visibility is not None else None
@@ -95,17 +96,16 @@ class EventRoutes:
         filters = Filter(
             since=query.since,
             until=query.until,
-            targets=("events", "documents"),
+            targets=TARGETS,
+            clearance=call.principal.clearance,
             **_groups(query),
         )
-        bound = _bound_to(call.scoped, query)
+        bound = _bound_to(call, query)
         after = None
         if query.cursor is not None:
             at, version = decode_cursor(query.cursor, bound_to=bound, shape=(int, int))
             after = (int(at), int(version))
-        page = await self._read.page(
-            call.scoped, criteria=filters.criteria(), after=after, descending=query.order == "desc", limit=query.limit
-        )
+        page = await self._read.page(call.scoped, filters=filters, after=after, descending=query.order == "desc", limit=query.limit)
         cursor = encode_cursor(page.after, bound_to=bound) if page.after else None
         return Answer(body=schemas.EventList(items=[event_out(opened) for opened in page.events], next_cursor=cursor))
 
@@ -113,7 +113,7 @@ class EventRoutes:
         """One event, with neighbours where asked for."""
         query: schemas.AroundQuery = call.query
         event_id = canonical_id(call.path["event_id"])
-        around = await self._read.event(call.scoped, event_id, before=query.before, after=query.after)
+        around = await self._read.event(call.scoped, event_id, before=query.before, after=query.after, clearance=call.principal.clearance)
         fields = event_out(around.event)
         out = schemas.EventWithNeighbours(
             **{name: getattr(fields, name) for name in schemas.EventOut.__struct_fields__},
@@ -125,18 +125,19 @@ class EventRoutes:
     async def sessions(self, call: Call) -> Answer:
         """Sessions, the last active first."""
         query: schemas.SessionsQuery = call.query
-        bound = f"sessions\0{call.scoped.key}"
+        bound = f"sessions\0{call.scoped.key}\0{call.principal.clearance.mark}"
         after = None
         if query.cursor is not None:
             last_us, session_id = decode_cursor(query.cursor, bound_to=bound, shape=(int, str))
             after = (int(last_us), str(session_id))
-        found, more = await self._read.sessions(call.scoped, after=after, limit=query.limit)
+        found, more = await self._read.sessions(call.scoped, after=after, limit=query.limit, clearance=call.principal.clearance)
         cursor = encode_cursor([found[-1].last_us, found[-1].session_id], bound_to=bound) if more else None
         return Answer(body=schemas.SessionList(items=[session_out(summary) for summary in found], next_cursor=cursor))
 
     async def session(self, call: Call) -> Answer:
         """One session."""
-        return Answer(body=session_out(await self._read.session(call.scoped, call.path["session_id"])))
+        found = await self._read.session(call.scoped, call.path["session_id"], clearance=call.principal.clearance)
+        return Answer(body=session_out(found))
 
 
 def checked_query(text: str) -> str:
@@ -161,10 +162,13 @@ def zone_asked(body: schemas.SearchRequest | schemas.ContextRequest) -> tzinfo |
     return zone if body.time_phrases and not given else None
 
 
-def filter_of(given: schemas.FilterIn, *, targets: tuple[str, ...]) -> Filter:
-    """A filter from JSON."""
+def filter_of(given: schemas.FilterIn, *, targets: tuple[str, ...], clearance: Clearance) -> Filter:
+    """A filter from JSON, for somebody with *clearance*."""
     levels = () if given.level is None else (given.level,) if isinstance(given.level, str) else tuple(given.level)
-    return Filter(since=given.since, until=given.until, metadata=given.metadata, targets=targets, level=levels, **_groups(given))
+    groups = _groups(given)
+    return Filter(
+        since=given.since, until=given.until, metadata=given.metadata, targets=targets, level=levels, clearance=clearance, **groups
+    )
 
 
 def _groups(given: schemas.FilterIn | schemas.EventsQuery) -> dict[str, Any]:
@@ -173,8 +177,15 @@ def _groups(given: schemas.FilterIn | schemas.EventsQuery) -> dict[str, Any]:
     return {name: (value,) if isinstance(value, str) else tuple(value) for name, value in found.items() if value is not None}
 
 
-def _bound_to(scope: Scope, query: schemas.EventsQuery) -> str:
-    asked = [scope.key, query.order, str(query.since), str(query.until), *(str(getattr(query, name)) for name in _NAMES)]
+def _bound_to(call: Call, query: schemas.EventsQuery) -> str:
+    asked = [
+        call.scoped.key,
+        call.principal.clearance.mark,
+        query.order,
+        str(query.since),
+        str(query.until),
+        *(str(getattr(query, name)) for name in _NAMES),
+    ]
     return "\0".join(asked)
 
 
@@ -198,6 +209,7 @@ def event_out(opened: OpenedEvent) -> schemas.EventOut:
         priority=facets.priority,
         trust=event.trust,
         document_id=event.document_id,
+        labels=list(facets.labels),
     )
 
 
@@ -316,25 +328,28 @@ class DocumentRoutes:
     async def list(self, call: Call) -> Answer:
         """Documents by id."""
         query: schemas.SessionsQuery = call.query
-        bound = f"documents\0{call.scoped.key}"
+        clearance = call.principal.clearance
+        bound = f"documents\0{call.scoped.key}\0{clearance.mark}"
         await self._memories.find(call.scoped)
         after = str(decode_cursor(query.cursor, bound_to=bound, shape=(str,))[0]) if query.cursor else None
-        found = await self._documents.of_scope(call.scoped, after=after, limit=query.limit + 1)
+        found = await self._documents.of_scope(call.scoped, after=after, limit=query.limit + 1, clearance=clearance)
         page = found[: query.limit]
         cursor = encode_cursor([page[-1].document_id], bound_to=bound) if len(found) > len(page) else None
-        shown = [document_out(record) for record in page if not self._hides(call.scoped, record.document_id)]
+        shown = [document_out(record) for record in page if not self._hides(call.scoped, record)]
         return Answer(body=schemas.DocumentList(items=shown, next_cursor=cursor))
 
     async def show(self, call: Call) -> Answer:
         """One document."""
         await self._memories.find(call.scoped)
         record = await self._documents.find(call.scoped, call.path["document_id"])
-        if record is None or self._hides(call.scoped, record.document_id):
+        if record is None or not call.principal.clearance.sees(record.labels) or self._hides(call.scoped, record):
             raise NotFound("no such document")
         return Answer(body=document_out(record))
 
-    def _hides(self, scope: Scope, document_id: str) -> bool:
-        return self._hidden is not None and self._hidden.hides_session(scope, session_of(document_id))
+    def _hides(self, scope: Scope, record: DocumentRecord) -> bool:
+        if self._hidden is None:
+            return False
+        return self._hidden.hides_session(scope, session_of(record.document_id)) or self._hidden.hides_labels(scope, record.labels)
 
 
 def document_out(record: DocumentRecord) -> schemas.DocumentOut:
@@ -346,6 +361,7 @@ def document_out(record: DocumentRecord) -> schemas.DocumentOut:
         chunks=len(record.chunk_ids),
         chunk_ids=list(record.chunk_ids),
         updated_at=moment(record.updated_us),
+        labels=list(record.labels),
     )
 
 

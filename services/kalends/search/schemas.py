@@ -138,6 +138,7 @@ class EventOut(Struct, frozen=True, kw_only=True):
     priority: str | None
     trust: str | None
     document_id: str | None = None
+    labels: list[str] = []
 
 
 class EventList(Struct, frozen=True, kw_only=True):
@@ -240,6 +241,7 @@ class DocumentOut(Struct, frozen=True, kw_only=True):
     chunks: int
     chunk_ids: list[str]
     updated_at: datetime
+    labels: list[str] = []
 
 
 class DocumentList(Struct, frozen=True, kw_only=True):

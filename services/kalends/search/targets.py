@@ -15,6 +15,7 @@ import structlog
 from kalends.domain.calendar import Grip
 from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import EventKey
+from kalends.domain.labels import Clearance
 from kalends.domain.queries import TARGETS, check_filter
 from kalends.domain.scope import Scope
 from kalends.ports.calendar import Calendar
@@ -48,9 +49,9 @@ class NodeHydrator:
         self._calendar = calendar
         self._nodes = nodes
 
-    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime) -> list[OpenedNode]:
-        """The nodes that are not gone and can be read, in the order of *keys*; a node does not expire, whatever *now* is."""
-        del now
+    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime, clearance: Clearance) -> list[OpenedNode]:
+        """The nodes that are not gone and can be read, in the order of *keys*; a node does not expire, and has no labels."""
+        del now, clearance
         known = await self._calendar.by_keys(scope, keys)
         opened = await self._nodes.read(scope, [known[key].position for key in keys if key in known])
         return [one for one in opened if one is not None]

@@ -15,6 +15,7 @@ import structlog
 from kalends.domain import fusion
 from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import EventKey
+from kalends.domain.labels import Clearance
 from kalends.domain.positions import Floors
 from kalends.domain.queries import Criteria, Entry, Filter
 from kalends.domain.scope import Scope
@@ -61,8 +62,8 @@ class Indexed(Keyed, Protocol):
 class Hydrating(Protocol[Item_co]):
     """Reads what was found."""
 
-    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime) -> Sequence[Item_co]:
-        """What exists of *keys* in one memory, in their order."""
+    async def by_keys(self, scope: Scope, keys: Sequence[EventKey], *, now: datetime, clearance: Clearance) -> Sequence[Item_co]:
+        """What exists of *keys* in one memory and may be seen, in their order."""
         ...
 
 
@@ -306,7 +307,8 @@ class Find(Generic[Read]):
         """What the reranker says of the best, which it reads as the embedder does. Their neighbours come in by smoothing only."""
 
         async def passages() -> Mapping[EventKey, str]:
-            found = await self._hydrator.by_keys(case.scope, head, now=self._clock.now())
+            clearance = case.query.filter.clearance
+            found = await self._hydrator.by_keys(case.scope, head, now=self._clock.now(), clearance=clearance)
             return {one.key: "\n".join(entry.embedded for entry in one.entries()) for one in found}
 
         return await self._arms.read(case.findings, case.query.text, passages, seconds=case.query.seconds)
@@ -335,7 +337,7 @@ class Find(Generic[Read]):
         while at < len(order) and len(hits) < query.limit:
             keys = order[at : at + query.limit - len(hits)]
             at += len(keys)
-            for opened in await self._hydrator.by_keys(scope, keys, now=self._clock.now()):
+            for opened in await self._hydrator.by_keys(scope, keys, now=self._clock.now(), clearance=query.filter.clearance):
                 raw = {name: found[opened.key] for name, found in findings.scores.items() if opened.key in found}
                 hits.append(Ranked(opened=opened, score=scores[opened.key], raw=raw))
         return hits

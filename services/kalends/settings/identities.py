@@ -35,6 +35,8 @@ class IssuerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rights: Annotated[tuple[RoleOrRight, ...], Meta(description="Roles or rights of all its tokens.")] = ()
     rights_claim: Annotated[str, Meta(description="The claim that names roles or rights, by rights_map if that is given.")] = ""
     rights_map: Annotated[dict[str, RoleOrRight], Meta(description="From what rights_claim says to a role or a right.")] = {}
+    labels: Annotated[tuple[str, ...], Meta(description="Labels that all its tokens may see; `*`: all.")] = ()
+    labels_claim: Annotated[str, Meta(description="The claim that names labels: a list, or a text with blanks.")] = ""
     leeway_s: Annotated[int, Meta(ge=0, le=300, description="How far its clock may be off, in seconds.")] = 30
     max_age_s: Annotated[int, Meta(ge=60, description="How long after `iat` a token may be used, in seconds.")] = 86_400
 
@@ -46,7 +48,7 @@ class OidcSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         tuple[IssuerSettings, ...],
         Meta(
             description="Each: issuer, audience; jwks_url, jwks_file or neither; ca_file, token_file, algorithms; tenant or tenant_claim "
-            "and tenants; memories, memories_claim; rights, rights_claim, rights_map; leeway_s, max_age_s."
+            "and tenants; memories, memories_claim; rights, rights_claim, rights_map; labels, labels_claim; leeway_s, max_age_s."
         ),
     ] = ()
     deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one request for keys, in seconds.")] = 5.0
@@ -64,6 +66,7 @@ class WorkloadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tenant: Annotated[str, Meta(min_length=1, description="Its tenant.")]
     memories: Annotated[tuple[str, ...], Meta(description="Its memories; `*`: all of the tenant's.")]
     rights: Annotated[tuple[RoleOrRight, ...], Meta(description="Its roles or rights.")]
+    labels: Annotated[tuple[str, ...], Meta(description="Labels that it may see; `*`: all.")] = ()
 
 
 class KubernetesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +91,7 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
         "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
     )
     workloads: Annotated[
-        tuple[WorkloadSettings, ...], Meta(description="Each: subject, tenant, memories, rights; what names several adds up.")
+        tuple[WorkloadSettings, ...], Meta(description="Each: subject, tenant, memories, rights, labels; what names several adds up.")
     ] = ()
     deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one request to the API server, in seconds.")] = 5.0
     cache_s: Annotated[int, Meta(ge=0, le=300, description="How long a reviewed token is taken as good, in seconds.")] = 30

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from kalends.domain.errors import Damaged
 from kalends.domain.events import EventId
+from kalends.domain.labels import EVERYTHING, Clearance
 from kalends.domain.scope import Scope
 from kalends.kit import aead
 from kalends.ports.records import Record, Records
@@ -37,6 +38,8 @@ class DocumentRecord:
     number: int
     pending: bool
     stored: int = 0
+    labels: tuple[str, ...] = ()
+    """Who may see it and its chunks."""
 
 
 def session_of(document_id: str) -> str:
@@ -56,10 +59,17 @@ class DocumentStore:
         record = await self._records.get(KIND, scope.key, document_id)
         return None if record is None else await self._decode(scope, record)
 
-    async def of_scope(self, scope: Scope, *, after: str | None, limit: int) -> Sequence[DocumentRecord]:
-        """Up to *limit* documents by id, after *after*."""
-        records = [record for record in await self._records.list(KIND, scope.key) if after is None or record.name > after]
-        return [await self._decode(scope, record) for record in records[:limit]]
+    async def of_scope(self, scope: Scope, *, after: str | None, limit: int, clearance: Clearance = EVERYTHING) -> Sequence[DocumentRecord]:
+        """Up to *limit* documents by id, after *after*, of those that *clearance* lets see."""
+        found: list[DocumentRecord] = []
+        for record in await self._records.list(KIND, scope.key):
+            if len(found) == limit:
+                break
+            if after is None or record.name > after:
+                document = await self._decode(scope, record)
+                if clearance.sees(document.labels):
+                    found.append(document)
+        return found
 
     async def put(self, scope: Scope, document: DocumentRecord) -> int:
         """Store *document* if nobody changed it since it was read; returns the new revision.
@@ -69,7 +79,7 @@ class DocumentStore:
         """
         reference = key_reference(scope, session_of(document.document_id))
         box = (await self._vault.boxes_for_writing(scope, [reference]))[reference]
-        title = pb.DocumentTitle(title=document.title, source=document.source)
+        title = pb.DocumentTitle(title=document.title, source=document.source, labels=document.labels)
         nonce, sealed = box.seal(title.SerializeToString(), context=_context(scope, document.document_id))
         value = pb.Document(
             document_id=document.document_id,
@@ -109,6 +119,7 @@ class DocumentStore:
             number=stored.revision_number,
             pending=stored.pending,
             stored=record.revision,
+            labels=tuple(title.labels),
         )
 
 

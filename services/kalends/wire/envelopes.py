@@ -95,7 +95,8 @@ def content_mac(event: Event, box: aead.Box) -> bytes:
         microseconds(event.expires_at) if event.expires_at else None,
         event.document_id,
     )
-    return box.digest(_canonical.encode(content))
+    # what has no labels is the same content as it was before there were any
+    return box.digest(_canonical.encode((*content, facets.labels) if facets.labels else content))
 
 
 def seal_event(event: Event, *, scope: Scope, key_reference: str, box: aead.Box, mac: bytes, stamp: Stamp) -> bytes:
@@ -258,6 +259,7 @@ def _content(event: Event) -> pb.Content:
         expires_us=microseconds(event.expires_at) if event.expires_at else None,
         dated=event.dated,
         document_id=event.document_id or "",
+        labels=facets.labels,
     )
     for name, value in facets.metadata.items():
         _set_scalar(content.metadata[name], value)
@@ -293,6 +295,7 @@ def _event(envelope: pb.Envelope, content: pb.Content) -> Event:
         thread_id=content.thread_id or None,
         priority=content.priority or None,
         metadata=_scalars(content.metadata) if content.metadata else {},
+        labels=tuple(content.labels),
     )
     return Event(
         id=EventId(envelope.event_id),

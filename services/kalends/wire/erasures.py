@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from kalends.domain.erasures import Erasure, Hold, Selector, SelectorKind, State
 from kalends.domain.errors import Conflict, Damaged
-from kalends.domain.events import EventId
+from kalends.domain.events import EventId, digest_id
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import aead
 from kalends.ports.keys import Keys
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 KIND = "erasure"
 HOLD = "hold"
 MARK = "erasure-mark"
+REQUEST = "erasure-request"
 _OWNER = "instance"
 _NAME = "all"
 _TRIES = 50
@@ -57,6 +58,36 @@ class ErasureStore:
         revision = await self._records.put(KIND, erasure.scope.key, erasure.erasure_id, await self._encode(erasure), revision=0)
         await self.mark()
         return replace(erasure, revision=revision)
+
+    async def claim(self, scope: Scope, key: str, *, erasure_id: EventId, digest: str) -> tuple[EventId, str]:
+        """Which erasure the requests with the idempotency *key* are about, and the digest of what was asked for: the first one's.
+
+        It is noted before the erasure begins: whoever finds a note without one begins it under the id that is noted.
+        """
+        name = digest_id(REQUEST, scope.key, key)
+        value = pb.ErasureRequest(erasure_id=erasure_id, digest=digest).SerializeToString()
+        try:
+            await self._records.put(REQUEST, scope.key, name, value, revision=0)
+        except Conflict:
+            noted = await self._claimed(scope, name)
+            if noted is None:
+                raise
+            return noted
+        return erasure_id, digest
+
+    async def claimed(self, scope: Scope, key: str) -> tuple[EventId, str] | None:
+        """What :meth:`claim` noted, or None."""
+        return await self._claimed(scope, digest_id(REQUEST, scope.key, key))
+
+    async def _claimed(self, scope: Scope, name: str) -> tuple[EventId, str] | None:
+        record = await self._records.get(REQUEST, scope.key, name)
+        if record is None:
+            return None
+        try:
+            noted = pb.ErasureRequest.FromString(record.value)
+        except DecodeError as error:
+            raise Damaged("the note of a request to erase cannot be read") from error
+        return EventId(noted.erasure_id), noted.digest
 
     async def put(self, erasure: Erasure, **changes: object) -> Erasure:
         """Store *erasure* with *changes*.
@@ -209,7 +240,8 @@ class ErasureStore:
 
 def encode_selector(selector: Selector) -> bytes:
     """The bytes of a selector, to be sealed."""
-    name = {"session_id": selector.session, "actor": selector.actor, "document_id": selector.document_id}.get(selector.kind, "")
+    names = {"session_id": selector.session, "actor": selector.actor, "document_id": selector.document_id, "label": selector.label}
+    name = names.get(selector.kind, "")
     return pb.Selector(
         kind=selector.kind,
         event_ids=selector.event_ids,
@@ -239,6 +271,7 @@ def decode_selector(content: bytes) -> Selector:
         session=session,
         actor=stored.name if kind == "actor" else "",
         document_id=stored.name if kind == "document_id" else "",
+        label=stored.name if kind == "label" else "",
         since_us=stored.since_us if stored.HasField("since_us") else None,
         until_us=stored.until_us if stored.HasField("until_us") else None,
         metadata=metadata,

@@ -131,7 +131,8 @@ class TimelineFollower:
         changes: list[Touched | NodeStored | NodesErased | Erased] = []
         for one in opened:
             match one:
-                case OpenedEvent() if one.event.document_id is None:
+                # what not everybody may see is left out: a line of the calendar is shown to all, and would tell it
+                case OpenedEvent() if one.event.document_id is None and not one.event.facets.labels:
                     occurred_us = microseconds(one.event.occurred_at)
                     recorded_us = microseconds(one.event.recorded_at)
                     unit = Unit(scope=one.scope, session_id=one.event.facets.session_id, day=one.event.occurred_at.date())

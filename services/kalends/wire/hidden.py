@@ -7,7 +7,7 @@ write that is acknowledged on older knowledge than ``FRESH_S`` might be sealed u
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -120,6 +120,10 @@ class HiddenView:
         """Whether nothing of a session may be shown."""
         return any(_selector(one).takes_session(session) for one in self._active.get(scope, ()))
 
+    def hides_labels(self, scope: Scope, labels: Collection[str]) -> bool:
+        """Whether nothing that has *labels* may be shown."""
+        return any(_selector(one).takes_labels(labels) for one in self._active.get(scope, ()))
+
     def hides(self, scope: Scope, key: EventKey, *, session: str, occurred_us: int, facets: Facets | None = None) -> bool:
         """Whether an event may not be shown; without *facets* what only its content tells is not counted."""
         active = self._active.get(scope)
@@ -165,6 +169,8 @@ class HiddenView:
             if selector.kind == "actor":
                 if grip.speaker == selector.actor:
                     return True
+            elif selector.kind == "label":
+                continue  # nothing with a label is in the calendar
             elif selector.kind == "metadata":
                 return True  # what an event was tagged with is not in its evidence, so nothing is shown until it is known
             else:

@@ -13,7 +13,7 @@ from kalends.domain.calendar import Node
 from kalends.domain.errors import Damaged
 from kalends.domain.events import Event, EventKey, event_key, indexed_text, lead, microseconds, speaker
 from kalends.domain.positions import Position
-from kalends.domain.queries import Entry, Tombstone, tag, tags_of
+from kalends.domain.queries import Entry, Tombstone, node_tags, tags_of
 from kalends.domain.scope import Scope
 from kalends.domain.versions import FOREVER
 from kalends.kit import aead
@@ -124,7 +124,7 @@ class OpenedNode:
                 key=self.key,
                 version=self.position.version,
                 text=unicodedata.normalize("NFC", "\n".join(lines)),
-                tags=(tag("target", "toc"), tag("level", node.period.level)),
+                tags=node_tags(node.period.level),
                 occurred_us=node.first_us,
                 lead=node.period.label,
             )

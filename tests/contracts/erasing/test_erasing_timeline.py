@@ -5,7 +5,7 @@ Belongs here: that an erased event leaves its key and its places and nothing els
 nothing; so each scan first finds what it will look for.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contracts.projections import OTHER, SCOPE, key_of, moment, retracted
+from tests.contracts.timelines import Reopen, reopening
 
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.domain.positions import Position
@@ -21,24 +22,14 @@ from kalends.domain.scope import Scope
 from kalends.domain.versions import FOREVER
 from kalends.ports.timeline import Erased, Known, MemoryStats
 
-Reopen = Callable[[], Awaitable[SqliteTimeline]]
 ALL = Criteria()
 
 
 @pytest.fixture
 async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
     """Opens the timeline of this test anew, as after a restart."""
-    opened: list[SqliteTimeline] = []
-
-    async def again() -> SqliteTimeline:
-        if opened:
-            await opened.pop().close()
-        opened.append(await SqliteTimeline.open(tmp_path / "timeline.db"))
-        return opened[0]
-
-    yield again
-    for timeline in opened:
-        await timeline.close()
+    async with reopening(tmp_path) as again:
+        yield again
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from kalends.domain.erasures import Erasure, Selector
 from kalends.domain.events import EventId, Facets, event_key
+from kalends.domain.queries import tags_of
 from kalends.domain.scope import MemoryName, Scope, Tenant
 
 HERE = Scope(Tenant("acme"), MemoryName("notes"))
@@ -56,7 +57,7 @@ def test_what_only_the_content_tells_is_not_said_without_it():
 
 def test_only_whole_sessions_are_fenced():
     """Their keys are destroyed; the others' are not."""
-    whole = {kind for kind in ("everything", "session_id", "document_id", "actor", "range", "event_ids", "metadata")
+    whole = {kind for kind in ("everything", "session_id", "document_id", "actor", "range", "event_ids", "metadata", "label")
              if Selector(kind=kind).is_whole}  # fmt: skip
 
     assert whole == {"everything", "session_id", "document_id"}
@@ -86,3 +87,16 @@ def test_what_is_over_is_not_hidden_by_its_record():
     assert not of("hidden").is_followed
     assert of("hidden", "tombstones").is_followed
     assert of("hidden").requested_us == 7
+
+
+def test_a_label_means_what_has_it_among_others():
+    """Only an event's own content says so, or the record of a document."""
+    selector = Selector(kind="label", label="hr")
+    facets = [Facets(session_id="s", kind="note", labels=one) for one in ((), ("board",), ("hr",), ("board", "hr"))]
+    taken = [selector.takes(HERE, event_key(HERE, ID), session="s", occurred_us=0, facets=one) for one in (None, *facets)]
+
+    assert taken == [False, False, False, True, True]
+    assert selector.needs_facets
+    assert selector.digest(HERE, "a") != Selector(kind="label", label="board").digest(HERE, "a")
+    assert [any(set(group) & set(tags_of(one, target="events")) for group in selector.criteria().any_of) for one in facets] == taken[1:]
+    assert not Selector(kind="everything").takes_labels(("hr",))

@@ -71,3 +71,12 @@ def test_a_grant_becomes_a_principal_without_more() -> None:
     grant = Grant(tenant=Tenant("acme"), memories=frozenset({"a"}), rights=frozenset({"search"}))
     found = grant.principal(issuer="i", subject="s", expires_at=None)
     assert (found.tenant, found.memories, found.rights, found.token_id) == ("acme", {"a"}, {"search"}, grants.outsider("i", "s"))
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [([], set()), (["hr", "board"], {"hr", "board"}), (["HR", "a b", ""], set()), (["hr", "*"], None), (["**"], set())],
+)
+def test_only_a_star_by_itself_opens_every_label(names: list[str], labels: set[str] | None) -> None:
+    """Whoever names none sees what has none."""
+    assert grants.labels_of(names) == (labels if labels is None else frozenset(labels))

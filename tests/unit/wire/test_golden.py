@@ -18,8 +18,11 @@ BOX = aead.Box(bytes(range(32)))
 
 
 def as_json(value) -> object:
-    """A value as ``expected.json`` has it."""
-    return json.loads(json.dumps(asdict(value), default=str, sort_keys=True))
+    """A value as ``expected.json`` has it; labels came later, and those that were stored before have none."""
+    found = json.loads(json.dumps(asdict(value), default=str, sort_keys=True))
+    if "facets" in found and not found["facets"]["labels"]:
+        del found["facets"]["labels"]
+    return found
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))

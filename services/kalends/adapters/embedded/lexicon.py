@@ -22,7 +22,7 @@ from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import CALENDAR_SUFFIX, Scope
 
-FORMAT = "tantivy4"
+FORMAT = "tantivy5"
 """Grows with every change of the schema or of ``words``."""
 
 READERS = 2

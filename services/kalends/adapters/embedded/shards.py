@@ -16,7 +16,7 @@ from kalends.domain.errors import Damaged
 
 DENSE, TOKENS = "dense", "tokens"
 
-_FORMAT = "edge2"
+_FORMAT = "edge3"
 _KEYWORDS = ("key", "lead", "grave", "tags")
 _FIRST = "shard"
 _UNFINISHED = "shard.new"

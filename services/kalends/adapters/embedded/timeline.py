@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kalends.adapters.embedded import timeline_inventory
+from kalends.adapters.embedded import timeline_counts, timeline_inventory
 from kalends.adapters.embedded import timeline_tables as tables
 from kalends.adapters.embedded.database import Database
 from kalends.adapters.embedded.database import floors as floors_of
 from kalends.domain import versions
 from kalends.domain.events import EventId, EventKey
+from kalends.domain.labels import EVERYTHING, Clearance
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Digest, Held
 from kalends.domain.scope import Scope
-from kalends.ports.timeline import Erased, Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
+from kalends.ports.timeline import ANY, Erased, Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
 WRITER_CACHE_KIB = 16_000
 
@@ -42,9 +43,6 @@ ORDER BY 1, 2, 3
 """
 _MEMORY = "(SELECT id FROM memories WHERE scope = ?)"
 _SESSIONS_BY_TAG = "SELECT id FROM sessions WHERE memory = (SELECT id FROM memories WHERE scope = ?)"
-_SUMMARIES = """
-SELECT session_id, events, first_us, last_us FROM sessions WHERE memory = (SELECT id FROM memories WHERE scope = ?) AND events > 0
-"""
 _KEY_OF = "SELECT e.key FROM events e"
 # Said outright: without statistics the planner may read a whole memory by time instead of a few keys, which it did at 50,000 events.
 _BY_KEY = "INDEXED BY sqlite_autoindex_events_1"
@@ -89,9 +87,9 @@ class SqliteTimeline:
         """Live events by (occurred_us, version); one session's are read in its own order, others are filtered while reading."""
         return await self._database.ask(_page, scope, criteria=criteria, after=after, descending=descending, limit=limit)
 
-    async def around(self, scope: Scope, key: EventKey, *, before: int, after: int) -> Sequence[Known]:
+    async def around(self, scope: Scope, key: EventKey, *, before: int, after: int, criteria: Criteria = ANY) -> Sequence[Known]:
         """The event with up to *before* and *after* neighbours of its session."""
-        return await self._database.ask(_around, scope, key, before=before, after=after)
+        return await self._database.ask(_around, scope, key, before=before, after=after, criteria=criteria)
 
     async def neighbours(self, scope: Scope, keys: Sequence[EventKey]) -> Mapping[EventKey, tuple[EventKey | None, EventKey | None]]:
         """The keys before and after each live one of *keys*."""
@@ -105,17 +103,19 @@ class SqliteTimeline:
         """Those of *keys* that are live and meet *criteria*."""
         return await self._database.ask(_matching, scope, keys, criteria=criteria)
 
-    async def sessions(self, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> Sequence[SessionSummary]:
+    async def sessions(
+        self, scope: Scope, *, after: tuple[int, str] | None, limit: int, clearance: Clearance = EVERYTHING
+    ) -> Sequence[SessionSummary]:
         """Sessions, the latest first; a document's chunks make a session too, but not one that is listed."""
-        return await self._database.ask(_sessions, scope, after=after, limit=limit)
+        return await self._database.ask(timeline_counts.sessions, scope, after=after, limit=limit, clearance=clearance)
 
-    async def session(self, scope: Scope, session_id: str) -> SessionSummary | None:
+    async def session(self, scope: Scope, session_id: str, *, clearance: Clearance = EVERYTHING) -> SessionSummary | None:
         """One session, if it has a live event."""
-        return await self._database.ask(_session, scope, session_id)
+        return await self._database.ask(timeline_counts.session, scope, session_id, clearance=clearance)
 
-    async def stats(self, scope: Scope) -> MemoryStats:
+    async def stats(self, scope: Scope, *, clearance: Clearance = EVERYTHING) -> MemoryStats:
         """Counts of one memory; events include the chunks of documents, sessions do not include documents."""
-        return await self._database.ask(_stats, scope)
+        return await self._database.ask(timeline_counts.stats, scope, clearance=clearance)
 
     async def digest(self) -> Digest:
         """What is held, over all memories."""
@@ -234,20 +234,23 @@ def _live(database: sqlite3.Connection, scope: Scope, key: EventKey) -> Sequence
     return found
 
 
-def _beside(comparison: str, order: str) -> str:
-    return f" WHERE e.session = ? AND e.live = 1 AND (e.at, e.version) {comparison} (?, ?) ORDER BY e.at {order}, e.version {order} LIMIT ?"
+def _beside(comparison: str, order: str, more: str = "") -> str:
+    place = f" WHERE e.session = ? AND e.live = 1 AND (e.at, e.version) {comparison} (?, ?)"
+    return f"{place}{more} ORDER BY e.at {order}, e.version {order} LIMIT ?"
 
 
 _EARLIER, _LATER = _beside("<", "DESC"), _beside(">", "ASC")
 
 
-def _around(database: sqlite3.Connection, scope: Scope, key: EventKey, *, before: int, after: int) -> list[Known]:
+def _around(database: sqlite3.Connection, scope: Scope, key: EventKey, *, before: int, after: int, criteria: Criteria = ANY) -> list[Known]:
     row = _live(database, scope, key)
-    if row is None:
+    if row is None or (criteria != ANY and key not in _matching(database, scope, [key], criteria=criteria)):
         return []
     place = (row[_SESSION], row[_AT], row[_VERSION])
-    earlier = database.execute(_KNOWN + _EARLIER, (*place, before)).fetchall()
-    later = database.execute(_KNOWN + _LATER, (*place, after)).fetchall()
+    conditions, parameters = _conditions(database, scope, criteria)
+    more = f" AND {' AND '.join(conditions)}"
+    earlier = database.execute(_KNOWN + _beside("<", "DESC", more), (*place, *parameters, before)).fetchall()
+    later = database.execute(_KNOWN + _beside(">", "ASC", more), (*place, *parameters, after)).fetchall()
     return [_known(found) for found in (*reversed(earlier), row, *later)]
 
 
@@ -263,37 +266,6 @@ def _neighbours(
             previous, following = (None if end is None else EventKey(end[0].hex()) for end in ends)
             found[key] = (previous, following)
     return found
-
-
-def _sessions(database: sqlite3.Connection, scope: Scope, *, after: tuple[int, str] | None, limit: int) -> list[SessionSummary]:
-    query = f"{_SUMMARIES} AND chunks = 0"
-    parameters: list[object] = [scope.key]
-    if after is not None:
-        query += " AND last_us <= ? AND (last_us < ? OR session_id > ?)"
-        parameters += [after[0], *after]
-    rows = database.execute(f"{query} ORDER BY last_us DESC, session_id LIMIT ?", (*parameters, limit))
-    return [_summary(row) for row in rows]
-
-
-def _session(database: sqlite3.Connection, scope: Scope, session_id: str) -> SessionSummary | None:
-    row = database.execute(f"{_SUMMARIES} AND session_id = ?", (scope.key, session_id)).fetchone()
-    return None if row is None else _summary(row)
-
-
-def _summary(row: tuple[str, int, int, int]) -> SessionSummary:
-    session_id, events, first, last = row
-    return SessionSummary(session_id=session_id, events=events, first_us=first, last_us=last)
-
-
-def _stats(database: sqlite3.Connection, scope: Scope) -> MemoryStats:
-    row = database.execute("SELECT id, events, documents, sessions, bytes FROM memories WHERE scope = ?", (scope.key,)).fetchone()
-    if row is None:
-        return MemoryStats()
-    memory, events, documents, sessions, size = row
-    query = "SELECT at FROM events WHERE memory = ? AND live = 1 ORDER BY at {} LIMIT 1"
-    ends = [database.execute(query.format(order), (memory,)).fetchone() for order in ("ASC", "DESC")]
-    first, last = (None if end is None else end[0] for end in ends)
-    return MemoryStats(events=events, documents=documents, sessions=sessions, log_bytes=size, first_us=first, last_us=last)
 
 
 def _digest(database: sqlite3.Connection) -> Digest:

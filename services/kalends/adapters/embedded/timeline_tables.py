@@ -19,7 +19,7 @@ from kalends.domain.scope import Scope
 from kalends.domain.versions import FOREVER
 from kalends.ports.timeline import Erased, Retracted, TimelineEntry
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor INTEGER NOT NULL DEFAULT 0);
@@ -31,16 +31,18 @@ CREATE TABLE memories (
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, memory INTEGER NOT NULL, session_id TEXT NOT NULL, tag TEXT NOT NULL,
     events INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0, first_us INTEGER, last_us INTEGER,
+    labelled INTEGER NOT NULL DEFAULT 0,
     UNIQUE (memory, session_id)
 );
 CREATE INDEX sessions_by_tag ON sessions (memory, tag);
 CREATE INDEX sessions_by_end ON sessions (memory, last_us DESC, session_id) WHERE events > 0 AND chunks = 0;
+CREATE INDEX sessions_labelled ON sessions (memory) WHERE labelled > 0;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL, memory INTEGER NOT NULL,
     version INTEGER NOT NULL, gone INTEGER NOT NULL, live INTEGER NOT NULL,
     event_id TEXT, stream INTEGER, sequence INTEGER, epoch INTEGER, mac BLOB,
     at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER, length INTEGER, expires INTEGER,
-    erased INTEGER NOT NULL DEFAULT 0,
+    erased INTEGER NOT NULL DEFAULT 0, labelled INTEGER,
     UNIQUE (memory, key)
 );
 CREATE TABLE copies (
@@ -56,13 +58,13 @@ CREATE INDEX events_by_expiry ON events (expires, key) WHERE live = 1 AND expire
 _KEYS_PER_QUERY = 500
 _UPSERT = """
 INSERT INTO events (key, memory, version, gone, live, event_id, stream, sequence, epoch, mac, at, session, tags, size, document,
-    length, expires)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    length, expires, labelled)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live,
     event_id = excluded.event_id, stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch,
     mac = excluded.mac, at = excluded.at,
     session = excluded.session, tags = excluded.tags, size = excluded.size, document = excluded.document,
-    length = excluded.length, expires = excluded.expires
+    length = excluded.length, expires = excluded.expires, labelled = excluded.labelled
 """
 _RETRACT = """
 INSERT INTO events (key, memory, version, gone, live) VALUES (?, ?, 0, ?, 0)
@@ -72,9 +74,9 @@ _ERASE = f"""
 INSERT INTO events (key, memory, version, gone, live, erased, stream, sequence, epoch) VALUES (?, ?, ?, {FOREVER}, 0, 1, ?, ?, ?)
 ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = 0, erased = 1,
     stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch, event_id = NULL, mac = NULL, at = NULL, session = NULL,
-    tags = NULL, size = NULL, document = NULL, length = NULL, expires = NULL
+    tags = NULL, size = NULL, document = NULL, length = NULL, expires = NULL, labelled = NULL
 """  # noqa: S608 - a number
-_HELD = "SELECT key, version, gone, session, at, size, document, erased, stream, sequence, epoch FROM events"
+_HELD = "SELECT key, version, gone, session, at, size, document, erased, stream, sequence, epoch, labelled FROM events"
 
 
 class _Held(NamedTuple):
@@ -90,14 +92,16 @@ class _Held(NamedTuple):
     stream: int | None = None
     sequence: int | None = None
     epoch: int | None = None
+    labelled: int | None = None
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What the batch adds to one session: events, chunks of documents, bytes, and the moments of what came and went."""
+    """What the batch adds to one session: events, chunks of documents, events with labels, bytes, and the moments of what came and went."""
 
     events: int = 0
     chunks: int = 0
+    labelled: int = 0
     size: int = 0
     came: list[int] = field(default_factory=list)
     went: bool = False
@@ -155,12 +159,13 @@ def apply(database: sqlite3.Connection, changes: Iterable[TimelineEntry | Retrac
         session = sessions[memories[entry.scope], entry.facets.session_id]
         rows.append(_row(key, entry, memories[entry.scope], session, streams[entry.position.stream], gone_at))
         if entry.position.version > gone_at:
-            _bring(tallies[session], entry.occurred_us, entry.size, chunk=entry.document)
+            _bring(tallies[session], entry.occurred_us, entry.size, chunk=entry.document, labelled=bool(entry.facets.labels))
     for key, version in newly_gone.items():
         before = held.get(key, _NOTHING)
         if key not in fresh and before.version > version:
             # an older retraction than the newest writing: remembered, and the event stays
-            _bring(tallies[before.session or 0], before.at or 0, before.size or 0, chunk=bool(before.document))
+            tally, chunk, labelled = tallies[before.session or 0], bool(before.document), bool(before.labelled)
+            _bring(tally, before.at or 0, before.size or 0, chunk=chunk, labelled=labelled)
     database.executemany(_UPSERT, rows)
     database.executemany(_RETRACT, [(key, memories[batch.scopes[key]], at) for key, at in newly_gone.items() if key not in fresh])
     _erase(database, batch, erased, held, memories, streams)
@@ -296,6 +301,7 @@ def _row(key: bytes, entry: TimelineEntry, memory: int, session: int, stream: in
         int(entry.document),
         entry.length,
         entry.expires_us,
+        int(bool(entry.facets.labels)),
     )
 
 
@@ -305,13 +311,15 @@ def _take_away(tallies: defaultdict[int, _Tally], held: _Held) -> None:
     tally = tallies[held.session]
     tally.events -= 1
     tally.chunks -= held.document or 0
+    tally.labelled -= held.labelled or 0
     tally.size -= held.size or 0
     tally.went = True
 
 
-def _bring(tally: _Tally, at: int, size: int, *, chunk: bool) -> None:
+def _bring(tally: _Tally, at: int, size: int, *, chunk: bool, labelled: bool) -> None:
     tally.events += 1
     tally.chunks += chunk
+    tally.labelled += labelled
     tally.size += size
     tally.came.append(at)
 
@@ -329,7 +337,8 @@ def _settle(database: sqlite3.Connection, tallies: Mapping[int, _Tally]) -> None
             last = max(tally.came) if last is None else max(last, *tally.came)
         after = (events + tally.events, chunks + tally.chunks)
         database.execute(
-            "UPDATE sessions SET events = ?, chunks = ?, first_us = ?, last_us = ? WHERE id = ?", (*after, first, last, session)
+            "UPDATE sessions SET events = ?, chunks = ?, first_us = ?, last_us = ?, labelled = labelled + ? WHERE id = ?",
+            (*after, first, last, tally.labelled, session),
         )
         was_document, is_document = chunks > 0, after[1] > 0
         was_session, is_session = events > 0 and not was_document, after[0] > 0 and not is_document

@@ -31,7 +31,10 @@ def grant_of(claims: Mapping[str, Any], issuer: IssuerSettings) -> Grant:
     rights = grants.rights_of(issuer.rights)
     if issuer.rights_claim:
         rights |= grants.rights_claimed(grants.names_in(grants.claimed(claims, issuer.rights_claim)), issuer.rights_map)
-    return Grant(tenant=_tenant(tenant), memories=grants.memories_of(memories), rights=rights)
+    seen = set(issuer.labels)
+    if issuer.labels_claim:
+        seen.update(grants.names_in(grants.claimed(claims, issuer.labels_claim)))
+    return Grant(tenant=_tenant(tenant), memories=grants.memories_of(memories), rights=rights, labels=grants.labels_of(seen))
 
 
 def workload_grant(names: Collection[str], workloads: Collection[WorkloadSettings]) -> Grant:
@@ -47,6 +50,7 @@ def workload_grant(names: Collection[str], workloads: Collection[WorkloadSetting
         tenant=_tenant(matching[0].tenant),
         memories=grants.memories_of(memory for one in matching for memory in one.memories),
         rights=grants.rights_of(right for one in matching for right in one.rights),
+        labels=grants.labels_of(label for one in matching for label in one.labels),
     )
 
 

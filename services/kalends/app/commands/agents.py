@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kalends.app.commands.tokens import Lifetime, memories_shown, new_private_file
+from kalends.app.commands.tokens import Lifetime, labels_given, memories_shown, new_private_file
 from kalends.app.invocation import Command, Group, Invocation
 from kalends.app.moments import Moment, shown
 from kalends.domain.credentials import ROLES
@@ -35,6 +35,8 @@ def agent() -> None:
 @click.option("--for", "memories", multiple=True, metavar="MEMORY", help="May be repeated; the one of --memory by default.")
 @click.option("--all-memories", is_flag=True, help="For every memory, also those to come.")
 @click.option("--label", default="", help="What it is for.")
+@click.option("--sees", multiple=True, metavar="LABEL", help="A label that it may see and set; may be repeated; every label by default.")
+@click.option("--sees-no-labels", is_flag=True, help="It sees only what has no label.")
 @click.option("--expires-in", type=Lifetime(), help="Lifetime such as 12h, 30d or 4w.")
 @click.option("--expires-at", type=Moment(), help="When it ends.")
 @click.option("--public-key", metavar="U…", help="The public half of a key that exists already.")
@@ -47,6 +49,8 @@ def create(
     memories: tuple[str, ...],
     all_memories: bool,
     label: str,
+    sees: tuple[str, ...],
+    sees_no_labels: bool,
     expires_in: timedelta | None,
     expires_at: datetime | None,
     public_key: str | None,
@@ -61,6 +65,7 @@ def create(
         expires_at = datetime.now(UTC) + expires_in
     scope = None if all_memories else list(memories) or [invocation.memory]
     lasting: dict[str, Any] = {} if expires_at is None else {"expires_at": expires_at}
+    lasting |= labels_given(sees, none=sees_no_labels)
     try:
         if key_file is not None:
             public_key = _make_key(key_file)

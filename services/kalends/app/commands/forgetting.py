@@ -54,6 +54,7 @@ class Duration(click.ParamType[int]):
 @click.option("--to", "until", type=Moment(), help="What occurred before.")
 @click.option("--document", "document_id", metavar="ID", help="A document with all its chunks.")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="What has this in its metadata; may be given often.")
+@click.option("--label", metavar="LABEL", help="What has this label.")
 @click.option("--everything", is_flag=True, help="All that the memory holds.")
 @click.option("--dry-run", is_flag=True, help="Only say how much would go.")
 @click.option("--undo-for", "undo_s", type=Duration(), default=0, help="Only hide it for so long (30m, 1h, 7d), and then erase it.")
@@ -107,11 +108,11 @@ def _options(selected: dict[str, Any], meta: Sequence[str]) -> "ForgetOptions":
     Raises:
         UsageError: nothing is named, or more than one thing.
     """
-    names = ("event_ids", "session_id", "actor", "document_id", "everything")
+    names = ("event_ids", "session_id", "actor", "document_id", "label", "everything")
     named = [name for name in names if selected[name]] + ["metadata"] * bool(meta)
     named += ["range"] * (selected["since"] is not None or selected["until"] is not None)
     if len(named) != 1:
-        raise click.UsageError("name exactly one of --event, --session, --actor, --from/--to, --document, --meta, --everything")
+        raise click.UsageError("name exactly one of --event, --session, --actor, --from/--to, --document, --meta, --label, --everything")
     options: dict[str, Any] = {name: selected[name] for name in (*names, "since", "until", "dry_run", "undo_s") if selected[name]}
     if meta:
         options["metadata"] = scalars(meta)

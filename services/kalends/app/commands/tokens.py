@@ -20,6 +20,8 @@ from kalends.domain.errors import Occupied
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kalends.client.results import NewToken
+
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -53,6 +55,8 @@ def token() -> None:
 @click.option("--for", "memories", multiple=True, metavar="MEMORY", help="May be repeated; the one of --memory by default.")
 @click.option("--all-memories", is_flag=True, help="For every memory, also those to come.")
 @click.option("--label", default="", help="What it is for.")
+@click.option("--sees", multiple=True, metavar="LABEL", help="A label that it may see and set; may be repeated; every label by default.")
+@click.option("--sees-no-labels", is_flag=True, help="It sees only what has no label.")
 @click.option("--expires-in", type=Lifetime(), help="Lifetime such as 12h, 30d or 4w.")
 @click.option("--expires-at", type=Moment(), help="When it ends.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the secret to this new file, readable by you alone.")
@@ -65,6 +69,8 @@ def create(
     memories: tuple[str, ...],
     all_memories: bool,
     label: str,
+    sees: tuple[str, ...],
+    sees_no_labels: bool,
     expires_in: timedelta | None,
     expires_at: datetime | None,
     out: Path | None,
@@ -79,6 +85,7 @@ def create(
     scope = None if all_memories else list(memories) or [invocation.memory]
     lasting: dict[str, Any] = {} if expires_at is None else {"expires_at": expires_at}
     allowed: dict[str, Any] = {"role": role} if role else {"rights": list(rights) or ["append", "search"]}
+    allowed |= labels_given(sees, none=sees_no_labels)
     # the file first: a secret that cannot be written down would be lost
     handle = None if out is None else new_private_file(out)
     try:
@@ -93,20 +100,7 @@ def create(
     finally:
         if handle is not None:
             os.close(handle)
-    result = {
-        "token_id": made.token_id,
-        "memories": made.memories,
-        "rights": made.rights,
-        "label": made.label,
-        "expires_at": made.expires_at,
-    }
-    result |= {"token": made.secret} if out is None else {"token_file": str(out)}
-
-    def show(console: "Console") -> None:
-        console.print(f"token {made.token_id}: {', '.join(made.rights)} on {memories_shown(made.memories)}", markup=False)
-        console.print(made.secret if out is None else f"its secret is in {out}", markup=False, soft_wrap=True)
-
-    invocation.output.give(result, show)
+    _give_secret(invocation, made, out)
 
 
 @token.command("list", cls=Command)
@@ -159,6 +153,30 @@ def revoke(invocation: Invocation, token_id: str) -> None:
     with invocation.client() as kalends:
         kalends.revoke_token(token_id)
     invocation.output.give({"token_id": token_id, "revoked": True}, lambda console: console.print(f"revoked {token_id}", markup=False))
+
+
+def _give_secret(invocation: Invocation, made: "NewToken", out: Path | None) -> None:
+    result = {name: getattr(made, name) for name in ("token_id", "memories", "rights", "label", "labels", "expires_at")}
+    result |= {"token": made.secret} if out is None else {"token_file": str(out)}
+
+    def show(console: "Console") -> None:
+        console.print(f"token {made.token_id}: {', '.join(made.rights)} on {memories_shown(made.memories)}", markup=False)
+        if made.labels is not None:
+            console.print(f"sees no labels but: {', '.join(made.labels) or 'none'}", markup=False)
+        console.print(made.secret if out is None else f"its secret is in {out}", markup=False, soft_wrap=True)
+
+    invocation.output.give(result, show)
+
+
+def labels_given(sees: tuple[str, ...], *, none: bool) -> dict[str, Any]:
+    """What a credential is to see, as the server is asked for it; nothing where it is to see every label.
+
+    Raises:
+        UsageError: some, and none.
+    """
+    if sees and none:
+        raise click.UsageError("--sees and --sees-no-labels exclude each other")
+    return {"labels": list(sees)} if sees or none else {}
 
 
 def memories_shown(names: list[str] | None) -> str:

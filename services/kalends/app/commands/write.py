@@ -40,6 +40,7 @@ TOLD = 100
 @click.option("--session", "session_id", default="cli", show_default=True, help="Conversation or run it belongs to.")
 @click.option("--at", "occurred_at", type=Moment(), help="When it happened; now if absent.")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Metadata; may be repeated.")
+@click.option("--label", "labels", multiple=True, help="Only credentials that have it may see this; may be repeated: any of them.")
 @click.pass_obj
 def add(
     invocation: Invocation,
@@ -51,6 +52,7 @@ def add(
     session_id: str,
     occurred_at: datetime | None,
     meta: Sequence[str],
+    labels: tuple[str, ...],
 ) -> None:
     """Remember TEXT ('-' reads it from standard input)."""
     from kalends.client import NewEvent
@@ -58,7 +60,9 @@ def add(
     if text == "-":
         text = sys.stdin.read()
     metadata: dict[str, Any] = dict(scalars(meta))
-    event = NewEvent(text=text, kind=kind, role=role, actor=actor, session_id=session_id, occurred_at=occurred_at, metadata=metadata)
+    event = NewEvent(
+        text=text, kind=kind, role=role, actor=actor, session_id=session_id, occurred_at=occurred_at, metadata=metadata, labels=labels
+    )
     with invocation.client() as kalends:
         receipt = append(kalends.memory(invocation.memory), [msgspec.to_builtins(event, builtin_types=(datetime,))])
     rejected = receipt.results[0].error
@@ -116,8 +120,9 @@ class Tally:
 
 @click.command(cls=Command)
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER|-...")
+@click.option("--label", "labels", multiple=True, help="Of documents: only credentials that have it may see them; may be repeated.")
 @click.pass_obj
-def ingest(invocation: Invocation, paths: Sequence[str]) -> int:
+def ingest(invocation: Invocation, paths: Sequence[str], *, labels: tuple[str, ...]) -> int:
     """Store JSONL files of events, or Markdown and text files and folders as documents.
 
     '-' reads JSONL from standard input. Each line is one event: {"text", "session_id", "kind", "role"?, "actor"?, "occurred_at"?, ...}.
@@ -130,7 +135,7 @@ def ingest(invocation: Invocation, paths: Sequence[str]) -> int:
         for source in found:
             if source.document_id is None:
                 _take_events(memory, source, tally, output)
-        _take_documents(memory, documents, tally, output)
+        _take_documents(memory, documents, tally, output, labels=labels)
     result = {"events": tally.events, "documents": tally.documents, "rejected": tally.rejected, "visibility": tally.visibility}
     output.give(result, lambda console: _show(console, tally, sources=len(found)))
     return 1 if tally.events["rejected"] or tally.documents["rejected"] else 0
@@ -184,16 +189,16 @@ def store_lines(memory: "Memory", batch: Sequence[Line], tally: Tally, *, source
     tally.visibility = receipt.visibility or tally.visibility
 
 
-def _take_documents(memory: "Memory", documents: Sequence[Source], tally: Tally, output: "Output") -> None:
+def _take_documents(memory: "Memory", documents: Sequence[Source], tally: Tally, output: "Output", *, labels: Sequence[str]) -> None:
     if not documents:
         return
     with output.progress("documents", total=len(documents)) as advance:
         for number, source in enumerate(documents, start=1):
-            store_document(memory, source, tally)
+            store_document(memory, source, tally, labels=labels)
             advance(number, len(documents))
 
 
-def store_document(memory: "Memory", source: Source, tally: Tally) -> None:
+def store_document(memory: "Memory", source: Source, tally: Tally, *, labels: Sequence[str] = ()) -> None:
     """Keep one document and count what became of it."""
     name = source.document_id or source.name
     path = source.path
@@ -201,7 +206,8 @@ def store_document(memory: "Memory", source: Source, tally: Tally) -> None:
 
     def put(text: str) -> None:
         title = intake.title_of(text, fallback=name)
-        kept = memory.put_document(name, text, title=title, source=name, media_type=intake.DOCUMENT_TYPES.get(suffix, "text/plain"))
+        media_type = intake.DOCUMENT_TYPES.get(suffix, "text/plain")
+        kept = memory.put_document(name, text, title=title, source=name, media_type=media_type, labels=labels)
         tally.documents[kept.status or "new"] += 1
         tally.visibility = kept.visibility or tally.visibility
 

@@ -81,6 +81,23 @@ async def test_claims_become_memories_and_rights(
 
 
 @pytest.mark.parametrize(
+    ("settings", "told", "labels"),
+    [
+        ({}, {}, set()),
+        ({"labels": ("hr",)}, {}, {"hr"}),
+        ({"labels": ("*",)}, {}, None),
+        ({"labels_claim": "groups"}, {"groups": ["hr", "No Label", 3]}, {"hr"}),
+        ({"labels": ("it",), "labels_claim": "groups"}, {"groups": "hr board"}, {"hr", "board", "it"}),
+        ({"labels_claim": "groups"}, {"groups": {"hr": True}}, set()),
+        ({"labels_claim": "groups"}, {}, set()),
+    ],
+)
+async def test_claims_become_labels(file: str, settings: dict[str, Any], told: dict[str, Any], labels: set[str] | None) -> None:
+    """Whoever is told none sees what has none."""
+    assert (await who(file, token(**told), **settings)).labels == labels
+
+
+@pytest.mark.parametrize(
     ("told", "tenant"),
     [("acme", "acme"), ("other", "other"), ("forbidden", None), ("No Name", None), (3, None), (["acme"], None), (None, None), ("", None)],
 )

@@ -64,7 +64,7 @@ class Scalar(_message.Message):
     def __init__(self, text: _Optional[str] = ..., integer: _Optional[int] = ..., number: _Optional[float] = ..., truth: _Optional[bool] = ...) -> None: ...
 
 class Content(_message.Message):
-    __slots__ = ("session_id", "kind", "role", "actor", "text", "metadata", "channel", "thread_id", "priority", "trust", "expires_us", "dated", "document_id")
+    __slots__ = ("session_id", "kind", "role", "actor", "text", "metadata", "channel", "thread_id", "priority", "trust", "expires_us", "dated", "document_id", "labels")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class Content(_message.Message):
     EXPIRES_US_FIELD_NUMBER: _ClassVar[int]
     DATED_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     kind: str
     role: str
@@ -98,7 +99,8 @@ class Content(_message.Message):
     expires_us: int
     dated: bool
     document_id: str
-    def __init__(self, session_id: _Optional[str] = ..., kind: _Optional[str] = ..., role: _Optional[str] = ..., actor: _Optional[str] = ..., text: _Optional[str] = ..., metadata: _Optional[_Mapping[str, Scalar]] = ..., channel: _Optional[str] = ..., thread_id: _Optional[str] = ..., priority: _Optional[str] = ..., trust: _Optional[str] = ..., expires_us: _Optional[int] = ..., dated: _Optional[bool] = ..., document_id: _Optional[str] = ...) -> None: ...
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, session_id: _Optional[str] = ..., kind: _Optional[str] = ..., role: _Optional[str] = ..., actor: _Optional[str] = ..., text: _Optional[str] = ..., metadata: _Optional[_Mapping[str, Scalar]] = ..., channel: _Optional[str] = ..., thread_id: _Optional[str] = ..., priority: _Optional[str] = ..., trust: _Optional[str] = ..., expires_us: _Optional[int] = ..., dated: _Optional[bool] = ..., document_id: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Retraction(_message.Message):
     __slots__ = ("event_ids", "reason")

@@ -119,6 +119,14 @@ class ErasureMark(_message.Message):
     count: int
     def __init__(self, count: _Optional[int] = ...) -> None: ...
 
+class ErasureRequest(_message.Message):
+    __slots__ = ("erasure_id", "digest")
+    ERASURE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    erasure_id: str
+    digest: str
+    def __init__(self, erasure_id: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
 class Hold(_message.Message):
     __slots__ = ("name", "nonce", "sealed", "set_by", "set_us")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -71,12 +71,14 @@ class Document(_message.Message):
     def __init__(self, document_id: _Optional[str] = ..., content_hash: _Optional[bytes] = ..., chunk_ids: _Optional[_Iterable[str]] = ..., updated_us: _Optional[int] = ..., key_ref: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., sealed: _Optional[bytes] = ..., revision_number: _Optional[int] = ..., pending: _Optional[bool] = ..., stale_chunk_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DocumentTitle(_message.Message):
-    __slots__ = ("title", "source")
+    __slots__ = ("title", "source", "labels")
     TITLE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     title: str
     source: str
-    def __init__(self, title: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, title: _Optional[str] = ..., source: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Seal(_message.Message):
     __slots__ = ("log_id", "wrapped")
