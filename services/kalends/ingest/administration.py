@@ -37,12 +37,10 @@ class MemoryRoutes:
         """Create a memory; 201 if this made it, 200 if it was there.
 
         Raises:
-            Forbidden: the credential is limited to certain memories and lacks ``admin``. Conflict: it exists with other isolation.
+            Forbidden: the credential is limited to certain memories and lacks ``admin``. Conflict: it exists with other isolation, or did
+                before it was erased. Throttled: the log has no room for another dedicated memory.
         """
         body: schemas.MemoryIn = call.body
-        if body.isolation == "dedicated":
-            detail = "dedicated memories are not built yet; use shared"
-            raise Invalid(detail, faults=[Fault(pointer="/isolation", detail=detail, code="unsupported")])
         fault = check_text(body.description, pointer="/description", limit=8000, empty=True)
         if fault is not None:
             raise Invalid(fault.detail, faults=[fault])
