@@ -50,6 +50,9 @@ class NatsLog:
         self._requests = requests
         self._isolations = isolations
         self._places: OrderedDict[Scope, _Place] = OrderedDict()
+        self._placing = 0
+        self._none_placing = asyncio.Event()
+        self._none_placing.set()
         self._options = options
         self._group = group
         self._whereabouts = whereabouts
@@ -325,7 +328,15 @@ class NatsLog:
 
     async def _place(self, scope: Scope) -> "_Place":
         """Where the messages of *scope* are sent; it never changes."""
-        if await self._isolations.settled(scope.memory_itself) == DEDICATED:
+        self._placing += 1
+        self._none_placing.clear()
+        try:
+            said = await self._isolations.settled(scope.memory_itself)
+        finally:
+            self._placing -= 1
+            if not self._placing:
+                self._none_placing.set()
+        if said == DEDICATED:
             place = _Place(subject=own_subject(scope), key=scope.key, slot=scope.slot, own=stream_of_own(scope))
         else:
             place = _Place(subject=streams.subject_of(scope), key=scope.key, slot=scope.slot)
@@ -372,6 +383,7 @@ class NatsLog:
         self._closing = True
         try:
             async with asyncio.timeout(self._options.append_timeout):
+                await self._none_placing.wait()
                 for committer in self._committers.values():
                     await committer.drained()
                 await self._whereabouts.at_rest()
