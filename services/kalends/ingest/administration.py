@@ -1,7 +1,7 @@
 """Memories: create, read, list, change.
 
 Belongs here: the operations on memories as such. Does not belong here: erasing one (not built yet). A newcomer would get wrong: creating is
-idempotent; a second PUT with the same isolation answers 200 with what is stored.
+idempotent; a second PUT with the same isolation, or with none, answers 200 with what is stored.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from kalends.ingest import schemas
 from kalends.ports.calendar import Calendar, CalendarStats
 from kalends.ports.clock import Clock
 from kalends.ports.timeline import MemoryStats, Timeline
+from kalends.wire.isolations import SHARED
 from kalends.wire.memories import Memory, MemoryRegistry
 
 
@@ -48,7 +49,7 @@ class MemoryRoutes:
             raise Forbidden("creating a memory needs the right 'append'")
         memory = Memory(
             scope=call.scoped,
-            isolation=body.isolation,
+            isolation=body.isolation or SHARED,
             description=body.description,
             created_us=microseconds(self._clock.now()),
             quota_events=body.quota.events if body.quota else None,
@@ -56,7 +57,7 @@ class MemoryRoutes:
             redaction=policy_of(body.redaction),
         )
         stored, made = await self._memories.create(memory)
-        if stored.isolation != body.isolation:
+        if body.isolation is not None and stored.isolation != body.isolation:
             raise Conflict(f"the memory exists with isolation {stored.isolation!r}")
         return Answer(body=await self._out(stored), status=201 if made else 200)
 
