@@ -1,8 +1,8 @@
 """Dedicated memories in whole instances: where their events lie, that they outlive a restart, and roles apart.
 
 Belongs here: what is particular to them. What holds for both kinds is tested where it is tested for shared ones (``test_isolation``,
-``test_forgetting``, ``test_split``). A newcomer would get wrong: in ``kalends up`` the engines keep the words of each memory apart anyway, so
-what is seen here is the log.
+``test_forgetting``, ``test_split``), and servers of engines in ``tests/cluster/test_dedicated``. A newcomer would get wrong: in ``kalends
+up`` the engines keep the words of each memory apart anyway, so what is seen here is the log.
 """
 
 import asyncio
