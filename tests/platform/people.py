@@ -53,9 +53,9 @@ class Person:
         assert answer.is_success, (method, path, answer.status_code, answer.text)
         return answer.json() if answer.content else None
 
-    def make_memory(self, name: str) -> str:
+    def make_memory(self, name: str, *, isolation: str = "shared") -> str:
         """Make a memory, and give its path."""
-        self.good("PUT", f"/memories/{name}", {})
+        self.good("PUT", f"/memories/{name}", {"isolation": isolation})
         return f"/memories/{name}"
 
     def remember(self, memory: str, *texts: str, **facets: object) -> list[str]:

@@ -172,6 +172,15 @@ def test_memories_are_made_shown_and_listed(kalends):
     kalends("memory", "show", "no-such-memory", code=3)
 
 
+def test_a_memory_may_be_dedicated_and_stays_so(kalends):
+    """Asked for by an option; another word later is a conflict, and none changes nothing."""
+    made = kalends.json("memory", "create", "alone", "--isolation", "dedicated")
+    again = kalends.json("memory", "create", "alone")
+
+    assert (made["isolation"], again["isolation"]) == ("dedicated", "dedicated")
+    kalends("memory", "create", "alone", "--isolation", "shared", code=1)
+
+
 def test_a_rebuild_can_be_waited_for(kalends, harbour):
     """And the answers are the same afterwards."""
     before = kalends.json("search", "pilot tugs ferry", "--memory", "harbour")["hits"]

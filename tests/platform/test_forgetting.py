@@ -33,6 +33,7 @@ class World:
     instance: Instance
     api: Api
     memory: str
+    isolation: str = "shared"
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def path(self, rest: str = "") -> str:
@@ -41,7 +42,7 @@ class World:
 
     def tell(self) -> None:
         """Some sessions, each on a day of its own, with a canary in each event; and the calendar of them."""
-        self.api.make_memory(self.memory)
+        self.api.make_memory(self.memory, isolation=self.isolation)
         items = [self._event(session, number) for session in range(SESSIONS) for number in range(EVENTS)]
         reply = self.api.append(self.memory, items)
         assert reply.status == 202, reply
@@ -152,13 +153,22 @@ def brisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest, brisk: Instance) -> Iterator[World]:
+def isolation() -> str:
+    """What kind of memory it is, unless a test is for both kinds."""
+    return "shared"
+
+
+BOTH = pytest.mark.parametrize("isolation", ["shared", "dedicated"])
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, brisk: Instance, isolation: str) -> Iterator[World]:
     """A memory named after the test."""
     if not brisk.running:
         brisk.start()
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[-30:].strip("-")
     with Api(lambda: brisk.url, lambda: brisk.token) as api:
-        made = World(instance=brisk, api=api, memory=name)
+        made = World(instance=brisk, api=api, memory=name, isolation=isolation)
         made.tell()
         yield made
 
@@ -174,7 +184,13 @@ def left_in_files(folder: Path, words: set[str]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize(
+    ("selector", "isolation"),
+    [
+        *((selector, "shared") for selector in SELECTORS),
+        *((selector, "dedicated") for selector in ("session_id", "event_ids", "everything")),
+    ],
+)
 def test_what_is_erased_is_in_no_answer_and_no_file_and_the_rest_is_found(world: World, selector: str) -> None:
     """By each selector; and what is written again under the same ids is refused."""
     gone = world.gone(selector)
@@ -193,6 +209,7 @@ def test_what_is_erased_is_in_no_answer_and_no_file_and_the_rest_is_found(world:
     assert {fault["code"] for fault in again.body["errors"]} == {"erased"}
 
 
+@BOTH
 def test_neither_rebuild_brings_anything_back(world: World) -> None:
     """Of the projections from the log, and of the calendar."""
     gone = world.gone("session_id") | world.gone("event_ids")
@@ -255,6 +272,7 @@ def test_the_calendar_has_a_new_version_without_what_was_erased(world: World) ->
     assert world.api.ask("GET", world.path(f"/grips/{grip['grip_id']}")).status in {404, 410}
 
 
+@BOTH
 def test_a_document_is_erased_with_its_chunks(world: World) -> None:
     """Its session is its own."""
     text = "# River\n\nzzdocumentcanaryzz flows.\n\n# Stone\n\nzzanothercanaryzz lies still.\n"
@@ -269,18 +287,26 @@ def test_a_document_is_erased_with_its_chunks(world: World) -> None:
     world.check(set())
 
 
+@BOTH
 def test_a_memory_is_erased_with_its_name(world: World) -> None:
-    """It can be made anew, and is empty then."""
+    """It can be made anew, of the same kind and no other, and is empty then; what is written to it is found."""
     begun = world.api.ask("DELETE", world.path())
     assert begun.status == 202
     world.erased(begun.body["erasure_id"])
 
     assert world.api.ask("GET", world.path()).status == 404
-    world.api.make_memory(world.memory)
+    other = {"shared": "dedicated", "dedicated": "shared"}[world.isolation]
+    refused = world.api.ask("PUT", world.path(), {"isolation": other})
+    assert (refused.status, refused.body["code"]) == (409, "conflict")
+    assert world.api.ask("GET", world.path()).status == 404
+    world.api.make_memory(world.memory, isolation=world.isolation)
     assert world.api.good("GET", world.path())["events"] == 0
     assert list(world.api.events(world.memory)) == []
+    world.tell()
+    world.check(set())
 
 
+@BOTH
 def test_a_session_can_be_used_again_after_its_erasure(world: World) -> None:
     """With a new key; what is written then survives a restart."""
     session = f"{world.memory}-session-1"

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tests.platform.people import Person
 from tests.support.instance import Broker, Instance, wait_until
 
 
-def test_what_is_asked_of_ingest_is_hidden_and_erased_in_search(tmp_path: Path, prepared: Callable[[Path], Path]) -> None:
+@pytest.mark.parametrize("isolation", ["shared", "dedicated"])
+def test_what_is_asked_of_ingest_is_hidden_and_erased_in_search(tmp_path: Path, prepared: Callable[[Path], Path], isolation: str) -> None:
     """Within a second, and for good; ingest refuses the ids from then on, and takes the session again."""
     (tmp_path / "common").mkdir(mode=0o700)
     keys = {name: str(tmp_path / "common" / file) for name, file in (("KEY_FILE", "kek"), ("TOKEN_FILE", "token"))}
@@ -17,7 +19,7 @@ def test_what_is_asked_of_ingest_is_hidden_and_erased_in_search(tmp_path: Path, 
         ingest = Instance(prepared(tmp_path / "ingest"), roles=["ingest"], settings=settings)
         search = Instance(prepared(tmp_path / "search"), roles=["index", "search"], settings=settings)
         with ingest, search, Person(ingest.start(), ingest.token) as writing, Person(search.start(), search.token) as reading:
-            memory = writing.make_memory("apart")
+            memory = writing.make_memory("apart", isolation=isolation)
             names = ["gone"] * 5 + ["kept"] * 5
             told = [{"session_id": name, "kind": "note", "text": f"zz{name}zz {number}"} for number, name in enumerate(names)]
             results = writing.good("POST", f"{memory}/events", {"events": told})["results"]

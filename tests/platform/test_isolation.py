@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,15 +17,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.platform import samples
-from tests.platform.people import Person, described
+from tests.platform.people import TENANT, Person, described
 from tests.platform.samples import Operation
 from tests.support.instance import wait_until
 
 from kalends.domain.credentials import new_token
-from kalends.domain.positions import visibility_token
+from kalends.domain.positions import stream_of_own, visibility_floors, visibility_token
+from kalends.domain.scope import MemoryName, Scope, Tenant
 
 CANARY = "xylophonecanary"
 MEMORY, ABSENT = "victim-memory", "absent-memory"
+ISOLATIONS = ("shared", "dedicated")
+"""All of this holds for both kinds of memories; what belongs to no memory is only tested once."""
+
 LONG_AGO, NODE = "2020-05-05T12:00:00Z", "toc:day:2020-05-05"
 """What is long past is in the calendar as soon as it was indexed."""
 
@@ -37,6 +41,8 @@ _REQUEST_ID = re.compile(r'"request_id":"[^"]*"')
 class Victim:
     """What one tenant holds, and every name that somebody else might have learned of it."""
 
+    memory: str
+    isolation: str
     path: str
     event_id: str
     document_id: str
@@ -55,10 +61,11 @@ class Victim:
         return {name: getattr(self, name) for name in names}
 
 
-@pytest.fixture(scope="module")
-def victim(admin: Person) -> Iterator[Victim]:
+@pytest.fixture(scope="module", params=ISOLATIONS)
+def victim(request: pytest.FixtureRequest, admin: Person) -> Iterator[Victim]:
     """Events, a document, a session, a calendar, a token and an operation of the first tenant."""
-    path = admin.make_memory(MEMORY)
+    memory = f"{MEMORY}-{request.param}"
+    path = admin.make_memory(memory, isolation=request.param)
     admin.remember(path, f"Long ago the {CANARY} was played in the harbour.", session_id="victim-session", occurred_at=LONG_AGO)
     assert wait_until(lambda: admin.ask("GET", f"{path}/toc/{NODE}").status_code == 200, seconds=60), admin.good("GET", "/status")
     node = admin.good("GET", f"{path}/toc/{NODE}")
@@ -68,8 +75,10 @@ def victim(admin: Person) -> Iterator[Victim]:
     kept = admin.ask("POST", f"{path}/documents", document, headers={"prefer": "wait=30"})
     assert kept.status_code == 200, kept.text
     operation = admin.good("POST", "/admin/reindexes", {"dry_run": True})["operation_id"]
-    with admin.with_token("search", memories=[MEMORY], label=CANARY) as friend:
+    with admin.with_token("search", memories=[memory], label=CANARY) as friend:
         yield Victim(
+            memory=memory,
+            isolation=request.param,
             path=path,
             event_id=ids[0],
             document_id=document["document_id"],
@@ -129,7 +138,7 @@ def test_nobody_without_a_token_is_told_anything(admin: Person, victim: Victim, 
         for operation in table:
             for credential in credentials:
                 headers = {} if credential is None else {b"authorization": credential.encode("latin-1")}
-                real = nobody.client.request(operation.method, operation.at(memory=MEMORY, **victim.ids), headers=headers)
+                real = nobody.client.request(operation.method, operation.at(memory=victim.memory, **victim.ids), headers=headers)
                 unreal = nobody.client.request(operation.method, operation.at(memory=ABSENT), headers=headers)
 
                 assert real.status_code == 401, (operation.name, credential, real.text)
@@ -156,21 +165,21 @@ def test_a_memory_of_others_answers_as_one_that_does_not_exist(
                 if not operation.of_memory or (asker is stranger and operation.name == "memories.create"):
                     continue
                 ids = {name: value for name, value in victim.ids.items() if name in operation.path}
-                real = asker.ask(operation.method, operation.at(memory=MEMORY, **ids), operation.body)
+                real = asker.ask(operation.method, operation.at(memory=victim.memory, **ids), operation.body)
                 unreal = asker.ask(operation.method, operation.at(memory=ABSENT, **ids), operation.body)
 
                 assert real.status_code == 404, (operation.name, real.text)
-                assert told(real, MEMORY) == told(unreal, ABSENT)
+                assert told(real, victim.memory) == told(unreal, ABSENT)
 
 
 def test_names_of_others_are_unknown_in_a_memory_of_ones_own(stranger: Person, victim: Victim, table: list[Operation]) -> None:
-    """Even in a memory of the same name, nothing that is the victim's can be read, changed or removed by its id."""
-    stranger.make_memory(MEMORY)
+    """Even in a memory of the same name and kind, nothing that is the victim's can be read, changed or removed by its id."""
+    stranger.make_memory(victim.memory, isolation=victim.isolation)
     for operation in table:
         named = [name for name in victim.ids if f"{{{name}}}" in operation.path]
         if not named:
             continue
-        real = stranger.ask(operation.method, operation.at(memory=MEMORY, **victim.ids), operation.body)
+        real = stranger.ask(operation.method, operation.at(memory=victim.memory, **victim.ids), operation.body)
         if operation.name.startswith("operations."):
             continue  # rebuilds are the instance's and name no tenant's data
 
@@ -199,8 +208,8 @@ def test_lists_show_only_what_the_token_may_see(admin: Person, stranger: Person,
             assert {token["tenant"] for token in tokens["items"]} <= {asker.tenant}
             assert CANARY not in json.dumps([listed, tokens])
             assert asker is stranger or listed["items"] == []
-    with admin.with_token("search", memories=[MEMORY]) as friend:
-        assert [memory["name"] for memory in friend.good("GET", "/memories")["items"]] == [MEMORY]
+    with admin.with_token("search", memories=[victim.memory]) as friend:
+        assert [memory["name"] for memory in friend.good("GET", "/memories")["items"]] == [victim.memory]
 
 
 def test_a_token_does_only_what_its_rights_say(admin: Person, victim: Victim, table: list[Operation]) -> None:
@@ -208,14 +217,14 @@ def test_a_token_does_only_what_its_rights_say(admin: Person, victim: Victim, ta
     for right in ("append", "search", "erase"):
         with admin.with_token(right, memories=None) as asker:
             for operation in table:
-                real = asker.ask(operation.method, operation.at(memory=MEMORY), operation.body)
+                real = asker.ask(operation.method, operation.at(memory=victim.memory), operation.body)
                 if operation.right == right:
                     assert real.status_code != 403, (operation.name, right)
                     continue
                 unreal = asker.ask(operation.method, operation.at(memory=ABSENT), operation.body)
 
                 assert real.status_code == 403, (operation.name, right, real.text)
-                assert told(real, MEMORY) == told(unreal, ABSENT)
+                assert told(real, victim.memory) == told(unreal, ABSENT)
 
 
 def test_what_is_read_of_every_memory_is_for_admins(admin: Person) -> None:
@@ -226,10 +235,10 @@ def test_what_is_read_of_every_memory_is_for_admins(admin: Person) -> None:
     assert set(admin.good("GET", "/status?digests=true")["digests"]) == {"timeline", "toc", "lexical", "vector"}
 
 
-def test_nobody_gives_away_more_than_they_have(admin: Person) -> None:
+def test_nobody_gives_away_more_than_they_have(admin: Person, victim: Victim) -> None:
     """Neither memories nor rights nor time."""
     with admin.with_token("admin", memories=["some-other-memory"], expires_at="2999-01-01T00:00:00Z") as limited:
-        for wish in ({"memories": None}, {"memories": [MEMORY]}, {"expires_at": None}, {"expires_at": "2999-01-02T00:00:00Z"}):
+        for wish in ({"memories": None}, {"memories": [victim.memory]}, {"expires_at": None}, {"expires_at": "2999-01-02T00:00:00Z"}):
             asked = {"memories": ["some-other-memory"], "rights": ["search"], "expires_at": "2998-01-01T00:00:00Z", **wish}
             assert limited.ask("POST", "/tokens", asked).status_code in {403, 404}, wish
 
@@ -244,9 +253,10 @@ def test_a_revoked_token_is_refused_at_once(admin: Person) -> None:
 
 
 WILD = ["*", ">", "**", "%2A", "%3E", "..", ".", "-", "$SYS", "x--a", "a" * 41]
-NO_TEXT = ["%00", "a%00b", f"{MEMORY}%00", "%FF", "%ED%A0%80"]
-ALIKE = [MEMORY, MEMORY.upper(), f"{MEMORY}%20", f"%20{MEMORY}", "\N{SMALL ROMAN NUMERAL FIVE}ictim-memory"]
-NESTED = [f"local%2F{MEMORY}", f"..%2F{MEMORY}", f"local.{MEMORY}", f"{MEMORY}%2Fevents"]
+NO_TEXT = ["%00", "a%00b", f"{MEMORY}-shared%00", "%FF", "%ED%A0%80"]
+NAMES = [f"{MEMORY}-{isolation}" for isolation in ISOLATIONS]
+ALIKE = [alike for name in NAMES for alike in (name, name.upper(), f"{name}%20", f"%20{name}", f"\N{SMALL ROMAN NUMERAL FIVE}{name[1:]}")]
+NESTED = [nested for name in NAMES for nested in (f"local%2F{name}", f"..%2F{name}", f"local.{name}", f"{name}%2Fevents")]
 FORGED = st.sampled_from([*WILD, *NO_TEXT, *ALIKE, *NESTED]) | st.text(st.characters(codec="utf-8"), min_size=1, max_size=50).map(
     lambda name: quote(name, safe="")
 )
@@ -261,12 +271,13 @@ def bodies(victim: Victim) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
             "actor": st.just(CANARY),
             "kind": st.just(["message", "chunk"]),
             "metadata": st.dictionaries(
-                st.sampled_from(["tenant", "memory", "scope"]), st.sampled_from(["local", MEMORY, "*"]), max_size=2
+                st.sampled_from(["tenant", "memory", "scope"]), st.sampled_from(["local", victim.memory, "*"]), max_size=2
             ),
             "from": st.just("0001-01-02T00:00:00Z"),
         },
     )
-    floors = st.dictionaries(st.sampled_from(["EVENTS_0", "RECORDS_0", "*"]), st.integers(0, 3), max_size=2).map(visibility_token)
+    own = stream_of_own(Scope(Tenant(TENANT), MemoryName(victim.memory)))
+    floors = st.dictionaries(st.sampled_from(["EVENTS_0", "RECORDS_0", "*", own]), st.integers(0, 3), max_size=2).map(visibility_token)
     visibility = floors | st.just(victim.visibility)
     queries = st.sampled_from(
         ["xylophone canary", "number 1", "*", "kept", "scope:*", 'a" OR "b', "tenant:local", "+canary~ ^9", "[* TO *]"]
@@ -309,3 +320,46 @@ def test_no_request_of_another_tenant_brings_anything_of_the_victim_to_light(
     said = json.dumps(body) + path
     assert [name for name in (victim.event_id, victim.token_id) if name in answer.text and name not in said] == []
     assert admin.ask("GET", f"{victim.path}/events/{victim.event_id}").json()["text"].startswith(CANARY)
+
+
+def own_stream(victim: Victim) -> str:
+    """The stream that the victim's memory has if it is dedicated."""
+    return stream_of_own(Scope(Tenant(TENANT), MemoryName(victim.memory)))
+
+
+def test_a_dedicated_memory_and_no_other_is_named_in_its_visibility_tokens(admin: Person, victim: Victim) -> None:
+    """So that this tests what it says it does."""
+    assert (list(visibility_floors(victim.visibility)) == [own_stream(victim)]) == (victim.isolation == "dedicated")
+    assert admin.good("GET", victim.path)["isolation"] == victim.isolation
+
+
+@pytest.mark.parametrize("reached", [0, 1, 10_000])
+def test_how_far_a_dedicated_memory_is_cannot_be_asked_from_another(reached: int, admin: Person, stranger: Person, victim: Victim) -> None:
+    """A token that names its stream is refused, whether it is there, has come so far or is not there at all."""
+    paths = [(stranger, stranger.make_memory("curious")), (admin, admin.make_memory("curious", isolation="dedicated"))]
+    for asker, path in paths:
+        for where in ("search", "context"):
+            said = []
+            for stream in (own_stream(victim), own_stream(replace(victim, memory=ABSENT))):
+                body = {"query": "anything", "min_visibility": visibility_token({stream: reached})}
+                body |= {"max_tokens": 100} if where == "context" else {}
+                answer = asker.ask("POST", f"{path}/{where}", body)
+                assert answer.status_code == 422, answer.text
+                said.append(told(answer))
+            assert said[0] == said[1]
+
+
+def test_a_memory_reads_its_own_visibility(admin: Person, victim: Victim) -> None:
+    """And is told what was written before it."""
+    found = admin.good("POST", f"{victim.path}/search", {"query": CANARY, "min_visibility": victim.visibility, "limit": 1})
+
+    assert not found["stale"]
+    assert CANARY in found["hits"][0]["text"]
+
+
+def test_a_cursor_of_another_memory_is_refused(admin: Person, victim: Victim) -> None:
+    """Of whichever kind the two are, and though both belong to the asker."""
+    for isolation in ISOLATIONS:
+        path = admin.make_memory(f"cursorless-{isolation}", isolation=isolation)
+        assert admin.ask("GET", f"{path}/events?limit=1&cursor={quote(victim.cursor)}").status_code == 422
+    assert admin.ask("GET", f"{victim.path}/events?limit=1&cursor={quote(victim.cursor)}").status_code == 200

@@ -17,6 +17,7 @@ from tests.support.instance import wait_until
 from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus, open_nats
+from kalends.domain.positions import stream_of_own, visibility_floors
 from kalends.domain.scope import MemoryName, Scope, Tenant
 
 CANARY = "marimbacanary"
@@ -24,11 +25,15 @@ MEMORY = "nats-memory"
 SCOPE = Scope(Tenant(TENANT), MemoryName(MEMORY))
 TRIES = 5
 EVENTS = f"ev.v1.u.{SCOPE.slot}.{TENANT}.{MEMORY}"
+OWN = "nats-own-memory"
+OWN_STREAM = stream_of_own(Scope(Tenant(TENANT), MemoryName(OWN)))
+OWN_EVENTS = f"ev.v1.s.{TENANT}.{OWN}"
 
 
 @pytest.fixture(scope="module")
 def memory(admin: Person) -> str:
-    """A memory with one event in it."""
+    """A memory with one event in it, beside a dedicated one."""
+    admin.remember(admin.make_memory(OWN, isolation="dedicated"), f"{CANARY} is alone")
     path = admin.make_memory(MEMORY)
     admin.remember(path, f"{CANARY} was here")
     return path
@@ -95,6 +100,26 @@ async def test_an_agent_asks_its_own_memory_over_nats(agent: Person) -> None:
     assert CANARY in json.loads(answer.data)["hits"][0]["text"]
 
 
+async def test_an_agent_asks_its_own_dedicated_memory_over_nats_and_no_other_does(admin: Person, agent: Person, stranger: Person) -> None:
+    """What is written and found there is in that memory's stream, and whoever has another memory is told that there is none."""
+    with admin.with_token("append", "search", memories=[OWN]) as owner:
+        async with owner.on_nats() as client:
+            body = {"events": [{"session_id": "s", "kind": "message", "text": f"{CANARY} over the wire"}]}
+            written = json.loads((await owner.request(client, OWN, "events.append", body)).data)
+            seen = await owner.request(client, OWN, "search", {"query": CANARY, "min_visibility": written["visibility"]})
+    assert set(visibility_floors(written["visibility"])) == {OWN_STREAM}
+    assert all(CANARY in hit["text"] for hit in json.loads(seen.data)["hits"])
+
+    async with platform_bus(admin) as bus:
+        for other in (agent, stranger):
+            headers = {"Authorization": f"Bearer {other.token}"}
+            answer = await bus.connection.request(f"kalends.v1.{TENANT}.{OWN}.search", b'{"query": "x"}', timeout=10, headers=headers)
+            absent = await bus.connection.request(f"kalends.v1.{TENANT}.absent.search", b'{"query": "x"}', timeout=10, headers=headers)
+            assert (answer.headers or {})["Nats-Service-Error-Code"] == "404"
+            assert CANARY not in answer.data.decode()
+            assert (answer.headers or {})["Nats-Service-Error"] == (absent.headers or {})["Nats-Service-Error"]
+
+
 async def test_an_agent_reads_the_calendar_of_its_memory_over_nats_and_of_no_other(admin: Person, stranger: Person) -> None:
     """Nodes, what lies below them and what proves them; ids and options are members of the body."""
     path = admin.make_memory("nats-calendar")
@@ -129,7 +154,7 @@ async def test_an_agent_reads_the_calendar_of_its_memory_over_nats_and_of_no_oth
 
 
 EVERYTHING = [">", "*", "*.>", "*.*.*.*", "_INBOX.>", "_INBOX_*.>"]
-STORES = ["ev.>", "ev.v1.u.*.*.*", "rec.>", "key.>", "dead.>", "$JS.>", "$JS.API.>", "$SYS.>", "$SRV.>"]
+STORES = ["ev.>", "ev.v1.u.*.*.*", OWN_EVENTS, "rec.>", "key.>", "dead.>", "$JS.>", "$JS.API.>", "$SYS.>", "$SRV.>"]
 REQUESTS = ["kalends.>", f"kalends.v1.{TENANT}.{MEMORY}.>", f"kalends.v1.{TENANT}.*.out.>", f"kalends.v1.{OTHER_TENANT}.>"]
 
 
@@ -170,10 +195,12 @@ async def test_an_agent_does_not_listen_to_another_ones_inbox(admin: Person, age
             assert any("permissions violation for subscription" in error.lower() for error in errors), (subject, errors)
 
 
-RECORDS = [EVENTS, "ev.v1.u.1.x.y", "rec.v1.token.x.y", "key.v1.x", "dead.v1.x"]
+RECORDS = [EVENTS, OWN_EVENTS, "ev.v1.u.1.x.y", "rec.v1.token.x.y", "key.v1.x", "dead.v1.x"]
 OF_STREAMS = [
     "$JS.API.STREAM.PURGE.EVENTS_0",
     "$JS.API.STREAM.DELETE.EVENTS_0",
+    f"$JS.API.STREAM.DELETE.{OWN_STREAM}",
+    f"$JS.API.DIRECT.GET.{OWN_STREAM}",
     "$JS.API.CONSUMER.DELETE.EVENTS_0.lexical-g1",
     "$JS.API.STREAM.MSG.GET.EVENTS_0",
     "$JS.API.DIRECT.GET.RECORDS_0",
@@ -201,7 +228,17 @@ async def test_an_agent_publishes_nowhere_but_below_its_memory(agent: Person, su
 
 @pytest.mark.parametrize(
     "reply",
-    [EVENTS, "rec.v1.token.x.y", "key.v1.x", "dead.v1.x", "$JS.API.STREAM.PURGE.EVENTS_0", "$JS.API.STREAM.INFO.EVENTS_0", "$SRV.PING"],
+    [
+        EVENTS,
+        OWN_EVENTS,
+        f"$JS.API.STREAM.INFO.{OWN_STREAM}",
+        "rec.v1.token.x.y",
+        "key.v1.x",
+        "dead.v1.x",
+        "$JS.API.STREAM.PURGE.EVENTS_0",
+        "$JS.API.STREAM.INFO.EVENTS_0",
+        "$SRV.PING",
+    ],
 )
 async def test_an_answer_goes_to_an_inbox_or_nowhere(agent: Person, reply: str) -> None:
     """The services may publish anywhere and the caller names where the answer goes, so the services must look."""

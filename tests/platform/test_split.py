@@ -32,9 +32,10 @@ def halves(tmp_path_factory: pytest.TempPathFactory, prepared: Callable[[Path], 
             assert (ingest.terminate(), search.terminate()) == (0, 0)
 
 
-def test_what_one_process_writes_the_other_finds(halves: Halves) -> None:
+@pytest.mark.parametrize("isolation", ["shared", "dedicated"])
+def test_what_one_process_writes_the_other_finds(halves: Halves, isolation: str) -> None:
     """With the write's token of visibility, at once and by either arm."""
-    memory = halves.writing.make_memory("split")
+    memory = halves.writing.make_memory(f"split-{isolation}", isolation=isolation)
     events = [{"session_id": "s", "kind": "note", "text": text} for text in ("the cat sleeps in the sun", "a train leaves at nine")]
     told = halves.writing.ask("POST", f"{memory}/events", {"events": events})
     assert told.status_code == 202

@@ -94,9 +94,9 @@ class Api:
         assert 200 <= reply.status < 300, (method, path, reply)
         return reply.body
 
-    def make_memory(self, name: str) -> None:
+    def make_memory(self, name: str, *, isolation: str = "shared") -> None:
         """Make the memory *name*; one that exists is no error."""
-        self.good("PUT", f"/memories/{name}", {})
+        self.good("PUT", f"/memories/{name}", {"isolation": isolation})
 
     def append(self, memory: str, events: Sequence[Mapping[str, object]]) -> Reply:
         """Send *events* once."""

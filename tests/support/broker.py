@@ -25,7 +25,14 @@ from kalends.adapters.nats import LocalServer, NatsBus, NatsOptions, open_nats
 from tests.support.nats_cluster import NatsCluster
 from tests.support.waiting import until
 
-SMALL = NatsOptions(events_bytes=256 << 20, records_bytes=64 << 20, keys_bytes=64 << 20, dead_bytes=16 << 20, ledger_bytes=16 << 20)
+SMALL = NatsOptions(
+    events_bytes=256 << 20,
+    dedicated_bytes=32 << 20,
+    records_bytes=64 << 20,
+    keys_bytes=64 << 20,
+    dead_bytes=16 << 20,
+    ledger_bytes=16 << 20,
+)
 """Options for tests: small stores, short idle times."""
 
 BROKERS = ("one", pytest.param("cluster", marks=pytest.mark.cluster))

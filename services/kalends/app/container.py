@@ -108,7 +108,9 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)
-        engines = await stack.enter_async_context(open_engines(folders, settings, bus.records)) if {"index", "search"} & {*roles} else None
+        engines = None
+        if {"index", "search"} & {*roles}:
+            engines = await stack.enter_async_context(open_engines(folders, settings, bus.records, dedicated=bus.log.is_dedicated))
         follow_shared(common, settings, engines)
         if "ingest" in roles:
             services += [_ingest(common), upkeep.key_rotations(common, shown.health, alone=broker is not None)]

@@ -183,8 +183,12 @@ class Engines:
 
 
 @asynccontextmanager
-async def open_engines(folders: Folders, settings: Settings, records: Records) -> AsyncIterator[Engines]:
+async def open_engines(
+    folders: Folders, settings: Settings, records: Records, *, dedicated: Callable[[str], bool] = lambda _: False
+) -> AsyncIterator[Engines]:
     """Open everything; a damaged projection of our own is replaced by an empty one, which the log fills again.
+
+    *dedicated* says of a memory's key whether servers keep an index of its own for it.
 
     Raises:
         Misconfigured: a server or a model cannot be what the settings name.
@@ -194,11 +198,11 @@ async def open_engines(folders: Folders, settings: Settings, records: Records) -
         reranker = await stores.open_reranker(stack, settings)
         place = await asyncio.to_thread(folder_place, folders)
         if settings.opensearch.urls:
-            lexical, lexicon = _shared(await stores.open_lexical(stack, settings, records))
+            lexical, lexicon = _shared(await stores.open_lexical(stack, settings, records, dedicated=dedicated))
         else:
             lexical, lexicon = await _embedded_lexicon(stack, folders, place)
         if settings.qdrant.url:
-            vector, vectors = _shared(await stores.open_vector(stack, settings, records, embedder))
+            vector, vectors = _shared(await stores.open_vector(stack, settings, records, embedder, dedicated=dedicated))
         else:
             vector, vectors = await _embedded_vectors(stack, folders, place, embedder)
         await embedder.warm()

@@ -52,7 +52,9 @@ def _shared(store: GenerationStore[IndexT], records: Records, *, projection: str
     return SharedStore(generations=generations, ask=generations.look), store.serving
 
 
-async def open_lexical(stack: AsyncExitStack, settings: Settings, records: Records) -> tuple[SharedStore[LexicalIndex], LexicalIndex]:
+async def open_lexical(
+    stack: AsyncExitStack, settings: Settings, records: Records, *, dedicated: Callable[[str], bool]
+) -> tuple[SharedStore[LexicalIndex], LexicalIndex]:
     """BM25 on OpenSearch.
 
     Raises:
@@ -60,12 +62,12 @@ async def open_lexical(stack: AsyncExitStack, settings: Settings, records: Recor
     """
     from kalends.adapters.opensearch.generations import open_generations
 
-    store: GenerationStore[LexicalIndex] = await stack.enter_async_context(open_generations(settings.opensearch))
+    store: GenerationStore[LexicalIndex] = await stack.enter_async_context(open_generations(settings.opensearch, dedicated=dedicated))
     return _shared(store, records, projection="lexical", dependency="lexical")
 
 
 async def open_vector(
-    stack: AsyncExitStack, settings: Settings, records: Records, embedder: Embedder
+    stack: AsyncExitStack, settings: Settings, records: Records, embedder: Embedder, *, dedicated: Callable[[str], bool]
 ) -> tuple[SharedStore[VectorIndex], VectorIndex]:
     """Vectors on Qdrant, of the model *embedder*.
 
@@ -74,7 +76,7 @@ async def open_vector(
     """
     from kalends.adapters.qdrant.generations import open_generations
 
-    opened = open_generations(settings.qdrant, identity=embedder.identity, dimension=embedder.dimension)
+    opened = open_generations(settings.qdrant, identity=embedder.identity, dimension=embedder.dimension, dedicated=dedicated)
     store: GenerationStore[VectorIndex] = await stack.enter_async_context(opened)
     return _shared(store, records, projection=vector_projection(embedder.identity), dependency="vector")
 

@@ -97,9 +97,11 @@ class AsyncKalends:
         description: str | None = None,
         quota: Mapping[str, int] | None = None,
         redaction: Mapping[str, object] | None = None,
+        isolation: requests.Isolation | None = None,
     ) -> results.MemoryInfo:
-        """Create a memory; the same again changes nothing."""
-        return await self._driver.send(requests.create_memory(name, description=description, quota=quota, redaction=redaction))
+        """Create a memory; the same again changes nothing. A ``dedicated`` one shares no stream and no index with others, for ever."""
+        asked = requests.create_memory(name, description=description, quota=quota, redaction=redaction, isolation=isolation)
+        return await self._driver.send(asked)
 
     def tokens(self) -> AsyncIterator[results.Token]:
         """All credentials of the tenant, without their secrets."""
@@ -223,10 +225,16 @@ class AsyncMemory:
         return await self._driver.send(requests.get_memory(self.name))
 
     async def create(
-        self, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+        self,
+        *,
+        description: str | None = None,
+        quota: Mapping[str, int] | None = None,
+        redaction: Mapping[str, object] | None = None,
+        isolation: requests.Isolation | None = None,
     ) -> results.MemoryInfo:
         """Create it; the same again changes nothing."""
-        return await self._driver.send(requests.create_memory(self.name, description=description, quota=quota, redaction=redaction))
+        asked = requests.create_memory(self.name, description=description, quota=quota, redaction=redaction, isolation=isolation)
+        return await self._driver.send(asked)
 
     async def change(
         self, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None

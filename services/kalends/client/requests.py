@@ -8,7 +8,7 @@ repeated.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +23,7 @@ Moment = datetime | str
 
 Names = str | Sequence[str]
 Metadata = Mapping[str, results.Scalar]
+Isolation = Literal["shared", "dedicated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +149,15 @@ def get_memory(memory: str) -> Request[results.MemoryInfo]:
 
 
 def create_memory(
-    memory: str, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+    memory: str,
+    *,
+    description: str | None = None,
+    quota: Mapping[str, int] | None = None,
+    redaction: Mapping[str, object] | None = None,
+    isolation: Isolation | None = None,
 ) -> Request[results.MemoryInfo]:
     """Create a memory; the same again changes nothing."""
-    body = _given(description=description, quota=quota, redaction=redaction)
+    body = _given(description=description, quota=quota, redaction=redaction, isolation=isolation)
     return Request(method="PUT", path=_in(memory), body=encoded(body), result=results.MemoryInfo)
 
 

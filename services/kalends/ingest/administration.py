@@ -1,7 +1,7 @@
 """Memories: create, read, list, change.
 
 Belongs here: the operations on memories as such. Does not belong here: erasing one (not built yet). A newcomer would get wrong: creating is
-idempotent; a second PUT with the same isolation answers 200 with what is stored.
+idempotent; a second PUT with the same isolation, or with none, answers 200 with what is stored.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from kalends.ingest import schemas
 from kalends.ports.calendar import Calendar, CalendarStats
 from kalends.ports.clock import Clock
 from kalends.ports.timeline import MemoryStats, Timeline
+from kalends.wire.isolations import SHARED
 from kalends.wire.memories import Memory, MemoryRegistry
 
 
@@ -38,12 +39,10 @@ class MemoryRoutes:
         """Create a memory; 201 if this made it, 200 if it was there.
 
         Raises:
-            Forbidden: the credential is limited to certain memories and lacks ``admin``. Conflict: it exists with other isolation.
+            Forbidden: the credential is limited to certain memories and lacks ``admin``. Conflict: it exists with other isolation, or did
+                before it was erased. Throttled: the log has no room for another dedicated memory.
         """
         body: schemas.MemoryIn = call.body
-        if body.isolation == "dedicated":
-            detail = "dedicated memories are not built yet; use shared"
-            raise Invalid(detail, faults=[Fault(pointer="/isolation", detail=detail, code="unsupported")])
         fault = check_text(body.description, pointer="/description", limit=8000, empty=True)
         if fault is not None:
             raise Invalid(fault.detail, faults=[fault])
@@ -51,7 +50,7 @@ class MemoryRoutes:
             raise Forbidden("creating a memory needs the right 'append'")
         memory = Memory(
             scope=call.scoped,
-            isolation=body.isolation,
+            isolation=body.isolation or SHARED,
             description=body.description,
             created_us=microseconds(self._clock.now()),
             quota_events=body.quota.events if body.quota else None,
@@ -59,7 +58,7 @@ class MemoryRoutes:
             redaction=policy_of(body.redaction),
         )
         stored, made = await self._memories.create(memory)
-        if stored.isolation != body.isolation:
+        if body.isolation is not None and stored.isolation != body.isolation:
             raise Conflict(f"the memory exists with isolation {stored.isolation!r}")
         return Answer(body=await self._out(stored, call.principal.clearance), status=201 if made else 200)
 

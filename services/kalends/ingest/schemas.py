@@ -95,9 +95,9 @@ class Redaction(CategoryActions, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class MemoryIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A memory to create. ``dedicated`` isolation is not built yet and is refused."""
+    """A memory to create. A ``dedicated`` one has a stream, an index and a collection of its own, for ever; absent: shared, or as it is."""
 
-    isolation: Literal["shared", "dedicated"] = "shared"
+    isolation: Literal["shared", "dedicated"] | None = None
     description: Annotated[str, Meta(max_length=2000)] = ""
     quota: Quota | None = None
     redaction: Redaction | None = None

@@ -111,6 +111,23 @@ class Log(Protocol):
         """
         ...
 
+    async def dedicate(self, scope: Scope) -> None:
+        """Make the stream that the memory of *scope* has for itself; again changes nothing. It stays for ever, also when it was emptied.
+
+        Only for a memory of which ``wire.isolations`` says so, and before anything is appended to it.
+
+        Raises:
+            Throttled: there is no room for it. Unavailable, DeadlineExceeded: it is not known whether it was made; again is safe.
+        """
+        ...
+
+    def is_dedicated(self, memory_key: str) -> bool:
+        """Whether the memory with this scope key has a stream of its own, as far as is known here.
+
+        It is known of every memory of which anything was handed out here. Yes never becomes no.
+        """
+        ...
+
     async def read(self, positions: Sequence[Position]) -> Sequence[Message | None]:
         """The messages at *positions*, None where there is none (any more)."""
         ...

@@ -45,7 +45,7 @@ class SearchRoutes:
             mode=body.mode,
             filter=filter_of(body.filter, targets=tuple(dict.fromkeys(body.targets)), clearance=call.principal.clearance),
             rerank=body.rerank,
-            wanted=visibility_floors(body.min_visibility) if body.min_visibility is not None else None,
+            wanted=visibility_floors(body.min_visibility, scope=call.scoped) if body.min_visibility is not None else None,
             seconds=body.timeout_ms / 1000,
             zone=zone_asked(body),
         )
@@ -58,7 +58,7 @@ class SearchRoutes:
         filters = filter_of(body.filter, targets=TARGETS, clearance=call.principal.clearance)
         query, zone = None, zone_asked(body)
         if body.query is not None:
-            wanted = visibility_floors(body.min_visibility) if body.min_visibility is not None else None
+            wanted = visibility_floors(body.min_visibility, scope=call.scoped) if body.min_visibility is not None else None
             query = Query(
                 text=checked_query(body.query),
                 limit=_CONTEXT_HITS,

@@ -34,6 +34,10 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = 1
     replicas: Annotated[int, Meta(ge=1, le=5, description="Replicas of each stream; 3 in a cluster.")] = 1
     max_bytes: Annotated[int, Meta(ge=1 << 20, description="Size of one event stream, in bytes; full means 429, never loss.")] = 64 << 30
+    dedicated_max_bytes: Annotated[
+        int,
+        Meta(ge=1 << 20, description="Size of each dedicated memory's stream, in bytes, which NATS reserves; full means 429."),
+    ] = 8 << 30
     keys_max_bytes: Annotated[
         int,
         Meta(ge=1 << 20, description="Size of the stream of data keys, in bytes, about 257 for each session; full means 429 for new ones."),

@@ -5,19 +5,20 @@ get wrong: a memory that the cache does not know is asked of the store before it
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 import structlog
 from google.protobuf.message import DecodeError
 
-from kalends.domain.errors import Conflict, Damaged, KalendsError, NotFound
+from kalends.domain.errors import Conflict, Damaged, KalendsError, Misconfigured, NotFound, Throttled
 from kalends.domain.redaction import Policy
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit.backoff import pauses
 from kalends.ports.records import Record, Records
 from kalends.wire.gen.kalends.v1 import records_pb2 as pb
+from kalends.wire.isolations import DEDICATED, Claim, Isolations
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +39,12 @@ class Memory:
 
 
 class MemoryRegistry:
-    """The memories of every tenant."""
+    """The memories of every tenant. *dedicate* makes the stream of one that is dedicated; who has none cannot make such a memory."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, *, dedicate: Callable[[Scope], Awaitable[None]] | None = None) -> None:
         self._records = records
+        self._dedicate = dedicate
+        self._isolations = Isolations(records)
         self._known: dict[Scope, Memory] = {}
 
     async def follow(self) -> None:
@@ -71,8 +74,14 @@ class MemoryRegistry:
         return memory
 
     async def create(self, memory: Memory) -> tuple[Memory, bool]:
-        """Store *memory* unless it exists; returns what is stored and whether this call made it."""
+        """Store *memory* unless it exists; returns what is stored and whether this call made it.
+
+        Raises:
+            Conflict: a memory of that name had the other isolation and was erased. Throttled: there is no room for a stream of its own.
+        """
         scope = memory.scope
+        if await self._records.get(KIND, scope.tenant, scope.memory) is None:
+            await self._make_home(scope, memory.isolation)
         try:
             await self._records.put(KIND, scope.tenant, scope.memory, _encode(memory), revision=0)
         except Conflict:
@@ -80,6 +89,25 @@ class MemoryRegistry:
             return await self.find(scope), False
         self._known[scope] = memory
         return memory, True
+
+    async def _make_home(self, scope: Scope, isolation: str) -> None:
+        """Have a place for what will be appended, before anybody can append."""
+        claim = await self._isolations.claim(scope, isolation)
+        if claim.says != isolation:
+            raise Conflict(f"a memory of this name was {claim.says!r} before it was erased, and can only be so again")
+        if isolation == DEDICATED:
+            await self._make_own(claim)
+
+    async def _make_own(self, claim: Claim) -> None:
+        if self._dedicate is None:
+            raise Misconfigured("this process makes no dedicated memories")
+        try:
+            await self._dedicate(claim.scope)
+        except Throttled:
+            await self._isolations.release(claim)
+            raise
+        if not claim.ours:
+            await self._isolations.confirm(claim)
 
     async def change(self, scope: Scope, **changes: object) -> Memory:
         """Replace fields of a memory and store it.
@@ -96,7 +124,8 @@ class MemoryRegistry:
         return changed
 
     async def remove(self, scope: Scope) -> None:
-        """Forget that there is such a memory; what it held is for an erasure."""
+        """Forget that there is such a memory, but for its isolation; what it held is for an erasure."""
+        await self._isolations.settled(scope)  # one that an earlier version made may not have said yet that it was shared
         await self._records.delete(KIND, scope.tenant, scope.memory)
         self._known.pop(scope, None)
 

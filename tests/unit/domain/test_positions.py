@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from tests.support import strategies
 
 from kalends.domain.errors import Invalid
-from kalends.domain.positions import Position, covers, highest, sequence_of, visibility_floors, visibility_token
+from kalends.domain.positions import (
+    Position,
+    covers,
+    highest,
+    memory_of,
+    sequence_of,
+    stream_of_own,
+    visibility_floors,
+    visibility_token,
+)
+from kalends.domain.scope import MemoryName, Scope, Tenant
 
 STREAMS = st.sampled_from(["EVENTS_0", "EVENTS_1", "EVENTS_2"])
 FLOORS = st.dictionaries(STREAMS, st.integers(min_value=0, max_value=(1 << 63) - 1))
@@ -99,3 +109,31 @@ def test_a_token_that_is_nested_without_end_is_refused():
     """Deep JSON must not reach the interpreter's recursion limit."""
     with pytest.raises(Invalid):
         visibility_floors(base64.urlsafe_b64encode(b"[" * 100_000).decode())
+
+
+SCOPE, OTHER = (Scope(Tenant("acme"), MemoryName(name)) for name in ("notes", "diary"))
+
+
+def test_the_stream_of_a_dedicated_memory_is_named_after_its_key():
+    """No two memories share one, and a calendar is in its memory's."""
+    assert stream_of_own(SCOPE) == f"EV_{SCOPE.key.upper()}"
+    assert memory_of(stream_of_own(SCOPE)) == SCOPE.key
+    assert stream_of_own(SCOPE.calendar) == stream_of_own(SCOPE)
+    assert stream_of_own(OTHER) != stream_of_own(SCOPE)
+
+
+@given(FLOORS, st.integers(min_value=0, max_value=(1 << 63) - 1))
+def test_a_token_of_a_dedicated_memory_is_read_for_that_memory_alone(floors, sequence):
+    """Waiting for another's stream would tell how much is in it."""
+    token = visibility_token({**floors, stream_of_own(SCOPE): sequence})
+
+    assert visibility_floors(token, scope=SCOPE) == {**floors, stream_of_own(SCOPE): sequence} == visibility_floors(token)
+    with pytest.raises(Invalid) as refused:
+        visibility_floors(token, scope=OTHER)
+    assert [fault.code for fault in refused.value.faults] == ["visibility"]
+
+
+@given(FLOORS)
+def test_a_token_of_what_memories_share_is_read_for_each(floors):
+    """A place in a stream of many tells of none of them."""
+    assert visibility_floors(visibility_token(floors), scope=OTHER) == floors

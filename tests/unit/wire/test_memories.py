@@ -7,9 +7,10 @@ import pytest
 from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
-from kalends.domain.errors import Conflict, Damaged, NotFound
+from kalends.domain.errors import Conflict, Damaged, Misconfigured, NotFound, Throttled, Unavailable
 from kalends.domain.redaction import Policy
 from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.wire.isolations import DEDICATED, SHARED, Isolations
 from kalends.wire.memories import KIND, Memory, MemoryRegistry
 
 SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
@@ -154,3 +155,91 @@ async def test_the_policy_of_redaction_comes_back_as_it_was():
 
     assert (await MemoryRegistry(records).find(SCOPE)).redaction == policy
     assert MEMORY.redaction == Policy()
+
+
+OWN = replace(MEMORY, isolation="dedicated")
+
+
+class Streams:
+    """Takes note of which streams were made; *failure* is raised instead, while there is one."""
+
+    def __init__(self, records, *, failure=None):
+        self.records = records
+        self.failure = failure
+        self.made = []
+
+    async def __call__(self, scope):
+        assert await self.records.get(KIND, scope.tenant, scope.memory) is None
+        assert await Isolations(self.records).settled(scope) == DEDICATED
+        if self.failure is not None:
+            raise self.failure
+        self.made.append(scope)
+
+
+async def test_a_dedicated_memory_has_its_stream_before_it_is_there():
+    """Nobody can append to a memory that is not recorded; and what was made once is not made again."""
+    records = MemoryRecords()
+    streams = Streams(records)
+    registry = MemoryRegistry(records, dedicate=streams)
+
+    assert await registry.create(OWN) == (OWN, True)
+    assert await registry.create(OWN) == (OWN, False)
+    assert (await registry.create(MEMORY))[0].isolation == "dedicated"
+
+    assert streams.made == [SCOPE]
+
+
+async def test_who_cannot_make_streams_makes_no_dedicated_memory():
+    """It would be one in name only."""
+    with pytest.raises(Misconfigured):
+        await MemoryRegistry(MemoryRecords()).create(OWN)
+
+
+async def test_a_name_that_was_erased_is_used_again_only_as_it_was():
+    """What other processes remember of it, and where indexes keep it, never changes."""
+    records = MemoryRecords()
+    registry = MemoryRegistry(records, dedicate=Streams(records))
+    await registry.create(MEMORY)
+    await registry.remove(SCOPE)
+
+    with pytest.raises(Conflict, match="shared"):
+        await registry.create(OWN)
+    assert await registry.create(MEMORY) == (MEMORY, True)
+
+
+async def test_a_memory_of_an_earlier_version_stays_shared_when_it_is_erased():
+    """It never said what it was."""
+    records = MemoryRecords()
+    registry = MemoryRegistry(records, dedicate=Streams(records))
+    await registry.create(MEMORY)
+    await records.delete("isolation", SCOPE.tenant, SCOPE.memory)
+
+    await registry.remove(SCOPE)
+
+    with pytest.raises(Conflict):
+        await registry.create(OWN)
+
+
+async def test_without_room_for_a_stream_there_is_no_memory_and_the_name_is_free():
+    """It may be made shared then."""
+    records = MemoryRecords()
+    registry = MemoryRegistry(records, dedicate=Streams(records, failure=Throttled("no room")))
+
+    with pytest.raises(Throttled):
+        await registry.create(OWN)
+    with pytest.raises(NotFound):
+        await registry.find(SCOPE)
+
+    assert await registry.create(MEMORY) == (MEMORY, True)
+
+
+async def test_a_memory_whose_making_was_cut_off_is_made_by_the_next_try():
+    """The stream may be there or not; the name stays dedicated, so that nothing is ever in two places."""
+    records = MemoryRecords()
+    with pytest.raises(Unavailable):
+        await MemoryRegistry(records, dedicate=Streams(records, failure=Unavailable("away"))).create(OWN)
+
+    with pytest.raises(Conflict):
+        await MemoryRegistry(records).create(MEMORY)
+    assert await MemoryRegistry(records, dedicate=Streams(records)).create(OWN) == (OWN, True)
+    assert (await Isolations(records).claim(SCOPE, SHARED)).says == DEDICATED

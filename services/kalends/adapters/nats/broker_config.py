@@ -40,7 +40,8 @@ class ServerOptions:
     binary: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
-    max_file_store: int = 96 * 1024 * MIB
+    max_file_store: int = 1024 * 1024 * MIB
+    """What the sizes of all streams may come to; nothing is taken from the disk for it, whose free space is watched by itself."""
     max_payload: int = 8 * MIB
     log_bytes: int = 16 * MIB
     start_timeout: float = 30.0

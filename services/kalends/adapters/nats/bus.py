@@ -24,6 +24,7 @@ from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.records import NatsRecords
 from kalends.adapters.nats.requests import Requests
 from kalends.adapters.nats.tls import ClientTls
+from kalends.wire.isolations import Isolations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ async def open_nats(
         records = NatsRecords(requests, options=settings)
         whose = turns.turn(records, options=settings)
         found = await streams.ensure_streams(requests, options=settings, turn=whose)
-        async with NatsLog.open(requests, found=found, turn=whose, options=settings, group=group) as log:
+        async with NatsLog.open(requests, found=found, isolations=Isolations(records), turn=whose, options=settings, group=group) as log:
             yield NatsBus(
                 log=log,
                 records=records,

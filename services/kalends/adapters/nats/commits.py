@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 
 from kalends.adapters.nats import reading
 from kalends.adapters.nats.failures import BATCH_LOST, DEPENDENCY, DUPLICATE_IN_BATCH, RETRY_AFTER, accepted, decoded, refusal_code
+from kalends.adapters.nats.layout import is_own
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests, frame, release, status
 from kalends.adapters.nats.whereabouts import Whereabouts
@@ -81,6 +82,8 @@ class Entry:
     call: Call
     index: int
     slot: int
+    own: str = ""
+    """The stream of its memory, if that has one of its own."""
     ours: frozenset[str] = frozenset()
     """The ids of tries that may have stored it in the stream that it is now sent to."""
     followers: list[tuple[Call, int]] = field(default_factory=list)
@@ -271,7 +274,7 @@ class Committer:
             except (TimeoutError, Unavailable, DeadlineExceeded) as error:
                 tries.failed(error)
                 if loop.time() + wait >= deadline or all(entry.abandoned for entry in batch):
-                    raise self._gave_up() from error
+                    raise self._gave_up(tries) from error
             await asyncio.sleep(wait)
 
     def _unsettled(self, batch: Sequence[Entry]) -> list[Entry]:
@@ -313,10 +316,12 @@ class Committer:
                 found[message_id] = Appended(position=place, duplicate=not _is_of(headers, tries.ids))
         return found
 
-    def _gave_up(self) -> KalendsError:
+    def _gave_up(self, tries: _Try) -> KalendsError:
         link = self._requests.link
         if not link.connected.is_set():
             return link.down()
+        if tries.refused and is_own(self._stream):
+            return Unavailable("nats: the stream of a dedicated memory is not there", dependency=DEPENDENCY, retry_after=RETRY_AFTER)
         return DeadlineExceeded("nats: no commit in time", dependency=DEPENDENCY, retry_after=RETRY_AFTER)
 
     async def _together(self, batch: Sequence[Entry], tries: _Try) -> bool:

@@ -1,20 +1,24 @@
-"""Which slot of memories is in which stream of events, and how a log that gets more streams shares them out.
+"""Which slot of memories is in which stream of events, which memory has a stream of its own, and how a log that gets more streams shares.
 
 Belongs here: the layout as a value, what the broker's own configurations say of it, and the plan of the next step; nothing here waits. Does
 not belong here: asking or changing the broker (``widening``). A newcomer would get wrong: a slot only ever moves to a stream of a greater
-epoch, and only one that never had slots receives any; so the versions of a memory grow for ever, whatever its sequences do.
+epoch, and only one that never had slots receives any; so the versions of a memory grow for ever, whatever its sequences do. A dedicated
+memory's stream has no slots and takes part in none of this: nothing ever moves into it or out of it.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kalends.domain.scope import SLOTS
+from kalends.domain.positions import OWN, memory_of
+from kalends.domain.scope import SLOTS, Scope, token
 
 PREFIX = "EVENTS_"
 ALL = "ev.v1.u.>"
 EPOCH = "kalends-epoch"
 AFTER = "kalends-after"
+_OWN = re.compile(f"{OWN}[A-Z2-7]{{26}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,28 +26,37 @@ class Placed:
     """One stream of events: its slots, its epoch, and what its memories have elsewhere.
 
     ``after`` says, per stream that gave it slots, the sequence up to which their earlier messages are there. Without slots it waits for
-    its first ones.
+    its first ones, unless it is that of the dedicated memory whose key is ``memory``.
     """
 
     name: str
     epoch: int = 0
     slots: frozenset[int] = frozenset()
     after: Mapping[str, int] = field(default_factory=dict)
+    memory: str = ""
 
     @property
     def number(self) -> int:
-        """The number in its name."""
+        """The number in its name; a dedicated memory's has none."""
         return number_of(self.name)
 
 
 class Layout:
-    """All streams of events, by number. Where two claim a slot, because they were asked one after the other, the newer one has it."""
+    """All streams of events: the ``shared`` ones by number, then those of dedicated memories by name.
+
+    Where two claim a slot, because they were asked one after the other, the newer one has it.
+    """
 
     def __init__(self, streams: Iterable[Placed] = ()) -> None:
-        self.streams: tuple[Placed, ...] = tuple(sorted(streams, key=lambda one: one.number))
+        found = tuple(streams)
+        own = sorted((one for one in found if one.memory), key=lambda one: one.name)
+        self.shared: tuple[Placed, ...] = tuple(sorted((one for one in found if not one.memory), key=lambda one: one.number))
+        # a consumer is taken for dropped if the first of these does not have it, and the first shared stream has them all
+        self.streams: tuple[Placed, ...] = (*self.shared, *own)
+        self.dedicated = frozenset(one.memory for one in own)
         self.epochs: Mapping[str, int] = {one.name: one.epoch for one in self.streams}
         owners: list[str | None] = [None] * SLOTS
-        for one in sorted(self.streams, key=lambda one: (one.epoch, one.number)):
+        for one in sorted(self.shared, key=lambda one: (one.epoch, one.number)):
             for slot in one.slots:
                 owners[slot] = one.name
         self._owners = tuple(owners)
@@ -67,7 +80,7 @@ class Layout:
     def left_behind(self) -> dict[str, int]:
         """Per stream that gave slots away, the sequence up to which their messages are there."""
         found: dict[str, int] = {}
-        for one in self.streams:
+        for one in self.shared:
             for stream, end in one.after.items():
                 found[stream] = max(end, found.get(stream, 0))
         return found
@@ -108,7 +121,7 @@ def next_step(layout: Layout, *, partitions: int) -> Step | None:
 
     Slots without a stream are given one, whatever *partitions* says.
     """
-    serving = [one.name for one in layout.streams if layout.slots_of(one.name)]
+    serving = [one.name for one in layout.shared if layout.slots_of(one.name)]
     holes = sorted(layout.holes)
     missing = max(partitions - len(serving), 1 if holes else 0)
     if missing == 0:
@@ -122,9 +135,9 @@ def next_step(layout: Layout, *, partitions: int) -> Step | None:
     givers: dict[str, frozenset[int]] = {}
     for slot, name in taken:
         givers[name] = givers.get(name, layout.slots_of(name)) - {slot}
-    waiting = next((one for one in layout.streams if not one.slots), None)
-    newest = max((one.epoch for one in layout.streams if one.slots), default=-1)
-    number = 1 + max((one.number for one in layout.streams), default=-1)
+    waiting = next((one for one in layout.shared if not one.slots), None)
+    newest = max((one.epoch for one in layout.shared if one.slots), default=-1)
+    number = 1 + max((one.number for one in layout.shared), default=-1)
     return Step(
         name=waiting.name if waiting else f"{PREFIX}{number}",
         epoch=max(newest + 1, waiting.epoch if waiting else 0),
@@ -151,13 +164,23 @@ def _kept(held: Mapping[str, frozenset[int]], *, final: int) -> dict[str, frozen
 
 
 def number_of(name: str) -> int:
-    """The number in the name of a stream of events."""
+    """The number in the name of a stream of events that memories share."""
     return int(name.removeprefix(PREFIX))
 
 
 def is_of_events(name: str) -> bool:
-    """Whether *name* is that of a stream of events."""
-    return name.startswith(PREFIX) and name.removeprefix(PREFIX).isdigit()
+    """Whether *name* is that of a stream of events, shared or not."""
+    return (name.startswith(PREFIX) and name.removeprefix(PREFIX).isdigit()) or is_own(name)
+
+
+def is_own(name: str) -> bool:
+    """Whether *name* is that of a dedicated memory's stream."""
+    return _OWN.fullmatch(name) is not None
+
+
+def own_subject(scope: Scope) -> str:
+    """The subject of the events of a dedicated memory, which no stream that memories share takes."""
+    return f"ev.v1.s.{token(scope.tenant)}.{token(scope.memory)}"
 
 
 def subjects_of(name: str, slots: frozenset[int]) -> list[str]:
@@ -184,8 +207,11 @@ def placed(config: Mapping[str, object]) -> Placed:
     """What the broker's configuration of a stream of events says."""
     metadata, subjects = config.get("metadata"), config.get("subjects")
     noted: Mapping[str, str] = metadata if isinstance(metadata, dict) else {}
+    name = str(config["name"])
+    if is_own(name):
+        return Placed(name=name, memory=memory_of(name))
     return Placed(
-        name=str(config["name"]),
+        name=name,
         epoch=int(noted.get(EPOCH, 0)),
         slots=slots_in(subjects if isinstance(subjects, list) else []),
         after={str(stream): int(sequence) for stream, sequence in json.loads(noted.get(AFTER, "{}")).items()},

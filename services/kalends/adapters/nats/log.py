@@ -2,43 +2,57 @@
 
 Belongs here: the port's operations over the parts that do them (``commits``, ``reading``, ``following``, ``consumers``), over the streams
 that ``whereabouts`` knows. Does not belong here: wire details. A newcomer would get wrong: the broker's message id is the draft's id
-*within its scope*; were it the bare id, one tenant's event could be taken for another's.
+*within its scope*; were it the bare id, one tenant's event could be taken for another's. And which subject an append has follows from what
+was said of its memory (``wire.isolations``), never from what is known of streams: a dedicated memory's events are refused sooner than they
+are put among those of others.
 """
 
 import asyncio
 import re
 import shutil
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import lru_cache
+from typing import NamedTuple
 
 from kalends.adapters.nats import consumers, erasing, reading, streams, widening
 from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Follower
-from kalends.adapters.nats.layout import Placed
+from kalends.adapters.nats.layout import Placed, own_subject
 from kalends.adapters.nats.options import MIB, NatsOptions
 from kalends.adapters.nats.requests import Question, Requests, header_block
 from kalends.adapters.nats.whereabouts import Whereabouts
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Unavailable
-from kalends.domain.positions import Position
+from kalends.domain.positions import Position, stream_of_own
 from kalends.domain.scope import Scope
 from kalends.ports.log import Appended, Draft, Message
+from kalends.wire.isolations import DEDICATED, Isolations
 from kalends.wire.leases import Lease
 
 _ROOM_SEEN_S = 0.2
 """How long the free space that was seen is relied on; ``room_bytes`` is more than can be written meanwhile."""
 
 _ID_LENGTH = 128
+_PLACES = 4096
+"""Scopes of which it is remembered where their messages go."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class NatsLog:
     """The streams of events. Made by ``NatsLog.open``; its commits run in the task group given there."""
 
-    def __init__(self, requests: Requests, *, whereabouts: Whereabouts, options: NatsOptions, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, requests: Requests, *, whereabouts: Whereabouts, isolations: Isolations, options: NatsOptions, group: asyncio.TaskGroup
+    ) -> None:
         self._requests = requests
+        self._isolations = isolations
+        self._places: OrderedDict[Scope, _Place] = OrderedDict()
+        self._placing = 0
+        self._none_placing = asyncio.Event()
+        self._none_placing.set()
         self._options = options
         self._group = group
         self._whereabouts = whereabouts
@@ -53,11 +67,18 @@ class NatsLog:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, requests: Requests, *, found: widening.Found, turn: Lease, options: NatsOptions, group: asyncio.TaskGroup
+        cls,
+        requests: Requests,
+        *,
+        found: widening.Found,
+        isolations: Isolations,
+        turn: Lease,
+        options: NatsOptions,
+        group: asyncio.TaskGroup,
     ) -> AsyncIterator["NatsLog"]:
         """A log whose streams were *found*; at the end what is under way is waited for."""
         whereabouts = Whereabouts(requests, found=found, options=options, settings=streams.event_settings(options), turn=turn)
-        log = cls(requests, whereabouts=whereabouts, options=options, group=group)
+        log = cls(requests, whereabouts=whereabouts, isolations=isolations, options=options, group=group)
         # a broker of our own has nobody else who could widen its log
         every = options.look_every if options.store is None else None
         watch = group.create_task(whereabouts.watch(every=every), name="nats.whereabouts")
@@ -82,9 +103,10 @@ class NatsLog:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.append_timeout
         call = Call(len(drafts), deadline=deadline)
-        entries = [self._entry(draft, call, index) for index, draft in enumerate(drafts)]
         try:
             async with asyncio.timeout_at(deadline):
+                places = {scope: self._places.get(scope) or await self._place(scope) for scope in {draft.scope for draft in drafts}}
+                entries = [self._entry(draft, call, index, places[draft.scope]) for index, draft in enumerate(drafts)]
                 await self._commit(call, entries)
                 while call.moved:
                     call, entries = self._again(call, entries)
@@ -101,7 +123,7 @@ class NatsLog:
         """Hand *entries* to the committers of their streams, and wait until all are settled."""
         by_stream: dict[str, list[Entry]] = {}
         for entry in entries:
-            stream = self._whereabouts.layout.stream_of(entry.slot) or await self._whereabouts.home_of(entry.slot)
+            stream = entry.own or self._whereabouts.layout.stream_of(entry.slot) or await self._whereabouts.home_of(entry.slot)
             by_stream.setdefault(stream, []).append(entry)
         for stream, some in by_stream.items():
             self._committer(stream).room(some)
@@ -242,7 +264,7 @@ class NatsLog:
                 return False
             if place < end and not (follower.is_quiet(stream) and await self._has_none(stream, after=place, upto=end)):
                 return False
-        return bool(placed.slots)
+        return bool(placed.slots or placed.memory)
 
     async def _has_none(self, stream: str, *, after: int, upto: int) -> bool:
         """Whether *stream* has no message behind *after* up to *upto* any more: the last ones may have been erased."""
@@ -304,14 +326,54 @@ class NatsLog:
             infos[stream] = state if isinstance(state, dict) else {}
         return infos
 
-    def _entry(self, draft: Draft, call: Call, index: int) -> Entry:
+    async def _place(self, scope: Scope) -> "_Place":
+        """Where the messages of *scope* are sent; it never changes."""
+        self._placing += 1
+        self._none_placing.clear()
+        try:
+            said = await self._isolations.settled(scope.memory_itself)
+        finally:
+            self._placing -= 1
+            if not self._placing:
+                self._none_placing.set()
+        if said == DEDICATED:
+            place = _Place(subject=own_subject(scope), key=scope.key, slot=scope.slot, own=stream_of_own(scope))
+        else:
+            place = _Place(subject=streams.subject_of(scope), key=scope.key, slot=scope.slot)
+        self._places[scope] = place
+        if len(self._places) > _PLACES:
+            self._places.popitem(last=False)
+        return place
+
+    async def dedicate(self, scope: Scope) -> None:
+        """Make the stream of a dedicated memory; again changes nothing.
+
+        Raises:
+            Throttled: the broker has no room for it. Unavailable, DeadlineExceeded: it is not known whether it was made.
+        """
+        await streams.ensure_own(self._requests, scope, options=self._options)
+        await self._whereabouts.look()
+
+    def is_dedicated(self, memory_key: str) -> bool:
+        """Whether the memory with this key has a stream of its own, as far as this process knows."""
+        return memory_key in self._whereabouts.layout.dedicated
+
+    def _entry(self, draft: Draft, call: Call, index: int, place: "_Place") -> Entry:
         name = draft.message_id
         if not name or len(name) > _ID_LENGTH or not name.isascii() or not name.isprintable() or " " in name:
             raise Invalid("a message id must be 1 to 128 visible ASCII characters")
         headers = header_block(draft.headers) if draft.headers else b""
         self._requests.link.fits(len(draft.body) + len(headers) + 512)
-        subject, key, slot = _place(draft.scope)
-        return Entry(subject=subject, message_id=f"{key}.{name}", headers=headers, body=draft.body, call=call, index=index, slot=slot)
+        return Entry(
+            subject=place.subject,
+            message_id=f"{place.key}.{name}",
+            headers=headers,
+            body=draft.body,
+            call=call,
+            index=index,
+            slot=place.slot,
+            own=place.own,
+        )
 
     def _message(self, stream: str, stored: reading.Stored) -> Message:
         place = self._whereabouts.position(stream, stored.sequence)
@@ -321,6 +383,7 @@ class NatsLog:
         self._closing = True
         try:
             async with asyncio.timeout(self._options.append_timeout):
+                await self._none_placing.wait()
                 for committer in self._committers.values():
                     await committer.drained()
                 await self._whereabouts.at_rest()
@@ -334,6 +397,10 @@ class NatsLog:
                     continue  # the connection is about to be closed, and with it the subscription
 
 
-@lru_cache(maxsize=4096)
-def _place(scope: Scope) -> tuple[str, str, int]:
-    return streams.subject_of(scope), scope.key, scope.slot
+class _Place(NamedTuple):
+    """Where the messages of a scope go: subject, what their ids begin with, slot, and the stream if it is the memory's own."""
+
+    subject: str
+    key: str
+    slot: int
+    own: str = ""

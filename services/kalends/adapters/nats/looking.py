@@ -4,9 +4,11 @@ Belongs here: one connection and its questions. Does not belong here: making str
 without a leader takes nothing and reads fine nowhere, so it is told apart from one that is missing.
 """
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kalends.adapters.nats.connection import connect
 from kalends.adapters.nats.options import NatsOptions
@@ -41,13 +43,22 @@ async def look(
     async with connect(url, name="kalends-doctor", inbox_prefix=inbox, user=user, password=password, options=options, tls=tls) as link:
         requests = Requests(link, timeout=timeout)
         await requests.open()
-        told = await requests.api("STREAM.LIST")
-        streams = told.get("streams")
         replicas, leaderless = {}, []
-        for stream in streams if isinstance(streams, list) else []:
+        for stream in await _streams(requests):
             config, cluster = stream["config"], stream.get("cluster") or {}
             replicas[str(config["name"])] = int(config.get("num_replicas", 1))
             if config.get("num_replicas", 1) > 1 and not cluster.get("leader"):
                 leaderless.append(str(config["name"]))
         version = link.client.connected_server_version
         return Seen(version=f"{version.major}.{version.minor}.{version.patch}", replicas=replicas, leaderless=tuple(sorted(leaderless)))
+
+
+async def _streams(requests: Requests) -> list[dict[str, Any]]:
+    """All streams; the broker tells a page at a time."""
+    found: list[dict[str, Any]] = []
+    while True:
+        told = await requests.api("STREAM.LIST", json.dumps({"offset": len(found)}).encode())
+        page, total = told.get("streams"), told.get("total")
+        found += page if isinstance(page, list) else []
+        if not page or not isinstance(total, int) or len(found) >= total:
+            return found

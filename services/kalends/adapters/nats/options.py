@@ -25,6 +25,8 @@ class NatsOptions:
     replicas: int = 1
     events_bytes: int = 64 * 1024 * MIB
     """Size of each stream of events; a full one refuses with ``Throttled`` and loses nothing."""
+    dedicated_bytes: int = 8 * 1024 * MIB
+    """Size of the stream of each dedicated memory."""
     records_bytes: int = 8 * 1024 * MIB
     keys_bytes: int = 2 * 1024 * MIB
     dead_bytes: int = 256 * MIB

@@ -1,7 +1,8 @@
-"""Which streams there are and how they are set; made and mended when we start.
+"""Which streams there are and how they are set; made and mended when we start, that of a dedicated memory when it is created.
 
 Belongs here: names and settings of streams. Does not belong here: reading and writing them, or which memory is in which stream of events
-(``layout``). A newcomer would get wrong: a memory's subject follows from its slot, its stream only from what the broker says.
+(``layout``). A newcomer would get wrong: a memory's subject follows from its slot, its stream only from what the broker says; and that of
+a dedicated memory is never deleted, for projections take a log that lost a stream for one that was put back.
 """
 
 import json
@@ -10,9 +11,12 @@ from collections.abc import Mapping
 import structlog
 
 from kalends.adapters.nats import widening
+from kalends.adapters.nats.failures import DEPENDENCY
+from kalends.adapters.nats.layout import is_own, own_subject
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests
-from kalends.domain.errors import Misconfigured, NotFound
+from kalends.domain.errors import Misconfigured, NotFound, Throttled
+from kalends.domain.positions import stream_of_own
 from kalends.domain.scope import Scope, token
 from kalends.wire.leases import Lease
 
@@ -30,13 +34,38 @@ _REPLICAS = "num_replicas"
 
 
 def subject_of(scope: Scope) -> str:
-    """The subject of the events of *scope*."""
+    """The subject of the events of *scope*, unless it is dedicated."""
     return f"ev.v1.u.{scope.slot}.{token(scope.tenant)}.{token(scope.memory)}"
 
 
 def event_settings(options: NatsOptions) -> dict[str, object]:
-    """The settings of a stream of events, without its name and what it holds (``layout``)."""
+    """The settings of a stream of events that memories share, without its name and what it holds (``layout``)."""
     return {**_common(options), "max_bytes": options.events_bytes}
+
+
+def own_settings(options: NatsOptions) -> dict[str, object]:
+    """The settings of a dedicated memory's stream, without its name and subject."""
+    return {**_common(options), "max_bytes": options.dedicated_bytes}
+
+
+async def ensure_own(requests: Requests, scope: Scope, *, options: NatsOptions) -> None:
+    """Make the stream of a dedicated memory; again changes nothing.
+
+    Raises:
+        Throttled: the broker has no room for it. KalendsError: it refuses or does not answer.
+    """
+    name = stream_of_own(scope)
+    settings = {**own_settings(options), "name": name, "subjects": [own_subject(scope)]}
+    try:
+        info = await requests.api(f"STREAM.INFO.{name}", repeat=True)
+    except NotFound:
+        try:
+            await requests.api(f"STREAM.CREATE.{name}", json.dumps(settings).encode(), repeat=True)
+        except Throttled as error:
+            detail = f"the log has no room for another dedicated memory; it keeps {options.dedicated_bytes} bytes free for each"
+            raise Throttled(detail, dependency=DEPENDENCY, retry_after=error.retry_after) from error
+        return
+    await _mend(requests, settings, _config(info))
 
 
 def wanted(options: NatsOptions) -> dict[str, dict[str, object]]:
@@ -93,12 +122,13 @@ async def ensure_streams(requests: Requests, *, options: NatsOptions, turn: Leas
         await _mend(requests, settings, _config(info))
     settings = event_settings(options)
     found = await widening.widen(requests, partitions=options.partitions, settings=settings, turn=turn)
-    if len(found.layout.streams) > options.partitions:
-        log.info("the log has more streams than log.partitions says and keeps them", streams=len(found.layout.streams))
+    if len(found.layout.shared) > options.partitions:
+        log.info("the log has more streams than log.partitions says and keeps them", streams=len(found.layout.shared))
     for name, config in found.configs.items():
-        if drift(settings, config):
+        its = own_settings(options) if is_own(name) else settings
+        if drift(its, config):
             # asked again, so that no subjects are written back that another process takes away right now
-            await _mend(requests, settings, _config(await requests.api(f"STREAM.INFO.{name}", repeat=True)))
+            await _mend(requests, its, _config(await requests.api(f"STREAM.INFO.{name}", repeat=True)))
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from kalends.adapters.nats import widening
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER
-from kalends.adapters.nats.layout import Layout, subject_of_slot
+from kalends.adapters.nats.layout import Layout, is_own, subject_of_slot
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Requests
 from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
@@ -100,7 +100,9 @@ class Whereabouts:
                 notice()
 
     async def gone_from(self, stream: str, slots: Iterable[int]) -> frozenset[int]:
-        """Those of *slots* that *stream* does not have any more; none if the broker does not say."""
+        """Those of *slots* that *stream* does not have any more; none if the broker does not say, or if nothing ever leaves that stream."""
+        if is_own(stream):
+            return frozenset()
         asked = sorted(set(slots))
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -154,8 +156,8 @@ class Whereabouts:
 
     @property
     def _unfinished(self) -> bool:
-        serving = sum(bool(one.slots) for one in self.layout.streams)
-        return bool(self.layout.holes) or serving < max(self._options.partitions, len(self.layout.streams))
+        serving = sum(bool(one.slots) for one in self.layout.shared)
+        return bool(self.layout.holes) or serving < max(self._options.partitions, len(self.layout.shared))
 
     async def _finish(self) -> None:
         """Have the streams that the settings want, if nobody is at that now; and streams for slots that have had none for some time."""

@@ -40,13 +40,22 @@ class Found:
 
 
 async def names(requests: Requests, subject: str = "ev.v1.>") -> tuple[str, ...]:
-    """The streams of events that have *subject*, or some of it.
+    """The streams of events that have *subject*, or some of it; the broker tells a page at a time.
 
     Raises:
         KalendsError: the broker refuses or does not answer.
     """
-    told = await requests.api("STREAM.NAMES", json.dumps({"subject": subject}).encode(), repeat=True)
-    return _of_events(told)
+    found: list[str] = []
+    offset = total = 0
+    while offset == 0 or offset < total:
+        asked = json.dumps({"subject": subject, "offset": offset}).encode()
+        told = await requests.api("STREAM.NAMES", asked, repeat=True)
+        page, counted = told.get("streams"), told.get("total")
+        if not isinstance(page, list) or not page:
+            break
+        found += _of_events(told)
+        offset, total = offset + len(page), counted if isinstance(counted, int) else 0
+    return tuple(found)
 
 
 async def holders(requests: Requests, subjects: Sequence[str]) -> list[tuple[str, ...]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kalends.client import MemoryInfo
+    from kalends.client.requests import Isolation
 
 
 class Redacting(click.ParamType[tuple[str, str]]):
@@ -60,6 +61,7 @@ def list_(invocation: Invocation) -> None:
 @click.option(
     "--redact", "redactions", type=Redacting(), multiple=True, metavar="CATEGORY=ACTION", help="May be repeated, e.g. email=mask."
 )
+@click.option("--isolation", type=click.Choice(["shared", "dedicated"]), help="Dedicated: a stream and an index of its own, for ever.")
 @click.pass_obj
 def create(
     invocation: Invocation,
@@ -69,12 +71,15 @@ def create(
     max_events: int | None,
     max_bytes: int | None,
     redactions: tuple[tuple[str, str], ...],
+    isolation: "Isolation | None",
 ) -> None:
     """Create the memory NAME (default: the one of --memory)."""
     quota = {key: value for key, value in (("events", max_events), ("bytes", max_bytes)) if value is not None}
     chosen = _chosen(invocation, name)
     with invocation.client() as kalends:
-        made = kalends.create_memory(chosen, description=description, quota=quota or None, redaction=dict(redactions) or None)
+        made = kalends.create_memory(
+            chosen, description=description, quota=quota or None, redaction=dict(redactions) or None, isolation=isolation
+        )
     invocation.output.give(made, lambda console: console.print(f"memory {made.name} is there"))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kalends.adapters.nats import layout
 from kalends.adapters.nats.layout import Layout, Placed, Step
-from kalends.domain.scope import SLOTS
+from kalends.domain.scope import SLOTS, MemoryName, Scope, Tenant
 
 PARTITIONS = st.integers(1, 24)
 
@@ -174,8 +174,57 @@ def test_of_two_that_claim_a_slot_the_newer_one_has_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("EVENTS_0", True), ("EVENTS_12", True), ("EVENTS_", False), ("RECORDS_0", False), ("EV_a", False)]
+    ("name", "found"),
+    [
+        ("EVENTS_0", True),
+        ("EVENTS_12", True),
+        ("EVENTS_", False),
+        ("RECORDS_0", False),
+        ("EV_a", False),
+        (f"EV_{'A' * 26}", True),
+        (f"EV_{'a' * 26}", False),
+    ],
 )
 def test_streams_of_events_are_known_by_their_names(*, name: str, found: bool) -> None:
-    """Dedicated memories and other stores are none."""
+    """Those of dedicated memories are some; other stores are none."""
     assert layout.is_of_events(name) is found
+
+
+OWN = Placed(name="EV_" + "A" * 26, memory="a" * 26)
+
+
+def test_a_dedicated_memorys_stream_is_told_by_its_name() -> None:
+    """Its subject is its own, and it has no slots, so nothing else is to be known."""
+    told = {"name": OWN.name, "subjects": ["ev.v1.s.acme.notes"], "metadata": {"_nats.ver": "2.15.1"}}
+
+    assert layout.placed(told) == OWN
+    assert (OWN.epoch, OWN.slots, OWN.after) == (0, frozenset(), {})
+
+
+def test_dedicated_memories_come_after_what_is_shared() -> None:
+    """In whatever order the broker tells: the first stream is one that every consumer is on."""
+    now = Layout([OWN, *widened(Layout(), 2).streams])
+
+    assert now.names == ("EVENTS_0", "EVENTS_1", OWN.name)
+    assert [one.name for one in now.shared] == ["EVENTS_0", "EVENTS_1"]
+    assert now.dedicated == {"a" * 26}
+    assert now != Layout(now.shared)
+
+
+@given(start=st.integers(1, 8), end=st.integers(1, 8))
+def test_dedicated_memories_change_no_plan(start: int, end: int) -> None:
+    """They have no slots to give, wait for none, and are no partitions."""
+    before = widened(Layout(), start)
+
+    with_own = layout.next_step(Layout([*before.streams, OWN]), partitions=end)
+
+    assert with_own == layout.next_step(before, partitions=end)
+
+
+def test_a_dedicated_memory_has_a_subject_that_no_shared_stream_takes() -> None:
+    """Whatever it is called."""
+    subject = layout.own_subject(Scope(Tenant("Acme Inc."), MemoryName("notes")))
+
+    assert subject.startswith("ev.v1.s.x--")
+    assert subject.endswith(".notes")
+    assert layout.slots_in([subject]) == frozenset()
