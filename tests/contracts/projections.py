@@ -85,7 +85,15 @@ def vectors(one: Entry, *windows: Window) -> VectorEntry:
 
 
 def moment(
-    name: str, *, version: int = 1, scope: Scope = SCOPE, at: int = 0, session: str = "s", document: bool = False, size: int = 100
+    name: str,
+    *,
+    version: int = 1,
+    scope: Scope = SCOPE,
+    at: int = 0,
+    session: str = "s",
+    document: bool = False,
+    size: int = 100,
+    recorded: int = 0,
 ) -> TimelineEntry:
     """The event called *name* as the timeline learns it."""
     known = facets(session)
@@ -96,6 +104,7 @@ def moment(
         position=Position("EVENTS_0", version),
         content_mac=name.encode().ljust(16),
         occurred_us=START_US + at,
+        recorded_us=START_US + recorded,
         facets=known,
         tags=tags_of(known, target="documents" if document else "events"),
         size=size,
