@@ -6,7 +6,6 @@ lose it that night; and what a hold keeps still counts, so that nothing newer go
 """
 
 import heapq
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -86,10 +85,10 @@ class Aged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is due, and why; how many a hold keeps, by reason. ``more``: there may be more than was asked for."""
+    """What is due, and why; ``held`` would be due if no hold kept it. ``more``: there may be more than was asked for."""
 
     due: Sequence[tuple[Aged, Reason]] = ()
-    held: Mapping[Reason, int] = field(default_factory=dict)
+    held: Sequence[tuple[Aged, Reason]] = ()
     more: bool = False
 
 
@@ -122,7 +121,6 @@ def plan(retention: Retention, *, now_us: int, live: Mapping[str, int], oldest: 
     *live* is how many events there are by kind; *oldest* are the oldest of each kind in the order in which they were recorded, as far as
     they may be due (:func:`over` and the age) or until *limit* of them are not held.
     """
-    held: Counter[Reason] = Counter()
     found: list[tuple[Aged, Reason]] = []
     rest: list[Iterator[Aged]] = []
     gone = 0
@@ -140,10 +138,8 @@ def plan(retention: Retention, *, now_us: int, live: Mapping[str, int], oldest: 
                 break
             found.append((one, "count"))
             room -= not one.held
-    for one, why in found:
-        held[why] += one.held
     due = [(one, why) for one, why in found if not one.held]
-    return Plan(due=due[:limit], held={why: number for why, number in held.items() if number}, more=len(due) >= limit)
+    return Plan(due=due[:limit], held=[(one, why) for one, why in found if one.held], more=len(due) >= limit)
 
 
 def _prefix(retention: Retention, kind: str, oldest: Sequence[Aged], *, now_us: int, number: int) -> list[tuple[Aged, Reason]]:

@@ -105,6 +105,8 @@ class _Visit:
     """How many may be asked for."""
     events: int
     """How many events may be found that no whole session or document has."""
+    whole: set[str] = field(default_factory=set)
+    """Sessions that are found already, due or held."""
     due: list[_Due] = field(default_factory=list)
     held: int = 0
     more: bool = False
@@ -164,7 +166,7 @@ class Retain:
             raise DeadlineExceeded("the timeline did not follow the log in time", dependency="timeline")
         await self._hidden.refresh()
         found = []
-        for scope in sorted(scopes, key=lambda one: one.key):
+        for scope in sorted(scopes, key=lambda one: (one.tenant, one.memory)):
             try:
                 one = await self._memory(scope, dry_run=dry_run)
             except Damaged as error:
@@ -189,6 +191,9 @@ class Retain:
         if not visit.events:
             return Found(scope=scope, more=True)
         await self._sessions(visit)
+        if visit.due and visit.retention.counts:
+            # what goes with its session is counted still
+            visit.retention, visit.more = visit.retention.without_counts(), True
         await self._events(visit)
         await self._aged_documents(visit)
         asked = 0
@@ -258,6 +263,7 @@ class Retain:
         """One session or document, unless it goes already or a hold keeps some of it."""
         if self._hidden.hides_session(visit.scope, selector.session):
             return
+        visit.whole.add(selector.session)
         if visit.holds:
             try:
                 await self._holds.check(visit.scope, selector)
@@ -270,8 +276,9 @@ class Retain:
         """Events, many to an erasure."""
         found: list[tuple[Aged, Reason]] = []
         async for one in self._expired(visit):
-            visit.held += one.held
-            if not one.held:
+            if one.held:
+                visit.held += one.session not in visit.whole
+            else:
                 found.append((one, "expired"))
             if len(found) >= visit.events:
                 visit.more = True
@@ -279,9 +286,11 @@ class Retain:
         room = visit.events - len(found)
         if room > 0:
             plan = await self._plan(visit, limit=room)
-            visit.held += sum(plan.held.values())
+            visit.held += sum(one.session not in visit.whole for one, _ in plan.held)
             visit.more |= plan.more
             found += plan.due
+        gone = {one.selector.session for one in visit.due}
+        found = [(one, reason) for one, reason in found if one.session not in gone]
         for start in range(0, len(found), self._settings.batch_events):
             some = found[start : start + self._settings.batch_events]
             selector = Selector(kind="event_ids", event_ids=tuple(one.event_id for one, _ in some))
