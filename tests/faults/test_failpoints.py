@@ -217,7 +217,7 @@ def rebuild_calendar(run: Run, _: str) -> None:
 
 
 def retain(run: Run, name: str) -> None:
-    """An event expires and is taken back."""
+    """An event expires and is erased."""
     run.tell(name)
     run.tell_for_a_moment(name)
     run.do("retention")
@@ -317,7 +317,7 @@ FAMILIES: Mapping[str, Mapping[str, Scenario]] = {
         "reconcile.before-mend": Scenario(before=tell_and_wait, down=lose_one, act=reconcile, after=reconcile),
         **{f"calendar.{place}": CALENDAR for place in ("before-append", "after-append")},
         **{f"calendar.{place}": CALENDAR for place in ("before-settle", "after-settle", "before-settle-period")},
-        "retention.after-append": Scenario(act=retain, after=retain),
+        "retention.after-ask": Scenario(act=retain, after=retain),
         **{f"scheduler.{place}": CALENDAR for place in ("after-take-over", "before-ask", "after-ask", "before-write")},
     },
 }

@@ -253,18 +253,22 @@ async def test_a_run_does_no_more_than_it_may_and_the_next_goes_on(books, kept, 
 
 async def test_a_dry_run_only_counts(books, kept):
     """By memory and reason, and what a hold keeps; nothing is asked for."""
-    await kept.keep(retention=Retention(rule=Rule(max_age_days=30), kinds={"note": Rule(max_events=1)}, session_only=True))
+    await kept.keep(retention=Retention(rule=Rule(max_age_days=30), session_only=True))
+    await books.memory(OTHER, retention=Retention(kinds={"note": Rule(max_events=1)}))
     await some_expiring(books)
     await remember(books, "old", recorded_at=NOON - 30 * DAY)
-    await remember(books, "n1", "n2", kind="note")
+    await remember(books, "n1", "n2", kind="note", scope=OTHER)
     await remember(books, "quiet", session_id="left", recorded_at=NOON - 2 * DAY)
     await remember(books, "held", session_id="case", recorded_at=NOON - 31 * DAY)
     await kept.hold("case", Selector(kind="session_id", session="case"))
     head = await books.head()
 
-    report = await kept.retain().of([SCOPE], dry_run=True)
+    report = await kept.retain().of([SCOPE, OTHER], dry_run=True)
 
-    assert report.memories == [Found(scope=SCOPE, due={"session": 1, "expired": 2, "age": 1, "count": 1}, held=1)]
+    assert report.memories == [
+        Found(scope=OTHER, due={"count": 1}),
+        Found(scope=SCOPE, due={"session": 1, "expired": 2, "age": 1}, held=1),
+    ]
     assert report.text.endswith("0 erasures asked for, 1 held (dry run)")
     assert await kept.asked() == []
     assert await books.head() == head
