@@ -257,6 +257,7 @@ async def test_a_dry_run_only_counts(books, kept):
     await books.memory(OTHER, retention=Retention(kinds={"note": Rule(max_events=1)}))
     await some_expiring(books)
     await remember(books, "old", recorded_at=NOON - 30 * DAY)
+    await remember(books, "young")
     await remember(books, "n1", "n2", kind="note", scope=OTHER)
     await remember(books, "quiet", session_id="left", recorded_at=NOON - 2 * DAY)
     await remember(books, "held", session_id="case", recorded_at=NOON - 31 * DAY)
