@@ -232,6 +232,7 @@ def _row(entry: Entry) -> TimelineEntry:
         position=Position(_STREAM, entry.version),
         content_mac=number.to_bytes(16, "big"),
         occurred_us=entry.occurred_us,
+        recorded_us=entry.occurred_us,
         facets=Facets(session_id=f"session-{number // corpus.SESSION_TURNS}", kind="message", actor=entry.speaker),
         tags=entry.tags,
         size=560,

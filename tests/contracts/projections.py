@@ -96,6 +96,7 @@ def moment(
     document: bool = False,
     size: int = 100,
     labels: Sequence[str] = (),
+    recorded: int = 0,
 ) -> TimelineEntry:
     """The event called *name* as the timeline learns it."""
     known = facets(session, labels=tuple(labels))
@@ -106,6 +107,7 @@ def moment(
         position=Position("EVENTS_0", version),
         content_mac=name.encode().ljust(16),
         occurred_us=START_US + at,
+        recorded_us=START_US + recorded,
         facets=known,
         tags=tags_of(known, target="documents" if document else "events"),
         size=size,

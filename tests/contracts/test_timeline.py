@@ -17,7 +17,8 @@ from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.domain.errors import Damaged, Misconfigured, Unavailable
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Filter, Held, tag, tags_of
-from kalends.ports.timeline import Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
+from kalends.domain.retention import Aged
+from kalends.ports.timeline import Erased, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
 ALL = Criteria()
 
@@ -362,23 +363,64 @@ async def test_every_session_that_ever_was_is_listed_by_id(timeline: SqliteTimel
     assert await timeline.session_ids(OTHER.key, after=None, limit=9) == ["elsewhere"]
 
 
-async def test_what_has_expired_is_listed_over_all_memories_until_it_is_taken_back(timeline: SqliteTimeline) -> None:
-    """In the order in which it expired; what expires later or never is not, and what was recorded anew counts as it is now."""
+async def test_what_has_expired_is_listed_until_it_is_erased(timeline: SqliteTimeline) -> None:
+    """In the order in which it expired, also what was taken back; what expires later or never is not, nor what another memory holds."""
     expiring = {"a": 5, "b": 3, "c": 5, "later": 6}
     await timeline.put(
-        [replace(moment(name, version=at + 1), expires_us=expires) for at, (name, expires) in enumerate(expiring.items())], floors={}
+        [replace(moment(name, version=at + 1, recorded=at), expires_us=expires) for at, (name, expires) in enumerate(expiring.items())],
+        floors={},
     )
     await timeline.put([moment("never", version=9), replace(moment("x", version=10, scope=OTHER, session="t"), expires_us=4)], floors={})
 
-    listed = await timeline.expired(5, after=None, limit=10)
+    listed = await timeline.expired(SCOPE, 5, after=None, limit=10)
 
-    assert [one.event_id for one in listed[:2]] == ["b", "x"]
-    assert [one.key for one in listed[2:]] == sorted([key_of("a"), key_of("c")])
-    assert listed[1] == Expired(scope_key=OTHER.key, session="t", key=key_of("x", scope=OTHER), event_id="x", expires_us=4)
-    assert await timeline.expired(5, after=(listed[2].expires_us, listed[2].key), limit=10) == listed[3:]
-    assert await timeline.expired(5, after=None, limit=1) == listed[:1]
-    await timeline.put([retracted("b", "c", version=20), moment("a", version=21)], floors={})
-    assert [one.event_id for one in await timeline.expired(5, after=None, limit=10)] == ["x"]
+    assert listed[0] == Aged(key=key_of("b"), event_id="b", session="s", occurred_us=START_US, recorded_us=START_US + 1, expires_us=3)
+    assert [one.key for one in listed[1:]] == sorted([key_of("a"), key_of("c")])
+    assert [one.event_id for one in await timeline.expired(OTHER, 5, after=None, limit=10)] == ["x"]
+    assert await timeline.expired(SCOPE, 5, after=(listed[1].expires_us or 0, listed[1].key), limit=10) == listed[2:]
+    assert await timeline.expired(SCOPE, 5, after=None, limit=1) == listed[:1]
+    await timeline.put([retracted("b", version=20)], floors={})
+    assert await timeline.expired(SCOPE, 5, after=None, limit=10) == listed
+    await timeline.put([Erased(scope=SCOPE, keys=(key_of("a"), key_of("b")), position=Position("EVENTS_0", 21))], floors={})
+    assert [one.event_id for one in await timeline.expired(SCOPE, 5, after=None, limit=10)] == ["c"]
+
+
+async def test_the_oldest_of_a_kind_are_listed_by_when_they_were_recorded(timeline: SqliteTimeline) -> None:
+    """Live ones only, none of a document, none that expired; and as many as are counted."""
+    names = {"c": 3, "a": 1, "b": 2, "gone": 0, "expired": 0}
+    events = [moment(name, version=at + 1, at=-at, recorded=recorded) for at, (name, recorded) in enumerate(names.items())]
+    await timeline.put([*events[:-1], replace(events[-1], expires_us=7), moment("chunk", version=9, session="d", document=True)], floors={})
+    note = moment("note", version=10, recorded=5)
+    await timeline.put([replace(note, facets=replace(note.facets, kind="note")), retracted("gone", version=11)], floors={})
+
+    listed = await timeline.oldest(SCOPE, "message", 7, after=None, limit=10)
+
+    assert [one.event_id for one in listed] == ["a", "b", "c"]
+    assert await timeline.oldest(SCOPE, "message", 7, after=(listed[0].recorded_us, listed[0].key), limit=1) == listed[1:2]
+    assert [one.event_id for one in await timeline.oldest(SCOPE, "message", 6, after=None, limit=1)] == ["expired"]
+    assert await timeline.census(SCOPE, 7) == {"message": 3, "note": 1}
+    assert await timeline.census(OTHER, 7) == {}
+
+
+async def test_sessions_that_went_quiet_are_listed_by_id(timeline: SqliteTimeline) -> None:
+    """By when anything was last recorded in them, whenever it occurred; documents are none, an emptied one is until it is erased."""
+    await timeline.put(
+        [moment("a", version=1, session="s1", at=900, recorded=1), moment("b", version=2, session="s2", recorded=9)], floors={}
+    )
+    await timeline.put([moment("c", version=3, session="s3", recorded=2), moment("d", version=4, session="d", document=True)], floors={})
+    await timeline.put([retracted("c", version=5), moment("x", version=6, scope=OTHER, session="s0")], floors={})
+
+    async def quiet(before: int, *, after: str | None = None, limit: int = 10) -> list[tuple[str, int]]:
+        found = await timeline.quiet(SCOPE, START_US + before, after=after, limit=limit)
+        return [(one.session_id, one.events) for one in found]
+
+    assert await quiet(8) == [("s1", 1), ("s3", 0)]
+    assert await quiet(9) == [("s1", 1), ("s2", 1), ("s3", 0)]
+    assert await quiet(9, after="s1", limit=1) == [("s2", 1)]
+    await timeline.put([moment("e", version=7, session="s1", recorded=12)], floors={})
+    assert await quiet(9) == [("s2", 1), ("s3", 0)]
+    await timeline.put([Erased(scope=SCOPE, keys=(key_of("b"), key_of("c")), position=Position("EVENTS_0", 8))], floors={})
+    assert await quiet(9) == []
 
 
 async def test_compacting_changes_no_answer_and_folds_the_write_ahead_log(timeline: SqliteTimeline, tmp_path: Path, reopen: Reopen) -> None:

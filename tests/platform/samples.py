@@ -44,6 +44,7 @@ BODIES: Mapping[str, Any] = {
     "erasures.create": {"session_id": "absent", "dry_run": True},
     "erasures.tenant": {"everything": True, "dry_run": True},
     "holds.set": {"session_id": "absent"},
+    "retention.run": {"dry_run": True},
     "key_rotations.start": {"dry_run": True},
     "search": {"query": "words"},
     "context": {"max_tokens": 200, "query": "words"},

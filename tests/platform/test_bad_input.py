@@ -119,7 +119,15 @@ def is_problem(answer: httpx.Response) -> bool:
     return 400 <= answer.status_code < 500 and answer.headers["content-type"] == "application/problem+json" and described_well and not words
 
 
-ALL_HAS_DEFAULTS = {"memories.create", "memories.change", "reindexes.start", "toc_rebuilds.start", "key_rotations.start", "tokens.rotate"}
+ALL_HAS_DEFAULTS = {
+    "retention.run",
+    "memories.create",
+    "memories.change",
+    "reindexes.start",
+    "toc_rebuilds.start",
+    "key_rotations.start",
+    "tokens.rotate",
+}
 """Operations of whose bodies nothing need be given."""
 
 

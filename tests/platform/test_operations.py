@@ -80,6 +80,7 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("events.get", "GET", "/events/{event_id}", {"before": 1, "after": 1}),
     ("sessions.list", "GET", "/sessions", {"limit": 1}),
     ("sessions.get", "GET", "/sessions/{session_id}", {}),
+    ("sessions.end", "POST", "/sessions/{session_id}/end", {}),
     ("toc.list", "GET", "/toc", {"limit": 1}),
     ("toc.get", "GET", "/toc/{node}", {}),
     ("toc.children", "GET", "/toc/{node}/children", {"limit": 1}),

@@ -49,6 +49,8 @@ PLACES: Mapping[str, str] = {
     "expand": _COMMANDS + "calendar:expand",
     "sessions": _COMMANDS + "read:sessions",
     "memory": _COMMANDS + "memories:memory",
+    "session": _COMMANDS + "retention:session",
+    "retention": _COMMANDS + "retention:retention",
     "forget": _COMMANDS + "forgetting:forget",
     "token": _COMMANDS + "tokens:token",
     "tls": _COMMANDS + "certificates:tls",

@@ -114,7 +114,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         follow_shared(common, settings, engines)
         if "ingest" in roles:
             services += [_ingest(common), upkeep.key_rotations(common, shown.health, alone=broker is not None)]
-            tasks |= upkeep.ingest_tasks(common, shown.health)
+            tasks |= upkeep.ingest_tasks(common, forgetting.retain(common), shown.health)
         if engines is not None:
             watches = [StoreWatch(name, engine.ask) for name, engine in parts_of(engines).items() if engine.ask is not None]
             loops += [Loop(name=f"{watch.name}.watch", run=watch.run) for watch in watches]

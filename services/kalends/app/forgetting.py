@@ -19,16 +19,46 @@ from kalends.edge.operations import Operation
 from kalends.edge.services import Loop, Service
 from kalends.index.erasing import Erase, Stores
 from kalends.index.erasures import Erasures
-from kalends.ingest import erasing_routes
+from kalends.ingest import erasing_routes, retention_routes
+from kalends.ingest.ending import EndSession
 from kalends.ingest.erasing import RequestErasures
+from kalends.ingest.retaining import Retain
 from kalends.wire.holding import Holds
 from kalends.wire.selecting import Select
 
 
 def requests(common: Common) -> list[Operation]:
-    """The operations that ask for erasures and set holds."""
+    """The operations that ask for erasures, set holds, run retention and end sessions."""
+    asked = _asking(common)
+    end = EndSession(erasures=asked, hidden=common.hidden, memories=common.memories, keys=common.bus.keys, clock=common.clock)
+    kept = retention_routes.RetentionRoutes(retain=retain(common), end=end, memories=common.memories)
+    return [
+        *erasing_routes.operations(erasing_routes.ErasureRoutes(erasures=asked, memories=common.memories, clock=common.clock)),
+        *retention_routes.operations(kept),
+    ]
+
+
+def retain(common: Common) -> Retain:
+    """What asks for the erasure of what memories keep no longer."""
+    return Retain(
+        erasures=_asking(common),
+        holds=Holds(store=common.erasures, select=_select(common)),
+        hidden=common.hidden,
+        timeline=common.timeline,
+        documents=common.documents,
+        memories=common.memories,
+        source=common.bus.log,
+        progress=common.progress,
+        clock=common.clock,
+        traffic=common.traffic,
+        settings=common.settings.retention,
+        observe=common.metrics.events_expired.inc,
+    )
+
+
+def _asking(common: Common) -> RequestErasures:
     select = _select(common)
-    asked = RequestErasures(
+    return RequestErasures(
         store=common.erasures,
         hidden=common.hidden,
         select=select,
@@ -37,7 +67,6 @@ def requests(common: Common) -> list[Operation]:
         ledger=common.bus.ledger,
         clock=common.clock,
     )
-    return erasing_routes.operations(erasing_routes.ErasureRoutes(erasures=asked, memories=common.memories, clock=common.clock))
 
 
 async def eraser(common: Common, engines: Engines, folders: Folders, *, alone: bool) -> Service:

@@ -15,7 +15,7 @@ from kalends.domain.credentials import ROLES
 from kalends.edge import agent_operations, audit_operations, long_work, tokens
 from kalends.edge.operations import Operation
 from kalends.index import routes as index
-from kalends.ingest import administration, erasing_routes, rotation_routes
+from kalends.ingest import administration, erasing_routes, retention_routes, rotation_routes
 from kalends.ingest import routes as ingest
 from kalends.scheduler import routes as scheduler
 from kalends.search import calendar_routes
@@ -64,6 +64,7 @@ def rows() -> list[Operation]:
         lambda: ingest.operations(service, service),
         lambda: administration.operations(service),
         lambda: erasing_routes.operations(service),
+        lambda: retention_routes.operations(service),
         lambda: rotation_routes.service(service).operations,
         lambda: search.operations(service, service, service),
         lambda: calendar_routes.operations(service),

@@ -160,18 +160,9 @@ def scheduler(common: Common, work: Work, *, alone: bool) -> Service:
     )
 
 
-def ingest_tasks(common: Common, told: list[health.Ask]) -> Mapping[str, TaskHandler]:
-    """Retention and the check of keys; *told* gets what the check found."""
+def ingest_tasks(common: Common, retain: Retain, told: list[health.Ask]) -> Mapping[str, TaskHandler]:
+    """*retain* and the check of keys; *told* gets what the check found."""
     metrics = common.metrics
-    retain = Retain(
-        log=common.bus.log,
-        timeline=common.timeline,
-        vault=common.vault,
-        memories=common.memories,
-        clock=common.clock,
-        traffic=common.traffic,
-        observe=metrics.events_expired.inc,
-    )
     check = CheckKeys(
         keys=common.bus.keys,
         vault=common.vault,

@@ -58,6 +58,7 @@ from kalends.client.results import (
     TimeFilter,
     Token,
 )
+from kalends.client.retention import Retained, RetentionRun, SessionEnd
 
 __all__ = [
     "Agent",
@@ -103,9 +104,12 @@ __all__ = [
     "Problem",
     "Quota",
     "Rejection",
+    "Retained",
+    "RetentionRun",
     "RetryPolicy",
     "SearchAnswer",
     "Session",
+    "SessionEnd",
     "Status",
     "Throttled",
     "TimeFilter",

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
+from msgspec import UNSET, UnsetType
 
-from kalends.client import audit, calendar, connection, erasures, errors, exchanges, requests, results, transport
+from kalends.client import audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
@@ -97,9 +98,12 @@ class Kalends:
         quota: Mapping[str, int] | None = None,
         redaction: Mapping[str, object] | None = None,
         isolation: requests.Isolation | None = None,
+        retention: Mapping[str, object] | None = None,
     ) -> results.MemoryInfo:
         """Create a memory; the same again changes nothing. A ``dedicated`` one shares no stream and no index with others, for ever."""
-        asked = requests.create_memory(name, description=description, quota=quota, redaction=redaction, isolation=isolation)
+        asked = requests.create_memory(
+            name, description=description, quota=quota, redaction=redaction, isolation=isolation, retention=retention
+        )
         return self._driver.send(asked)
 
     def tokens(self) -> Iterator[results.Token]:
@@ -205,6 +209,10 @@ class Kalends:
         """Have a job run now, also a paused one."""
         return self._driver.send(requests.change_job(name, "run"))
 
+    def run_retention(self, *, memory: str | None = None, dry_run: bool = False) -> retention.RetentionRun:
+        """Erase what *memory* (None: every memory) keeps no longer; a dry run only counts."""
+        return self._driver.send(retention.run(memory=memory, dry_run=dry_run))
+
     def reset_job_checkpoint(self, name: str) -> results.Job:
         """Have the next run of a job deal with everything, not only with what is new."""
         return self._driver.send(requests.change_job(name, "reset-checkpoint"))
@@ -228,16 +236,25 @@ class Memory:
         quota: Mapping[str, int] | None = None,
         redaction: Mapping[str, object] | None = None,
         isolation: requests.Isolation | None = None,
+        retention: Mapping[str, object] | None = None,
     ) -> results.MemoryInfo:
         """Create it; the same again changes nothing."""
-        asked = requests.create_memory(self.name, description=description, quota=quota, redaction=redaction, isolation=isolation)
+        asked = requests.create_memory(
+            self.name, description=description, quota=quota, redaction=redaction, isolation=isolation, retention=retention
+        )
         return self._driver.send(asked)
 
     def change(
-        self, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+        self,
+        *,
+        description: str | None = None,
+        quota: Mapping[str, int] | None = None,
+        redaction: Mapping[str, object] | None = None,
+        retention: Mapping[str, object] | UnsetType | None = UNSET,
     ) -> results.MemoryInfo:
-        """Change what is given and leave the rest."""
-        return self._driver.send(requests.change_memory(self.name, description=description, quota=quota, redaction=redaction))
+        """Change what is given and leave the rest; a *retention* of None is taken away."""
+        request = requests.change_memory(self.name, description=description, quota=quota, redaction=redaction, retention=retention)
+        return self._driver.send(request)
 
     def append(
         self, events: Appendable | Iterable[Appendable], *, wait_s: float | None = None, raise_on_rejected: bool = True
@@ -281,6 +298,10 @@ class Memory:
     def session(self, session_id: str) -> results.Session:
         """One session."""
         return self._driver.send(requests.get_session(self.name, session_id))
+
+    def end_session(self, session_id: str) -> retention.SessionEnd:
+        """End a session: a session-only memory forgets it then; in any other nothing changes."""
+        return self._driver.send(retention.end_session(self.name, session_id))
 
     @overload
     def toc(self) -> Iterator[calendar.TocEntry]: ...

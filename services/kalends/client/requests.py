@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from kalends.client import results
 from kalends.domain.errors import Fault, Invalid
@@ -155,17 +156,25 @@ def create_memory(
     quota: Mapping[str, int] | None = None,
     redaction: Mapping[str, object] | None = None,
     isolation: Isolation | None = None,
+    retention: Mapping[str, object] | None = None,
 ) -> Request[results.MemoryInfo]:
     """Create a memory; the same again changes nothing."""
-    body = _given(description=description, quota=quota, redaction=redaction, isolation=isolation)
+    body = _given(description=description, quota=quota, redaction=redaction, isolation=isolation, retention=retention)
     return Request(method="PUT", path=_in(memory), body=encoded(body), result=results.MemoryInfo)
 
 
 def change_memory(
-    memory: str, *, description: str | None = None, quota: Mapping[str, int] | None = None, redaction: Mapping[str, object] | None = None
+    memory: str,
+    *,
+    description: str | None = None,
+    quota: Mapping[str, int] | None = None,
+    redaction: Mapping[str, object] | None = None,
+    retention: Mapping[str, object] | UnsetType | None = UNSET,
 ) -> Request[results.MemoryInfo]:
-    """Change what is given and leave the rest."""
+    """Change what is given and leave the rest; a *retention* of None is taken away."""
     body = _given(description=description, quota=quota, redaction=redaction)
+    if retention is not UNSET:
+        body["retention"] = retention
     return Request(method="PATCH", path=_in(memory), body=encoded(body), result=results.MemoryInfo)
 
 

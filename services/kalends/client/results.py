@@ -77,6 +77,8 @@ class MemoryInfo(Struct, frozen=True, kw_only=True):
     quota: Quota | None = None
     redaction: dict[str, Any] | None = None
     """What is done about sensitive content, by category; None: credentials are masked, personal data is left alone."""
+    retention: dict[str, Any] | None = None
+    """How long what it holds is kept; None: as the settings say of memories that say nothing."""
     events: int | None = None
     documents: int | None = None
     sessions: int | None = None

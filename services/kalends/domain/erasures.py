@@ -5,6 +5,7 @@ Belongs here: selectors, states and the decision whether something is meant. Doe
 what names single events is not, and what comes while they are erased stays.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -79,7 +80,7 @@ class Selector:
             case "session_id" | "document_id":
                 return session == self.session
             case "event_ids":
-                return key in {event_key(scope, event_id) for event_id in self.event_ids}
+                return key in _keys_of(scope, self.event_ids)
             case "range":
                 after = self.since_us is None or occurred_us >= self.since_us
                 return after and (self.until_us is None or occurred_us < self.until_us)
@@ -103,6 +104,12 @@ class Selector:
             return Criteria(any_of=((tag("label", self.label),),))
         actor = (self.actor,) if self.actor else ()
         return Filter(actor=actor, metadata=self.metadata, targets=TARGETS, clearance=EVERYTHING).criteria()
+
+
+@functools.lru_cache(maxsize=256)
+def _keys_of(scope: Scope, event_ids: tuple[EventId, ...]) -> frozenset[EventKey]:
+    """The keys of *event_ids*; remembered, for every read asks for them while an erasure is under way, and there may be thousands."""
+    return frozenset(event_key(scope, event_id) for event_id in event_ids)
 
 
 def _same(held: Scalar, wanted: Scalar) -> bool:

@@ -110,7 +110,7 @@ def new_metrics(*, version: str) -> Metrics:
         summarizer_fallbacks=counter("summarizer_fallbacks_total", "Summaries that another wrote than was wanted.", "reason"),
         reconcile_findings=counter("reconcile_findings_total", "What differed from the log.", "projection", "result"),
         keys_wrong=gauge("keys_wrong", "Keys that the last check found missing or unusable.", "result"),
-        events_expired=counter("events_expired_total", "Events that were taken back because their time was over."),
+        events_expired=counter("events_expired_total", "Events whose erasure retention asked for."),
         calendar_due=gauge("calendar_due", "Days of sessions to be cut, and periods to be rolled.", "component"),
         calendar_lag_seconds=gauge("calendar_lag_seconds", "How long the oldest change waits for its place in the calendar."),
         tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),

@@ -6,6 +6,8 @@ idempotent; a second PUT with the same isolation, or with none, answers 200 with
 
 from collections.abc import Mapping
 
+from msgspec import UNSET
+
 from kalends.domain.credentials import scope_for
 from kalends.domain.errors import Conflict, Fault, Forbidden, Invalid, NotFound
 from kalends.domain.events import KINDS, check_text, microseconds, moment
@@ -16,6 +18,7 @@ from kalends.domain.scope import MemoryName
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.edge.progress import LagNow, Progress
 from kalends.ingest import schemas
+from kalends.ingest.retention_schemas import retention_of, retention_out
 from kalends.ports.calendar import Calendar, CalendarStats
 from kalends.ports.clock import Clock
 from kalends.ports.timeline import MemoryStats, Timeline
@@ -56,6 +59,7 @@ class MemoryRoutes:
             quota_events=body.quota.events if body.quota else None,
             quota_bytes=body.quota.bytes if body.quota else None,
             redaction=policy_of(body.redaction),
+            retention=retention_of(body.retention),
         )
         stored, made = await self._memories.create(memory)
         if body.isolation is not None and stored.isolation != body.isolation:
@@ -67,7 +71,7 @@ class MemoryRoutes:
         return Answer(body=await self._out(await self._memories.find(call.scoped), call.principal.clearance))
 
     async def change(self, call: Call) -> Answer:
-        """Change description, quota or redaction; each that is given is replaced whole."""
+        """Change description, quota, redaction or retention; each that is given is replaced whole."""
         body: schemas.MemoryPatch = call.body
         changes: dict[str, object] = {}
         if body.description is not None:
@@ -79,6 +83,8 @@ class MemoryRoutes:
             changes |= {"quota_events": body.quota.events, "quota_bytes": body.quota.bytes}
         if body.redaction is not None:
             changes["redaction"] = policy_of(body.redaction)
+        if body.retention is not UNSET:
+            changes["retention"] = retention_of(body.retention)
         return Answer(body=await self._out(await self._memories.change(call.scoped, **changes), call.principal.clearance))
 
     async def list(self, call: Call) -> Answer:
@@ -117,6 +123,7 @@ def memory_out(memory: Memory, stats: MemoryStats, calendar: CalendarStats | Non
         created_at=moment(memory.created_us),
         quota=quota if memory.quota_events or memory.quota_bytes else None,
         redaction=None if memory.redaction.is_default else _redaction_out(memory.redaction),
+        retention=retention_out(memory.retention),
         events=stats.events,
         documents=stats.documents,
         sessions=stats.sessions,

@@ -7,7 +7,9 @@ its neighbours.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kalends.ingest.retention_schemas import Retention
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Labels = Annotated[tuple[str, ...], Meta(max_length=16)]
@@ -101,14 +103,16 @@ class MemoryIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: Annotated[str, Meta(max_length=2000)] = ""
     quota: Quota | None = None
     redaction: Redaction | None = None
+    retention: Retention | None = None
 
 
 class MemoryPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; absent members stay."""
+    """What may change; absent members stay. ``retention`` null: the memory says nothing of it any more."""
 
     description: Annotated[str, Meta(max_length=2000)] | None = None
     quota: Quota | None = None
     redaction: Redaction | None = None
+    retention: Retention | UnsetType | None = UNSET
 
 
 class LagOut(Struct, frozen=True, kw_only=True):
@@ -127,6 +131,7 @@ class MemoryOut(Struct, frozen=True, kw_only=True):
     created_at: datetime
     quota: Quota | None = None
     redaction: Redaction | None = None
+    retention: Retention | None = None
     events: int | None = None
     documents: int | None = None
     sessions: int | None = None

@@ -12,6 +12,7 @@ from kalends.domain.events import EventId, EventKey, Facets
 from kalends.domain.labels import EVERYTHING, Clearance
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Digest, Held
+from kalends.domain.retention import Aged
 from kalends.domain.scope import Scope
 
 ANY = Criteria()
@@ -28,6 +29,7 @@ class TimelineEntry:
     position: Position
     content_mac: bytes
     occurred_us: int
+    recorded_us: int
     facets: Facets
     tags: tuple[str, ...]
     size: int
@@ -59,7 +61,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSummary:
-    """One session: its id, how many events it has, and when the first and last of them occurred (microseconds)."""
+    """One session: its id, how many events it has, and when the first and last of them occurred (microseconds; 0 without any)."""
 
     session_id: str
     events: int
@@ -101,17 +103,6 @@ class Erased:
     keys: tuple[EventKey, ...]
     position: Position
     sessions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expired:
-    """A live event whose time is over."""
-
-    scope_key: str
-    session: str
-    key: EventKey
-    event_id: EventId
-    expires_us: int
 
 
 class Timeline(Protocol):
@@ -194,8 +185,26 @@ class Timeline(Protocol):
         """Every session that ever had an event in one memory, documents and emptied ones included, by id, after the given one."""
         ...
 
-    async def expired(self, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Expired]:
-        """Live events of all memories that expired at *now_us* or before, by (expires_us, key), after the given pair."""
+    async def expired(self, scope: Scope, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Aged]:
+        """Events whose own time was over at *now_us*, also if they were taken back, by (expires_us, key), after the given pair.
+
+        What was erased is none any more.
+        """
+        ...
+
+    async def census(self, scope: Scope, now_us: int) -> Mapping[str, int]:
+        """Live events that have not expired at *now_us*, by kind; those of documents are not counted."""
+        ...
+
+    async def oldest(self, scope: Scope, kind: str, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Aged]:
+        """The events of ``census`` of one kind by (recorded_us, key), after the given pair."""
+        ...
+
+    async def quiet(self, scope: Scope, before_us: int, *, after: str | None, limit: int) -> Sequence[SessionSummary]:
+        """Sessions in which nothing was recorded since *before_us*, documents left out, by id, after the given one.
+
+        Also one of which every event was taken back and not erased, which has no moments.
+        """
         ...
 
     async def compact(self) -> int:

@@ -6,6 +6,7 @@ from msgspec import Meta, Struct
 
 from kalends.settings.guarding import AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, KubernetesSettings, OidcSettings
+from kalends.settings.retention import RetentionSettings
 from kalends.settings.trust import KeysSettings, TlsSettings
 
 
@@ -117,7 +118,7 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     toc_week: Annotated[str, Meta(description="Roll weeks that are due.")] = "0 20 * * * *"
     toc_month: Annotated[str, Meta(description="Roll months that are due.")] = "0 30 3 * * *"
     toc_year: Annotated[str, Meta(description="Roll years that are due.")] = "0 40 3 * * *"
-    retention: Annotated[str, Meta(description="Take back events that have expired.")] = "30 */10 * * * *"
+    retention: Annotated[str, Meta(description="Erase what memories keep no longer.")] = "30 10 * * * *"
     reconcile: Annotated[str, Meta(description="Compare the projections with the log, and mend them.")] = "0 30 4 * * *"
     compaction: Annotated[str, Meta(description="Let stores give back what they do not need.")] = "0 0 5 * * SUN"
     key_check: Annotated[str, Meta(description="See that every key that is needed is there and opens.")] = "0 0 6 * * SUN"
@@ -273,6 +274,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     network: NetworkSettings = NetworkSettings()
     limits: LimitSettings = LimitSettings()
     erasure: ErasureSettings = ErasureSettings()
+    retention: RetentionSettings = RetentionSettings()
     keys: KeysSettings = KeysSettings()
     tls: TlsSettings = TlsSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -4,6 +4,8 @@ Belongs here: comparing what is to go with what is held. Does not belong here: k
 what overlaps a hold by one event is refused whole; nobody is told afterwards that half of it went.
 """
 
+from collections.abc import Sequence
+
 from kalends.domain.erasures import Hold, Selector
 from kalends.domain.errors import UnderHold
 from kalends.domain.scope import Scope
@@ -27,6 +29,10 @@ class Holds:
         for hold in await self._store.holds(scope):
             if await self._meets(scope, selector, hold):
                 raise UnderHold(f"the hold {hold.name!r} keeps some of this")
+
+    async def of_scope(self, scope: Scope) -> Sequence[Hold]:
+        """What must stay in one memory."""
+        return await self._store.holds(scope)
 
     async def _meets(self, scope: Scope, selector: Selector, hold: Hold) -> bool:
         if "everything" in {selector.kind, hold.selector.kind}:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from kalends.domain.errors import Conflict, Damaged, KalendsError, Misconfigured, NotFound, Throttled
 from kalends.domain.redaction import Policy
+from kalends.domain.retention import Retention, Rule
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit.backoff import pauses
 from kalends.ports.records import Record, Records
@@ -27,7 +28,7 @@ KIND = "memory"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """A memory's settings; ``created_us`` in microseconds; quotas None where there is none."""
+    """A memory's settings; ``created_us`` in microseconds; quotas None where there is none; ``retention`` None where it says nothing."""
 
     scope: Scope
     isolation: str
@@ -36,6 +37,7 @@ class Memory:
     quota_events: int | None = None
     quota_bytes: int | None = None
     redaction: Policy = field(default_factory=Policy)
+    retention: Retention | None = None
 
 
 class MemoryRegistry:
@@ -164,6 +166,7 @@ def _encode(memory: Memory) -> bytes:
         quota_bytes=memory.quota_bytes or 0,
         redaction=pb.RedactionActions(actions=memory.redaction.actions),
         redaction_kinds={kind: pb.RedactionActions(actions=actions) for kind, actions in memory.redaction.kinds.items()},
+        retention=None if memory.retention is None else _encode_retention(memory.retention),
     ).SerializeToString()
 
 
@@ -182,4 +185,31 @@ def _decode(record: Record) -> Memory:
         redaction=Policy(
             actions=dict(stored.redaction.actions), kinds={kind: dict(one.actions) for kind, one in stored.redaction_kinds.items()}
         ),
+        retention=_retention(stored.retention) if stored.HasField("retention") else None,
     )
+
+
+def _encode_retention(retention: Retention) -> pb.Retention:
+    return pb.Retention(
+        rule=_encode_rule(retention.rule),
+        kinds={kind: _encode_rule(rule) for kind, rule in retention.kinds.items()},
+        pinned_kinds=sorted(retention.pinned_kinds),
+        session_only=retention.session_only,
+    )
+
+
+def _encode_rule(rule: Rule) -> pb.RetentionRule:
+    return pb.RetentionRule(max_age_days=rule.max_age_days or 0, max_events=rule.max_events or 0)
+
+
+def _retention(stored: pb.Retention) -> Retention:
+    return Retention(
+        rule=_rule(stored.rule),
+        kinds={kind: _rule(rule) for kind, rule in stored.kinds.items()},
+        pinned_kinds=frozenset(stored.pinned_kinds),
+        session_only=stored.session_only,
+    )
+
+
+def _rule(stored: pb.RetentionRule) -> Rule:
+    return Rule(max_age_days=stored.max_age_days or None, max_events=stored.max_events or None)

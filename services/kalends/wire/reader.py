@@ -70,6 +70,7 @@ class OpenedEvent:
             position=self.position,
             content_mac=self.content_mac,
             occurred_us=microseconds(self.event.occurred_at),
+            recorded_us=microseconds(self.event.recorded_at),
             facets=self.event.facets,
             tags=self.tags,
             size=self.size,

@@ -9,6 +9,7 @@ from tests.support.waiting import until
 
 from kalends.domain.errors import Conflict, Damaged, Misconfigured, NotFound, Throttled, Unavailable
 from kalends.domain.redaction import Policy
+from kalends.domain.retention import Retention, Rule
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.wire.isolations import DEDICATED, SHARED, Isolations
 from kalends.wire.memories import KIND, Memory, MemoryRegistry
@@ -243,3 +244,24 @@ async def test_a_memory_whose_making_was_cut_off_is_made_by_the_next_try():
         await MemoryRegistry(records).create(MEMORY)
     assert await MemoryRegistry(records, dedicate=Streams(records)).create(OWN) == (OWN, True)
     assert (await Isolations(records).claim(SCOPE, SHARED)).says == DEDICATED
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        Retention(),
+        Retention(
+            rule=Rule(max_age_days=365, max_events=10**6),
+            kinds={"episode": Rule(max_age_days=90), "note": Rule(max_events=7)},
+            pinned_kinds=frozenset({"preference"}),
+            session_only=True,
+        ),
+    ],
+)
+async def test_a_memorys_retention_comes_back_as_it_was(said):
+    """To say that everything is kept is not the same as to say nothing."""
+    records = MemoryRecords()
+    await MemoryRegistry(records).create(replace(MEMORY, retention=said))
+
+    assert (await MemoryRegistry(records).find(SCOPE)).retention == said

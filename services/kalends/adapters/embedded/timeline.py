@@ -19,8 +19,9 @@ from kalends.domain.events import EventId, EventKey
 from kalends.domain.labels import EVERYTHING, Clearance
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Digest, Held
+from kalends.domain.retention import Aged
 from kalends.domain.scope import Scope
-from kalends.ports.timeline import ANY, Erased, Expired, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
+from kalends.ports.timeline import ANY, Erased, Known, MemoryStats, Retracted, SessionSummary, TimelineEntry
 
 WRITER_CACHE_KIB = 16_000
 
@@ -137,9 +138,21 @@ class SqliteTimeline:
         """Every session of one memory, by id, after the given one."""
         return await self._database.ask(timeline_inventory.session_ids, scope_key, after=after, limit=limit)
 
-    async def expired(self, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Expired]:
-        """Live events of all memories whose time is over, the longest first."""
-        return await self._database.ask(timeline_inventory.expired, now_us, after=after, limit=limit)
+    async def expired(self, scope: Scope, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Aged]:
+        """Events whose own time is over, the longest first."""
+        return await self._database.ask(timeline_inventory.expired, scope.key, now_us, after=after, limit=limit)
+
+    async def census(self, scope: Scope, now_us: int) -> Mapping[str, int]:
+        """Live events that have not expired, by kind."""
+        return await self._database.ask(timeline_inventory.census, scope.key, now_us)
+
+    async def oldest(self, scope: Scope, kind: str, now_us: int, *, after: tuple[int, EventKey] | None, limit: int) -> Sequence[Aged]:
+        """Those of one kind, by when they were recorded."""
+        return await self._database.ask(timeline_inventory.oldest, scope.key, kind, now_us, after=after, limit=limit)
+
+    async def quiet(self, scope: Scope, before_us: int, *, after: str | None, limit: int) -> Sequence[SessionSummary]:
+        """Sessions in which nothing was recorded since, by id."""
+        return await self._database.ask(timeline_inventory.quiet, scope.key, before_us, after=after, limit=limit)
 
     async def compact(self) -> int:
         """Fold the write-ahead log into the file and cut it off; if something was erased, write the file anew first; the bytes freed."""

@@ -32,6 +32,7 @@ CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, memory INTEGER NOT NULL, session_id TEXT NOT NULL, tag TEXT NOT NULL,
     events INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0, first_us INTEGER, last_us INTEGER,
     labelled INTEGER NOT NULL DEFAULT 0,
+    heard_us INTEGER NOT NULL DEFAULT 0,
     UNIQUE (memory, session_id)
 );
 CREATE INDEX sessions_by_tag ON sessions (memory, tag);
@@ -42,7 +43,7 @@ CREATE TABLE events (
     version INTEGER NOT NULL, gone INTEGER NOT NULL, live INTEGER NOT NULL,
     event_id TEXT, stream INTEGER, sequence INTEGER, epoch INTEGER, mac BLOB,
     at INTEGER, session INTEGER, tags TEXT, size INTEGER, document INTEGER, length INTEGER, expires INTEGER,
-    erased INTEGER NOT NULL DEFAULT 0, labelled INTEGER,
+    kind TEXT, recorded INTEGER, erased INTEGER NOT NULL DEFAULT 0, labelled INTEGER,
     UNIQUE (memory, key)
 );
 CREATE TABLE copies (
@@ -52,19 +53,20 @@ CREATE TABLE copies (
 CREATE INDEX events_by_time ON events (memory, at, version) WHERE live = 1;
 CREATE INDEX events_by_session ON events (session, at, version) WHERE live = 1;
 CREATE INDEX events_retracted ON events (session) WHERE live = 0 AND session IS NOT NULL;
-CREATE INDEX events_by_expiry ON events (expires, key) WHERE live = 1 AND expires IS NOT NULL;
+CREATE INDEX events_by_expiry ON events (memory, expires, key) WHERE expires IS NOT NULL;
+CREATE INDEX events_by_record ON events (memory, kind, recorded, key, expires) WHERE live = 1 AND document = 0;
 """
 
 _KEYS_PER_QUERY = 500
 _UPSERT = """
 INSERT INTO events (key, memory, version, gone, live, event_id, stream, sequence, epoch, mac, at, session, tags, size, document,
-    length, expires, labelled)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    length, expires, labelled, kind, recorded)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = excluded.live,
     event_id = excluded.event_id, stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch,
     mac = excluded.mac, at = excluded.at,
     session = excluded.session, tags = excluded.tags, size = excluded.size, document = excluded.document,
-    length = excluded.length, expires = excluded.expires, labelled = excluded.labelled
+    length = excluded.length, expires = excluded.expires, labelled = excluded.labelled, kind = excluded.kind, recorded = excluded.recorded
 """
 _RETRACT = """
 INSERT INTO events (key, memory, version, gone, live) VALUES (?, ?, 0, ?, 0)
@@ -74,7 +76,7 @@ _ERASE = f"""
 INSERT INTO events (key, memory, version, gone, live, erased, stream, sequence, epoch) VALUES (?, ?, ?, {FOREVER}, 0, 1, ?, ?, ?)
 ON CONFLICT (memory, key) DO UPDATE SET version = excluded.version, gone = excluded.gone, live = 0, erased = 1,
     stream = excluded.stream, sequence = excluded.sequence, epoch = excluded.epoch, event_id = NULL, mac = NULL, at = NULL, session = NULL,
-    tags = NULL, size = NULL, document = NULL, length = NULL, expires = NULL, labelled = NULL
+    tags = NULL, size = NULL, document = NULL, length = NULL, expires = NULL, labelled = NULL, kind = NULL, recorded = NULL
 """  # noqa: S608 - a number
 _HELD = "SELECT key, version, gone, session, at, size, document, erased, stream, sequence, epoch, labelled FROM events"
 
@@ -97,7 +99,9 @@ class _Held(NamedTuple):
 
 @dataclass(slots=True)
 class _Tally:
-    """What the batch adds to one session: events, chunks of documents, events with labels, bytes, and the moments of what came and went."""
+    """What the batch adds to one session: events, chunks of documents, events with labels, bytes, the moments of what came and went, and when
+    it was recorded.
+    """
 
     events: int = 0
     chunks: int = 0
@@ -105,6 +109,7 @@ class _Tally:
     size: int = 0
     came: list[int] = field(default_factory=list)
     went: bool = False
+    heard: int = 0
 
 
 _NOTHING = _Held(0, 0, None, None, None, None)
@@ -158,6 +163,7 @@ def apply(database: sqlite3.Connection, changes: Iterable[TimelineEntry | Retrac
         gone_at = max(newly_gone.get(key, 0), held.get(key, _NOTHING).gone)
         session = sessions[memories[entry.scope], entry.facets.session_id]
         rows.append(_row(key, entry, memories[entry.scope], session, streams[entry.position.stream], gone_at))
+        tallies[session].heard = max(tallies[session].heard, entry.recorded_us)
         if entry.position.version > gone_at:
             _bring(tallies[session], entry.occurred_us, entry.size, chunk=entry.document, labelled=bool(entry.facets.labels))
     for key, version in newly_gone.items():
@@ -302,6 +308,8 @@ def _row(key: bytes, entry: TimelineEntry, memory: int, session: int, stream: in
         entry.length,
         entry.expires_us,
         int(bool(entry.facets.labels)),
+        entry.facets.kind,
+        entry.recorded_us,
     )
 
 
@@ -337,8 +345,8 @@ def _settle(database: sqlite3.Connection, tallies: Mapping[int, _Tally]) -> None
             last = max(tally.came) if last is None else max(last, *tally.came)
         after = (events + tally.events, chunks + tally.chunks)
         database.execute(
-            "UPDATE sessions SET events = ?, chunks = ?, first_us = ?, last_us = ?, labelled = labelled + ? WHERE id = ?",
-            (*after, first, last, tally.labelled, session),
+            "UPDATE sessions SET events = ?, chunks = ?, first_us = ?, last_us = ?, labelled = labelled + ?, heard_us = max(heard_us, ?) WHERE id = ?",
+            (*after, first, last, tally.labelled, tally.heard, session),
         )
         was_document, is_document = chunks > 0, after[1] > 0
         was_session, is_session = events > 0 and not was_document, after[0] > 0 and not is_document

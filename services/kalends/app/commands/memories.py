@@ -58,6 +58,10 @@ def list_(invocation: Invocation) -> None:
 @click.option("--description", help="What it is for.")
 @click.option("--max-events", type=click.IntRange(min=1), help="Most events it may hold.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Most bytes of the log it may hold.")
+@click.option("--max-age-days", type=click.IntRange(min=1), help="Erase events so many days after they were recorded.")
+@click.option("--keep-events", type=click.IntRange(min=1), help="Erase the oldest events above this number.")
+@click.option("--pin", "pinned", multiple=True, metavar="KIND", help="A kind of event that is kept; may be given often.")
+@click.option("--session-only", is_flag=True, help="Erase a session when it ends.")
 @click.option(
     "--redact", "redactions", type=Redacting(), multiple=True, metavar="CATEGORY=ACTION", help="May be repeated, e.g. email=mask."
 )
@@ -72,13 +76,24 @@ def create(
     max_bytes: int | None,
     redactions: tuple[tuple[str, str], ...],
     isolation: "Isolation | None",
+    max_age_days: int | None,
+    keep_events: int | None,
+    pinned: tuple[str, ...],
+    session_only: bool,
 ) -> None:
     """Create the memory NAME (default: the one of --memory)."""
     quota = {key: value for key, value in (("events", max_events), ("bytes", max_bytes)) if value is not None}
+    kept = {"max_age_days": max_age_days, "max_events": keep_events, "pinned_kinds": list(pinned), "session_only": session_only}
+    retention = {key: value for key, value in kept.items() if value}
     chosen = _chosen(invocation, name)
     with invocation.client() as kalends:
         made = kalends.create_memory(
-            chosen, description=description, quota=quota or None, redaction=dict(redactions) or None, isolation=isolation
+            chosen,
+            description=description,
+            quota=quota or None,
+            redaction=dict(redactions) or None,
+            isolation=isolation,
+            retention=retention or None,
         )
     invocation.output.give(made, lambda console: console.print(f"memory {made.name} is there"))
 
@@ -117,5 +132,23 @@ def _show(console: "Console", found: "MemoryInfo") -> None:
         ("first event (UTC)", shown(found.first_at)),
         ("last event (UTC)", shown(found.last_at)),
     ]
+    rows += [("retention", told) for told in _retention(found.retention)]
     rows += [(f"lag of {name}", f"{lag.events} events, {lag.seconds:.1f} s") for name, lag in found.lag.items()]
     console.print(table(["", ""], rows))
+
+
+def _retention(said: dict[str, Any] | None) -> list[str]:
+    """A line for each thing that a memory says of it."""
+    if said is None:
+        return []
+    rules = {"all": said, **said.get("kinds", {})}
+    lines = [
+        f"{kind}: {' and '.join(told)}"
+        for kind, rule in rules.items()
+        if (told := [f"{unit} {rule[name]}" for name, unit in (("max_age_days", "days"), ("max_events", "events")) if rule.get(name)])
+    ]
+    if said.get("pinned_kinds"):
+        lines.append(f"kept: {', '.join(said['pinned_kinds'])}")
+    if said.get("session_only"):
+        lines.append("each session until it ends")
+    return lines or ["everything is kept"]

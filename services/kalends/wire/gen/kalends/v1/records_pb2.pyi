@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Memory(_message.Message):
-    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes", "redaction", "redaction_kinds")
+    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes", "redaction", "redaction_kinds", "retention")
     class RedactionKindsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class Memory(_message.Message):
     QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
     REDACTION_FIELD_NUMBER: _ClassVar[int]
     REDACTION_KINDS_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
     name: str
     isolation: str
     description: str
@@ -31,7 +32,35 @@ class Memory(_message.Message):
     quota_bytes: int
     redaction: RedactionActions
     redaction_kinds: _containers.MessageMap[str, RedactionActions]
-    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., redaction: _Optional[_Union[RedactionActions, _Mapping]] = ..., redaction_kinds: _Optional[_Mapping[str, RedactionActions]] = ...) -> None: ...
+    retention: Retention
+    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., redaction: _Optional[_Union[RedactionActions, _Mapping]] = ..., redaction_kinds: _Optional[_Mapping[str, RedactionActions]] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ...) -> None: ...
+
+class Retention(_message.Message):
+    __slots__ = ("rule", "kinds", "pinned_kinds", "session_only")
+    class KindsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: RetentionRule
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[RetentionRule, _Mapping]] = ...) -> None: ...
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_KINDS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ONLY_FIELD_NUMBER: _ClassVar[int]
+    rule: RetentionRule
+    kinds: _containers.MessageMap[str, RetentionRule]
+    pinned_kinds: _containers.RepeatedScalarFieldContainer[str]
+    session_only: bool
+    def __init__(self, rule: _Optional[_Union[RetentionRule, _Mapping]] = ..., kinds: _Optional[_Mapping[str, RetentionRule]] = ..., pinned_kinds: _Optional[_Iterable[str]] = ..., session_only: _Optional[bool] = ...) -> None: ...
+
+class RetentionRule(_message.Message):
+    __slots__ = ("max_age_days", "max_events")
+    MAX_AGE_DAYS_FIELD_NUMBER: _ClassVar[int]
+    MAX_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    max_age_days: int
+    max_events: int
+    def __init__(self, max_age_days: _Optional[int] = ..., max_events: _Optional[int] = ...) -> None: ...
 
 class RedactionActions(_message.Message):
     __slots__ = ("actions",)
