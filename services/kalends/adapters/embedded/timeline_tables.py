@@ -99,9 +99,7 @@ class _Held(NamedTuple):
 
 @dataclass(slots=True)
 class _Tally:
-    """What the batch adds to one session: events, chunks of documents, events with labels, bytes, the moments of what came and went, and when
-    it was recorded.
-    """
+    """What the batch adds to one session: numbers, bytes, the moments of what came and went, and when it was recorded."""
 
     events: int = 0
     chunks: int = 0
@@ -345,7 +343,8 @@ def _settle(database: sqlite3.Connection, tallies: Mapping[int, _Tally]) -> None
             last = max(tally.came) if last is None else max(last, *tally.came)
         after = (events + tally.events, chunks + tally.chunks)
         database.execute(
-            "UPDATE sessions SET events = ?, chunks = ?, first_us = ?, last_us = ?, labelled = labelled + ?, heard_us = max(heard_us, ?) WHERE id = ?",
+            "UPDATE sessions SET events = ?, chunks = ?, first_us = ?, last_us = ?, labelled = labelled + ?, heard_us = max(heard_us, ?) "
+            "WHERE id = ?",
             (*after, first, last, tally.labelled, tally.heard, session),
         )
         was_document, is_document = chunks > 0, after[1] > 0
