@@ -54,7 +54,7 @@ def rows() -> list[Operation]:
     service: Any = _Anything()
     tables: Sequence[Callable[[], Sequence[Operation]]] = (
         lambda: tokens.token_operations(service, clock=service),
-        lambda: agent_operations.agent_operations(service, service, clock=service),
+        lambda: agent_operations.agent_operations(service, service, clock=service, settled=service),
         lambda: audit_operations.operations(service),
         lambda: long_work.operations([]),
         lambda: StatusBoard.service(service).operations,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from kalends.domain import ownership
 from kalends.domain.credentials import RIGHTS, ROLES, Principal
 from kalends.domain.errors import Invalid
 from kalends.domain.scope import Tenant, memory_name
@@ -29,8 +30,14 @@ class Grant:
 
     def principal(self, *, issuer: str, subject: str, expires_at: datetime | None) -> Principal:
         """Who asks with this grant."""
+        who = outsider(issuer, subject)
         return Principal(
-            token_id=outsider(issuer, subject), tenant=self.tenant, memories=self.memories, rights=self.rights, expires_at=expires_at
+            token_id=who,
+            tenant=self.tenant,
+            memories=self.memories,
+            rights=self.rights,
+            expires_at=expires_at,
+            name=ownership.outsider_name(who),
         )
 
 

@@ -4,14 +4,15 @@ Belongs here: rows and their bodies. Does not belong here: how agents are stored
 get wrong: the two rows of logging in want no credential, and tell nobody whether a key is registered until its holder has signed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from kalends.domain.credentials import role_of
+from kalends.domain import ownership
+from kalends.domain.credentials import Principal, role_of
 from kalends.domain.errors import Fault, Invalid, NotFound
 from kalends.edge import granting
 from kalends.edge.agents import AgentRecord, Agents
@@ -81,22 +82,29 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-def agent_service(agents: Agents, sessions: Sessions, *, clock: Clock) -> Service:
+Settled = Callable[[Principal], Principal]
+"""A principal with the memories that are its own now (``auth.Authenticator.settled``)."""
+
+
+def agent_service(agents: Agents, sessions: Sessions, *, clock: Clock, settled: Settled) -> Service:
     """Agents as a service: operations, loop and health."""
     return Service(
         name="agents",
-        operations=agent_operations(agents, sessions, clock=clock),
+        operations=agent_operations(agents, sessions, clock=clock, settled=settled),
         loops=(Loop(name="agents", run=agents.run),),
         health=lambda: (agents.health(),),
     )
 
 
-def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock) -> tuple[Operation, ...]:
+def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock, settled: Settled) -> tuple[Operation, ...]:
     """The rows ``agents.*`` and ``auth.*``."""
+
+    def within(agent: AgentRecord, principal: Principal) -> bool:
+        return granting.within(settled(agent.principal(expires_at=None)).memories, principal)
 
     async def list_agents(call: Call) -> Answer:
         found = await agents.agents(call.principal.tenant)
-        return Answer(body=AgentList(items=[_view(agent) for agent in found if granting.within(agent.memories, call.principal)]))
+        return Answer(body=AgentList(items=[_view(agent) for agent in found if within(agent, call.principal)]))
 
     async def create(call: Call) -> Answer:
         request: AgentRequest = call.body
@@ -111,13 +119,14 @@ def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock) -> tup
             rights=rights,
             label=request.label,
             expires_at=request.expires_at,
+            makers=ownership.makers_of(call.principal),
         )
         return Answer(body=_view(agent))
 
     async def revoke(call: Call) -> Answer:
         wanted = call.path["agent_id"]
         found = await agents.agents(call.principal.tenant)
-        if not any(agent.id == wanted and granting.within(agent.memories, call.principal) for agent in found):
+        if not any(agent.id == wanted and within(agent, call.principal) for agent in found):
             raise NotFound("no such agent")
         await agents.revoke(call.principal.tenant, wanted)
         return Answer()

@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
+from kalends.domain import ownership
 from kalends.domain.credentials import RIGHTS, Principal
 from kalends.domain.errors import Conflict, KalendsError, NotFound, Unavailable
 from kalends.domain.events import new_ulid
@@ -42,12 +43,20 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     label: str = ""
     revoked_at: datetime | None = None
+    makers: tuple[str, ...] = ()
+    """Names of who registered it, and of who made them (``domain.ownership``)."""
 
     def principal(self, *, expires_at: datetime | None) -> Principal:
         """The agent as it asks with a session that ends at *expires_at*."""
         memories = None if self.memories is None else frozenset(self.memories)
         return Principal(
-            token_id=self.id, tenant=Tenant(self.tenant), memories=memories, rights=frozenset(self.rights), expires_at=expires_at
+            token_id=self.id,
+            tenant=Tenant(self.tenant),
+            memories=memories,
+            rights=frozenset(self.rights),
+            expires_at=expires_at,
+            name=ownership.agent_name(self.id),
+            makers=frozenset(self.makers),
         )
 
 
@@ -118,6 +127,7 @@ class Agents:
         rights: Iterable[str],
         label: str = "",
         expires_at: datetime | None = None,
+        makers: Iterable[str] = (),
     ) -> AgentRecord:
         """Let the holder of *public_key* be an agent; it is one in this process on return.
 
@@ -134,6 +144,7 @@ class Agents:
             created_at=now,
             expires_at=expires_at,
             label=label,
+            makers=tuple(sorted(makers)),
         )
         try:
             await self._write(agent, revision=0)

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from kalends.domain import ownership
 from kalends.domain.credentials import Principal, role_of
 from kalends.domain.errors import NotFound
 from kalends.edge import granting
@@ -80,13 +81,13 @@ def token_operations(authenticator: Authenticator, *, clock: Clock) -> tuple[Ope
 def _making(authenticator: Authenticator, *, clock: Clock) -> tuple[Operation, ...]:
     async def list_tokens(call: Call) -> Answer:
         found = await authenticator.tokens(call.principal.tenant)
-        return Answer(body=TokenList(items=[_view(token) for token in found if granting.within(token.memories, call.principal)]))
+        return Answer(body=TokenList(items=[_view(token) for token in found if _within(authenticator, token, call.principal)]))
 
     async def create(call: Call) -> Answer:
         request: TokenRequest = call.body
         rights = granting.check(request, call.principal, now=clock.now())
         token, stored = await authenticator.issue(
-            call.principal.tenant, memories=request.memories, rights=rights, label=request.label, expires_at=request.expires_at
+            call.principal.tenant, memories=request.memories, rights=rights, label=request.label, expires_at=request.expires_at, makers=ownership.makers_of(call.principal),
         )
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
 
@@ -113,7 +114,7 @@ def _ending(authenticator: Authenticator) -> tuple[Operation, ...]:
         request: RotationRequest = call.body
         wanted = await _seen(authenticator, call.path["token_id"], call.principal)
         granting.check_lifetime(wanted.expires_at, call.principal)
-        token, stored = await authenticator.rotate(call.principal.tenant, wanted.id, overlap=timedelta(seconds=request.overlap_s))
+        token, stored = await authenticator.rotate(call.principal.tenant, wanted.id, overlap=timedelta(seconds=request.overlap_s), makers=ownership.makers_of(call.principal))
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
 
     async def revoke(call: Call) -> Answer:
@@ -153,9 +154,14 @@ async def _seen(authenticator: Authenticator, token_id: str, principal: Principa
         NotFound: there is none, or it may not.
     """
     for token in await authenticator.tokens(principal.tenant):
-        if token.id == token_id and granting.within(token.memories, principal):
+        if token.id == token_id and _within(authenticator, token, principal):
             return token
     raise NotFound("no such token")
+
+
+def _within(authenticator: Authenticator, token: TokenRecord, principal: Principal) -> bool:
+    """Whether *principal* may see *token*: by the memories that are its own now, or somebody could rotate the token of a new owner."""
+    return granting.within(authenticator.settled(token.principal).memories, principal)
 
 
 def _view(token: TokenRecord) -> TokenView:

@@ -35,6 +35,12 @@ class Memory:
     quota_events: int | None = None
     quota_bytes: int | None = None
     redaction: Policy = field(default_factory=Policy)
+    owner: str = ""
+    """Whom it was handed over to, as ``domain.ownership`` names them; empty: it never was."""
+
+    handed_over_us: int = 0
+    rewrapped_us: int = 0
+    """``handed_over_us`` of the last hand-over after which every key was wrapped anew."""
 
 
 class MemoryRegistry:
@@ -70,6 +76,17 @@ class MemoryRegistry:
             memory = self._learn(record)
         return memory
 
+    async def reread(self, scope: Scope) -> Memory:
+        """The memory of *scope* as it is stored now, whatever this process knew.
+
+        Raises:
+            NotFound: there is none.
+        """
+        record = await self._records.get(KIND, scope.tenant, scope.memory)
+        if record is None:
+            raise NotFound(f"no memory {scope.memory!r}")
+        return self._learn(record)
+
     async def create(self, memory: Memory) -> tuple[Memory, bool]:
         """Store *memory* unless it exists; returns what is stored and whether this call made it."""
         scope = memory.scope
@@ -90,7 +107,7 @@ class MemoryRegistry:
         record = await self._records.get(KIND, scope.tenant, scope.memory)
         if record is None:
             raise NotFound(f"no memory {scope.memory!r}")
-        changed = replace(_decode(record), **changes)  # type: ignore[arg-type]
+        changed = replace(decode(record), **changes)  # type: ignore[arg-type]
         await self._records.put(KIND, scope.tenant, scope.memory, _encode(changed), revision=record.revision)
         self._known[scope] = changed
         return changed
@@ -106,7 +123,7 @@ class MemoryRegistry:
 
     async def of_tenant(self, tenant: Tenant) -> Sequence[Memory]:
         """All memories of *tenant*, by name."""
-        return [_decode(record) for record in await self._records.list(KIND, tenant)]
+        return [decode(record) for record in await self._records.list(KIND, tenant)]
 
     def _learn_if_readable(self, record: Record) -> None:
         """A damaged record is an error for whoever asks for that memory, and for nobody else."""
@@ -116,7 +133,7 @@ class MemoryRegistry:
             log.warning("record skipped", name=record.name, reason=error.detail)
 
     def _learn(self, record: Record) -> Memory:
-        memory = _decode(record) if not record.deleted else None
+        memory = decode(record) if not record.deleted else None
         if memory is None:
             scope = Scope(tenant=Tenant(record.owner), memory=MemoryName(record.name))
             self._known.pop(scope, None)
@@ -135,10 +152,18 @@ def _encode(memory: Memory) -> bytes:
         quota_bytes=memory.quota_bytes or 0,
         redaction=pb.RedactionActions(actions=memory.redaction.actions),
         redaction_kinds={kind: pb.RedactionActions(actions=actions) for kind, actions in memory.redaction.kinds.items()},
+        owner=memory.owner,
+        handed_over_us=memory.handed_over_us,
+        rewrapped_us=memory.rewrapped_us,
     ).SerializeToString()
 
 
-def _decode(record: Record) -> Memory:
+def decode(record: Record) -> Memory:
+    """The memory that a record holds.
+
+    Raises:
+        Damaged: the bytes are not what is written here.
+    """
     try:
         stored = pb.Memory.FromString(record.value)
     except DecodeError as error:
@@ -153,4 +178,7 @@ def _decode(record: Record) -> Memory:
         redaction=Policy(
             actions=dict(stored.redaction.actions), kinds={kind: dict(one.actions) for kind, one in stored.redaction_kinds.items()}
         ),
+        owner=stored.owner,
+        handed_over_us=stored.handed_over_us,
+        rewrapped_us=stored.rewrapped_us,
     )
