@@ -18,7 +18,7 @@ from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import brokers, forgetting, guarding, health, identities, keks, parts, stores, upkeep
+from kalends.app import brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, upkeep
 from kalends.app.engines import Engine, Engines, open_engines
 from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
@@ -38,7 +38,9 @@ from kalends.index import service as index_service
 from kalends.index.compacting import Compact
 from kalends.index.reconciling import Index, Reconciled
 from kalends.index.usecases import Projection
+from kalends.ingest import erasing_routes
 from kalends.ingest import service as ingest_service
+from kalends.ingest.erasing_routes import ErasureRoutes
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.phrases import TimePhrases
 from kalends.ports.vectors import VectorIndex
@@ -103,7 +105,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         bus = await parts.open_bus(stack, settings, folders, where, metrics, own=broker is not None)
         common = await parts.open_common(stack, roles, settings, folders, bus, metrics)
         known = await identities.open_known(stack, settings, folders, common)
-        authenticator, services = known.authenticator, [*known.services]
+        authenticator, services, auditor = known.authenticator, [*known.services], guarding.auditor(common)
         shown = _Shown(digests=_truths(common), health=[health.of_log(bus, common.follower)])
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
@@ -111,7 +113,10 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         engines = await stack.enter_async_context(open_engines(folders, settings, bus.records)) if {"index", "search"} & {*roles} else None
         follow_shared(common, settings, engines)
         if "ingest" in roles:
-            services += [_ingest(common), upkeep.key_rotations(common, shown.health, alone=broker is not None)]
+            approvals = handing.approvals(common, auditor)
+            erasures = forgetting.requests(common, approvals)
+            services += [_ingest(common, erasures), upkeep.key_rotations(common, shown.health, alone=broker is not None)]
+            services += handing.services(common, approvals, erasures, owners=known.owners, names=known.principals, alone=broker is not None)
             tasks |= upkeep.ingest_tasks(common, shown.health)
         if engines is not None:
             watches = [StoreWatch(name, engine.ask) for name, engine in parts_of(engines).items() if engine.ask is not None]
@@ -126,10 +131,9 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             scheduler = upkeep.scheduler(common, work, alone=broker is not None)
             services.append(scheduler)
             shown.health.append(scheduler.health)
-        auditor = guarding.auditor(common)
         services += [guarding.audit_service(common, auditor), *_watchers(roles, common, authenticator, shown)]
         services.append(Service(name="long-work", operations=long_work.operations([one for each in services for one in each.long_work])))
-        loops += [*_following(common), *(loop for service in services for loop in service.loops)]
+        loops += [*_following(common), Loop(name="owners", run=known.owners.run), *(loop for service in services for loop in service.loops)]
         if tasks:
             loops.append(upkeep.work_loop(work, tasks))
         if broker is not None:
@@ -266,7 +270,7 @@ def _follow(common: Common, name: str, current: Current) -> None:
     common.progress.add(name, floors.floors, generation=current.refresh)
 
 
-def _ingest(common: Common) -> Service:
+def _ingest(common: Common, erasures: ErasureRoutes) -> Service:
     return ingest_service.build(
         common.settings.ingest,
         log=common.bus.log,
@@ -281,7 +285,7 @@ def _ingest(common: Common) -> Service:
         metrics=common.metrics,
         traffic=common.traffic,
         hidden=common.hidden,
-        erasures=forgetting.requests(common),
+        erasures=erasing_routes.operations(erasures),
         redactor=PatternRedactor(),
         calendar=common.calendar,
     )

@@ -15,18 +15,18 @@ from kalends.app.engines import Engines
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.domain.errors import Misconfigured
-from kalends.edge.operations import Operation
 from kalends.edge.services import Loop, Service
 from kalends.index.erasing import Erase, Stores
 from kalends.index.erasures import Erasures
-from kalends.ingest import erasing_routes
+from kalends.ingest.approving import Approvals
 from kalends.ingest.erasing import RequestErasures
+from kalends.ingest.erasing_routes import ErasureRoutes
 from kalends.wire.holding import Holds
 from kalends.wire.selecting import Select
 
 
-def requests(common: Common) -> list[Operation]:
-    """The operations that ask for erasures and set holds."""
+def requests(common: Common, approvals: Approvals) -> ErasureRoutes:
+    """What asks for erasures and sets holds; erasing everything waits for a second person where *approvals* say so."""
     select = _select(common)
     asked = RequestErasures(
         store=common.erasures,
@@ -37,7 +37,7 @@ def requests(common: Common) -> list[Operation]:
         ledger=common.bus.ledger,
         clock=common.clock,
     )
-    return erasing_routes.operations(erasing_routes.ErasureRoutes(erasures=asked, memories=common.memories, clock=common.clock))
+    return ErasureRoutes(erasures=asked, memories=common.memories, clock=common.clock, approvals=approvals)
 
 
 async def eraser(common: Common, engines: Engines, folders: Folders, *, alone: bool) -> Service:

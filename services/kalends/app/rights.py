@@ -15,7 +15,7 @@ from kalends.domain.credentials import ROLES
 from kalends.edge import agent_operations, audit_operations, long_work, tokens
 from kalends.edge.operations import Operation
 from kalends.index import routes as index
-from kalends.ingest import administration, erasing_routes, rotation_routes
+from kalends.ingest import administration, approval_routes, erasing_routes, hand_over_routes, rotation_routes
 from kalends.ingest import routes as ingest
 from kalends.scheduler import routes as scheduler
 from kalends.search import calendar_routes
@@ -62,6 +62,8 @@ def rows() -> list[Operation]:
         lambda: administration.operations(service),
         lambda: erasing_routes.operations(service),
         lambda: rotation_routes.service(service).operations,
+        lambda: hand_over_routes.operations(service),
+        lambda: approval_routes.operations(service),
         lambda: search.operations(service, service, service),
         lambda: calendar_routes.operations(service),
         lambda: index.operations(service, service, service),

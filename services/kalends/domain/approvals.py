@@ -1,8 +1,8 @@
 """Approvals: a risky operation that waits for a second person.
 
 Belongs here: what is known of one, how it stands, and who may decide. Does not belong here: keeping it (``wire.approvals``), doing what was
-approved (``ingest.approving``). A newcomer would get wrong: two credentials are not two persons. Who made the other's credential has seen its
-secret, so neither may decide for the other; but that somebody else gave one person two credentials nobody can tell.
+approved (``ingest.approving``). A newcomer would get wrong: two credentials are not two persons. Who made the other's credential has seen
+its secret, so neither may decide for the other; but that somebody else gave one person two credentials nobody can tell.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ class Approval:
 
     ``state`` is pending, approved (and not done yet), refused, done or failed. ``memories`` are those that it was about when it was asked
     for; ``wide``: only credentials of all memories may see and decide it. ``requested_by`` and ``decided_by`` are names
-    (``domain.ownership``), ``requested_with`` and ``decided_with`` ids of credentials; ``makers`` are those of who asked. ``arguments`` are codes
-    and ids, no free text.
+    (``domain.ownership``), ``requested_with`` and ``decided_with`` ids of credentials; ``makers`` are those of who asked. ``arguments`` are
+    codes and ids, no free text.
     """
 
     approval_id: str

@@ -1,8 +1,8 @@
 """Who owns a memory that was handed over: names of principals, and what ownership leaves of a credential's memories.
 
 Belongs here: the one form in which a principal is named, and the decision whose a memory is. Does not belong here: handing over
-(``ingest.handing_over``), following it (``wire.owners``). A newcomer would get wrong: a name is no credential's id. All tokens of a chain of
-rotations have one name, and so have all sessions of an agent; and of a person whom an issuer vouches for only a digest is kept.
+(``ingest.handing_over``), following it (``wire.owners``). A newcomer would get wrong: a name is no credential's id. All tokens of a chain
+of rotations have one name, and so have all sessions of an agent; and of a person whom an issuer vouches for only a digest is kept.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from kalends.domain.credentials import Principal
 
-TOKEN, AGENT, OUTSIDER = "token", "agent", "outsider"  # noqa: S105 - kinds of principals, and no secret
+TOKEN, AGENT, OUTSIDER = "token", "agent", "outsider"
 
 
 def token_name(origin: str) -> str:

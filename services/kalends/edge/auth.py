@@ -292,9 +292,7 @@ class Authenticator:
         self._apply(Record(kind=KIND, owner=tenant, name=name, value=value, revision=revision))
         return secret, record
 
-    async def rotate(
-        self, tenant: Tenant, token_id: str, *, overlap: timedelta, makers: Iterable[str] = ()
-    ) -> tuple[str, TokenRecord]:
+    async def rotate(self, tenant: Tenant, token_id: str, *, overlap: timedelta, makers: Iterable[str] = ()) -> tuple[str, TokenRecord]:
         """Make a token that may do what *token_id* may, for as long; that one ends after *overlap*, or when it would have anyway.
 
         *makers*, who rotate it, see the new secret, so they are noted beside those who made it.

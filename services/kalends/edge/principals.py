@@ -1,7 +1,7 @@
 """Principals by name: from what a person writes to the one form in which a principal is kept.
 
-Belongs here: finding tokens, agents and those whom issuers vouch for. Does not belong here: comparing names (``domain.ownership``). A newcomer
-would get wrong: whether an issuer knows a subject cannot be asked, so of outsiders only the issuer is checked.
+Belongs here: finding tokens, agents and those whom issuers vouch for. Does not belong here: comparing names (``domain.ownership``). A
+newcomer would get wrong: whether an issuer knows a subject cannot be asked, so of outsiders only the issuer is checked.
 """
 
 import re
@@ -22,9 +22,7 @@ FORMS = "token:ID, agent:ID, oidc:ISSUER#SUBJECT, kubernetes:NAMESPACE/ACCOUNT o
 class Principals:
     """Everybody who can be named; *issuers* are those of the settings, *cluster* the one of service accounts, empty if there is none."""
 
-    def __init__(
-        self, *, authenticator: Authenticator, agents: Agents, issuers: Collection[str], cluster: str, clock: Clock
-    ) -> None:
+    def __init__(self, *, authenticator: Authenticator, agents: Agents, issuers: Collection[str], cluster: str, clock: Clock) -> None:
         self._authenticator = authenticator
         self._agents = agents
         self._issuers = frozenset(issuers)
@@ -61,9 +59,9 @@ class Principals:
     async def _token(self, tenant: Tenant, token_id: str) -> str | None:
         now = self._clock.now()
         for token in await self._authenticator.tokens(tenant):
-            if token.id == token_id and (token.expires_at is None or token.expires_at > now):
-                return token.name
-            if token.name == ownership.token_name(token_id) and (token.expires_at is None or token.expires_at > now):
+            lasts = token.expires_at is None or token.expires_at > now
+            # the name that is shown of an owner is that of the first of a chain of rotations
+            if lasts and (token.id == token_id or token.name == ownership.token_name(token_id)):
                 return token.name
         return None
 

@@ -87,7 +87,12 @@ def _making(authenticator: Authenticator, *, clock: Clock) -> tuple[Operation, .
         request: TokenRequest = call.body
         rights = granting.check(request, call.principal, now=clock.now())
         token, stored = await authenticator.issue(
-            call.principal.tenant, memories=request.memories, rights=rights, label=request.label, expires_at=request.expires_at, makers=ownership.makers_of(call.principal),
+            call.principal.tenant,
+            memories=request.memories,
+            rights=rights,
+            label=request.label,
+            expires_at=request.expires_at,
+            makers=ownership.makers_of(call.principal),
         )
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
 
@@ -114,7 +119,9 @@ def _ending(authenticator: Authenticator) -> tuple[Operation, ...]:
         request: RotationRequest = call.body
         wanted = await _seen(authenticator, call.path["token_id"], call.principal)
         granting.check_lifetime(wanted.expires_at, call.principal)
-        token, stored = await authenticator.rotate(call.principal.tenant, wanted.id, overlap=timedelta(seconds=request.overlap_s), makers=ownership.makers_of(call.principal))
+        token, stored = await authenticator.rotate(
+            call.principal.tenant, wanted.id, overlap=timedelta(seconds=request.overlap_s), makers=ownership.makers_of(call.principal)
+        )
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
 
     async def revoke(call: Call) -> Answer:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from kalends.domain.erasures import Erasure, Hold, Selector
 from kalends.domain.errors import Conflict, NotFound
-from kalends.domain.events import microseconds, new_ulid
+from kalends.domain.events import EventId, microseconds, new_ulid
 from kalends.domain.scope import Scope
 from kalends.kit import failpoints
 from kalends.ports.clock import Clock
@@ -52,17 +52,34 @@ class RequestErasures:
         await self._holds.check(scope, selector)
         return await self._select.count(scope, selector)
 
-    async def ask(self, scope: Scope, selector: Selector, *, reason: str, by: str, undo_s: int = 0, with_memory: bool = False) -> Erasure:
+    async def ask(
+        self,
+        scope: Scope,
+        selector: Selector,
+        *,
+        reason: str,
+        by: str,
+        undo_s: int = 0,
+        with_memory: bool = False,
+        erasure_id: EventId | None = None,
+    ) -> Erasure:
         """Have it hidden now and erased after *undo_s* seconds; *by* is the id of a token.
+
+        With an *erasure_id* asking again changes nothing.
 
         Raises:
             NotFound: there is no such memory. UnderHold: a hold keeps some of it. Unavailable, DeadlineExceeded: it may be asked for.
         """
+        known = None if erasure_id is None else await self._store.find(scope, erasure_id)
+        if known is not None:
+            await self._store.mark()  # whoever stored it may have died before anybody was told
+            await self._hidden.refresh()
+            return known
         await self._memories.find(scope)
         await self._holds.check(scope, selector)
         now = self._clock.now()
         now_us = microseconds(now)
-        erasure_id = new_ulid(now)
+        erasure_id = erasure_id or new_ulid(now)
         begun = await self._store.begin(
             Erasure(
                 erasure_id=erasure_id,

@@ -1,8 +1,8 @@
 """Owners: which memories were handed over and to whom, as one process knows it.
 
 Belongs here: following that, and what it leaves of a principal's memories. Does not belong here: handing over (``ingest.handing_over``),
-the decision itself (``domain.ownership``). A newcomer would get wrong: a memory whose record cannot be read belongs to nobody, so that damage
-opens nothing; and before the first pass over the records is over nobody is let in at all.
+the decision itself (``domain.ownership``). A newcomer would get wrong: a memory whose record cannot be read belongs to nobody, so that
+damage opens nothing; and before the first pass over the records is over nobody is let in at all.
 """
 
 import asyncio
