@@ -107,6 +107,8 @@ def user_loop(broker: LocalServer, users: Users, authenticator: Authenticator, a
     """Keeps the broker's users equal to the tokens that have a NATS password, and to the agents."""
 
     async def follow() -> None:
+        # whose a memory is must be known first, or a former owner would be let in for a moment after each start
+        await authenticator.wait_ready()
         while True:
             wanted = users_of(authenticator, agents)
             if wanted != users.told:
