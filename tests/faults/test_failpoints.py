@@ -33,8 +33,13 @@ PROJECTIONS = ("lexical", "vector")
 MEMORY = "faults"
 EVENTS = 20
 MOMENT = timedelta(seconds=1)
-BRISK = {"KALENDS_SUMMARIZE__SETTLE_S": "0", "KALENDS_SCHEDULER__SEGMENT_SWEEP": "* * * * * *", "KALENDS_ERASURE__FENCE_S": "0.2"}
-"""A sweep takes up what has only just been told, and is never far; an erasure does not wait long for writers."""
+BRISK = {
+    "KALENDS_SUMMARIZE__SETTLE_S": "0",
+    "KALENDS_SCHEDULER__SEGMENT_SWEEP": "* * * * * *",
+    "KALENDS_ERASURE__FENCE_S": "0.2",
+    "KALENDS_APPROVALS__OPERATIONS": "hand_over",
+}
+"""A sweep takes up what has only just been told, and is never far; an erasure does not wait long for writers; a hand-over has two persons."""
 
 LONG, SHORT = 9, 5
 """Chunks of a document before and after it is replaced."""
@@ -49,6 +54,53 @@ class Run:
         self.told: dict[str, list[dict[str, Any]]] = {}
         """What was told of the past, by its name, in the order of telling."""
         self.expiring: set[str] = set()
+        self.people: dict[str, tuple[str, str]] = {}
+        """Ids and secrets of tokens, by the name of who has them."""
+
+    def person(self, name: str, *rights: str) -> tuple[str, str]:
+        """The id and the secret of somebody's token, which is made once."""
+
+        def made(api: Api) -> bool:
+            reply = api.ask("POST", "/tokens", {"memories": None, "rights": rights})
+            if _done(reply):
+                self.people[name] = reply.body["id"], reply.body["token"]
+                return True
+            return False
+
+        if name not in self.people:
+            self._until(made)
+        return self.people.get(name, ("", ""))
+
+    def hand_over(self, name: str) -> None:
+        """Have the memory handed over to whoever has *name*, by one admin's wish and another's word."""
+        owner, (_, asker), (_, approver) = self.person(name, "search")[0], self.person("asker", "admin"), self.person("approver", "admin")
+
+        def approved(api: Api) -> bool:
+            body = {"to": f"token:{owner}"}
+            asked = api.ask("POST", f"/memories/{MEMORY}/hand-over", body, headers={"Authorization": f"Bearer {asker}"})
+            if not _done(asked) or asked.body["approval"] is None:
+                return _done(asked)
+            where = f"/approvals/{asked.body['approval']['approval_id']}/approve"
+            return _done(api.ask("POST", where, headers={"Authorization": f"Bearer {approver}"}))
+
+        self._until(approved)
+
+    def handed_over(self) -> None:
+        """Wait until what was approved is done, and every key is wrapped anew."""
+
+        def done(api: Api) -> bool:
+            listed, work = api.ask("GET", "/approvals"), api.ask("GET", "/operations")
+            if not (_done(listed) and _done(work)):
+                return False
+            ended = {one["state"] for one in listed.body["items"]} <= {"done"}
+            states = {one["state"] for one in work.body["items"] if one["kind"] == "hand-over"}
+            return ended and states == {"succeeded"}
+
+        self._until(done)
+        with verdicts.api_of(self.instance) as api:
+            told = api.good("GET", f"/memories/{MEMORY}")
+            shown = {f"token:{token_id}" for token_id, _ in self.people.values()}
+            assert told["owner"] in shown, told
 
     @property
     def lasting(self) -> Ledger:
@@ -249,6 +301,18 @@ def forget_again(run: Run, name: str) -> None:
     run.forgotten()
 
 
+def hand_over(run: Run, name: str) -> None:
+    """What was written in many sessions is handed over; the process dies whenever it does what was approved."""
+    run.write(name)
+    run.hand_over(name)
+    wait_until(lambda: not run.instance.running, seconds=30)
+
+
+def wait_for_hand_over(run: Run, _: str) -> None:
+    """What was approved is done without anybody's asking again."""
+    run.handed_over()
+
+
 def lose_one(run: Run, _: str) -> None:
     """Behind everybody's back an event and a node go missing from the lexical projection of an instance that is down."""
     assert not run.instance.running
@@ -312,6 +376,10 @@ FAMILIES: Mapping[str, Mapping[str, Scenario]] = {
             *("after-keys", "after-piece", "after-messages", "after-leftovers", "after-calendar", "after-engines", "after-probe"),
             "after-receipt",
         )
+    },
+    "handing over": {
+        place: Scenario(act=hand_over, after=wait_for_hand_over)
+        for place in ("approval.after-decision", "hand-over.after-record", "approval.after-act", "hand-over.after-rewrap")
     },
     "upkeep": {
         "reconcile.before-mend": Scenario(before=tell_and_wait, down=lose_one, act=reconcile, after=reconcile),

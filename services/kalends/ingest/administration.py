@@ -126,6 +126,7 @@ def memory_out(memory: Memory, stats: MemoryStats, calendar: CalendarStats | Non
         lag={name: schemas.LagOut(events=one.events, seconds=one.seconds) for name, one in lag.items()},
         owner=memory.owner or None,
         handed_over_at=moment(memory.handed_over_us) if memory.owner else None,
+        handed_over_reason=memory.handed_over_reason or None,
     )
 
 

@@ -26,8 +26,8 @@ log = structlog.get_logger(__name__)
 PENDING_MOST = 200
 """Of one tenant at once; whoever may ask must not be able to fill the store."""
 
-LOOK_S = 5.0
-GRACE_S = 15.0
+LOOK_S = 2.0
+GRACE_S = 5.0
 """An act that was approved so long ago and is not done was left by a process that died, or could not go on."""
 
 OF, TENANT = "of", "tenant"

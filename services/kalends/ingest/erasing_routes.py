@@ -3,7 +3,6 @@
 A newcomer would get wrong: what an erasure names is told to nobody any more once it was asked for, not even to who asked.
 """
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from msgspec import Struct
 from kalends.domain.approvals import ERASE_EVERYTHING, Approval
 from kalends.domain.credentials import require
 from kalends.domain.erasures import Erasure, Hold, Selector
-from kalends.domain.errors import Fault, Forbidden, Invalid, NotFound
+from kalends.domain.errors import Conflict, Fault, Forbidden, Invalid, NotFound
 from kalends.domain.events import EventId, canonical_id, check_text, microseconds, moment, new_ulid
 from kalends.domain.queries import decode_cursor, encode_cursor
 from kalends.domain.scope import MemoryName, Scope
@@ -91,24 +90,45 @@ class ErasureRoutes:
         return Answer(body=_waiting(call.scoped, waiting, reason=reason, by=call.principal.token_id), outcome="pending")
 
     async def act(self, approval: Approval) -> str:
-        """Do what was approved; a memory that was erased by it before, or is no more, is left as it is."""
-        begun = []
+        """Do what was approved; a memory that is no more is left out, and one that may not go does not keep the others.
+
+        Raises:
+            NotFound: none of the memories is left. Conflict: some may not go; says which, and what was begun. Unavailable,
+            DeadlineExceeded: some may have been begun.
+        """
+        begun, kept = [], []
         for name in approval.memories:
-            scope = Scope(tenant=approval.tenant, memory=MemoryName(name))
-            with contextlib.suppress(NotFound):
-                erasure = await self._erasures.ask(
-                    scope,
-                    _EVERYTHING,
-                    reason=approval.arguments["reason"],
-                    by=approval.requested_with,
-                    undo_s=int(approval.arguments["undo_s"]),
-                    with_memory=approval.arguments[OF] != CONTENT,
-                    erasure_id=_derived_id(approval, scope),
-                )
-                begun.append(erasure.erasure_id)
+            try:
+                begun.append(await self._erase(approval, Scope(tenant=approval.tenant, memory=MemoryName(name))))
+            except NotFound:
+                continue
+            except Conflict as error:
+                kept.append(f"{name}: {error.detail}")
+        if kept:
+            raise Conflict("; ".join([*kept, *([f"begun: {', '.join(begun)}"] if begun else [])]))
         if not begun:
             raise NotFound("there is nothing left to be erased")
         return f"erasures: {', '.join(begun)}"
+
+    async def _erase(self, approval: Approval, scope: Scope) -> EventId:
+        """Begin the erasure of one memory, once, however often it is asked.
+
+        Raises:
+            NotFound: it is no more. Conflict: a hold keeps it, or it was handed over since.
+        """
+        memory = await self._memories.reread(scope)
+        if memory.handed_over_us >= approval.requested_us:
+            raise Conflict("it was handed over since this was asked for")
+        begun = await self._erasures.ask(
+            scope,
+            _EVERYTHING,
+            reason=approval.arguments["reason"],
+            by=approval.requested_with,
+            undo_s=int(approval.arguments["undo_s"]),
+            with_memory=approval.arguments[OF] != CONTENT,
+            erasure_id=_derived_id(approval, scope),
+        )
+        return begun.erasure_id
 
     async def _whole(self, scope: Scope, *, reason: str, by: str) -> schemas.ErasureOut:
         """What would go with a memory."""

@@ -89,7 +89,7 @@ class HandOverRoutes:
             since = moment(memory.handed_over_us) if memory.handed_over_us else None
             out = HandOverOut(memory=call.scoped.memory, owner=memory.owner or None, handed_over_at=since, approval=waiting)
             return Answer(body=out, status=202, outcome="pending")
-        done = await self._hand_overs.hand_over(call.scoped, to)
+        done = await self._hand_overs.hand_over(call.scoped, to, reason=body.reason_code)
         return Answer(
             body=HandOverOut(
                 memory=call.scoped.memory,
@@ -102,7 +102,8 @@ class HandOverRoutes:
     async def act(self, approval: Approval) -> str:
         """Do what was approved; a hand-over that came after the decision stays as it is."""
         scope = Scope(tenant=approval.tenant, memory=MemoryName(approval.memories[0]))
-        done = await self._hand_overs.hand_over(scope, approval.arguments["to"], unless_since_us=approval.decided_us)
+        to, reason = approval.arguments["to"], approval.arguments["reason_code"]
+        done = await self._hand_overs.hand_over(scope, to, reason=reason, unless_since_us=approval.decided_us)
         return f"the owner is {done.memory.owner}"
 
 

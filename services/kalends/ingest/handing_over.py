@@ -100,10 +100,11 @@ class HandOvers(OperationRunner):
         self._owners = owners
         self._time = clock
 
-    async def hand_over(self, scope: Scope, to: str, *, unless_since_us: int | None = None) -> HandedOver:
-        """Make *to*, a principal's name, the owner; on return this process lets nobody else in but admins of all memories.
+    async def hand_over(self, scope: Scope, to: str, *, reason: str, unless_since_us: int | None = None) -> HandedOver:
+        """Make *to*, a principal's name, the owner, and note *reason*, a code.
 
-        If it is the owner already, or the memory was handed over at *unless_since_us* or later, nothing changes.
+        On return this process lets nobody else in but admins of all memories. If it is the owner already, or the memory was handed over at
+        *unless_since_us* or later, nothing changes.
 
         Raises:
             NotFound: there is no such memory. Conflict: it is being changed by many. Unavailable, DeadlineExceeded: it may be done.
@@ -115,7 +116,7 @@ class HandOvers(OperationRunner):
                 return HandedOver(memory=memory)
             now_us = max(microseconds(self._time.now()), memory.handed_over_us + 1)
             try:
-                changed = await self._memories.change(scope, owner=to, handed_over_us=now_us)
+                changed = await self._memories.change(scope, owner=to, handed_over_us=now_us, handed_over_reason=reason)
             except Conflict:
                 continue  # somebody changed its description, or handed it over too
             await failpoints.reach("hand-over.after-record")

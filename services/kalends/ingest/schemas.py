@@ -136,6 +136,7 @@ class MemoryOut(Struct, frozen=True, kw_only=True):
     """Whom it was handed over to; null: it never was, and is whose credential names it."""
 
     handed_over_at: datetime | None = None
+    handed_over_reason: str | None = None
 
 
 class MemoryList(Struct, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ class Memory:
     """Whom it was handed over to, as ``domain.ownership`` names them; empty: it never was."""
 
     handed_over_us: int = 0
+    handed_over_reason: str = ""
     rewrapped_us: int = 0
     """``handed_over_us`` of the last hand-over after which every key was wrapped anew."""
 
@@ -154,6 +155,7 @@ def _encode(memory: Memory) -> bytes:
         redaction_kinds={kind: pb.RedactionActions(actions=actions) for kind, actions in memory.redaction.kinds.items()},
         owner=memory.owner,
         handed_over_us=memory.handed_over_us,
+        handed_over_reason=memory.handed_over_reason,
         rewrapped_us=memory.rewrapped_us,
     ).SerializeToString()
 
@@ -180,5 +182,6 @@ def decode(record: Record) -> Memory:
         ),
         owner=stored.owner,
         handed_over_us=stored.handed_over_us,
+        handed_over_reason=stored.handed_over_reason,
         rewrapped_us=stored.rewrapped_us,
     )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kalends/v1/records.proto\x12\nkalends.v1\"\x81\x03\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tisolation\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncreated_us\x18\x04 \x01(\x12\x12\x14\n\x0cquota_events\x18\x05 \x01(\x04\x12\x13\n\x0bquota_bytes\x18\x06 \x01(\x04\x12/\n\tredaction\x18\x07 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions\x12?\n\x0fredaction_kinds\x18\x08 \x03(\x0b\x32&.kalends.v1.Memory.RedactionKindsEntry\x12\r\n\x05owner\x18\x14 \x01(\t\x12\x16\n\x0ehanded_over_us\x18\x15 \x01(\x12\x12\x14\n\x0crewrapped_us\x18\x16 \x01(\x12\x1aS\n\x13RedactionKindsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions:\x02\x38\x01\"~\n\x10RedactionActions\x12:\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32).kalends.v1.RedactionActions.ActionsEntry\x1a.\n\x0c\x41\x63tionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcf\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\x12\x11\n\tchunk_ids\x18\x03 \x03(\t\x12\x12\n\nupdated_us\x18\x04 \x01(\x12\x12\x0f\n\x07key_ref\x18\x05 \x01(\x0c\x12\r\n\x05nonce\x18\x06 \x01(\x0c\x12\x0e\n\x06sealed\x18\x07 \x01(\x0c\x12\x17\n\x0frevision_number\x18\x08 \x01(\x04\x12\x0f\n\x07pending\x18\t \x01(\x08\x12\x17\n\x0fstale_chunk_ids\x18\n \x03(\t\".\n\rDocumentTitle\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"\'\n\x04Seal\x12\x0e\n\x06log_id\x18\x01 \x01(\x0c\x12\x0f\n\x07wrapped\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kalends/v1/records.proto\x12\nkalends.v1\"\x9d\x03\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tisolation\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncreated_us\x18\x04 \x01(\x12\x12\x14\n\x0cquota_events\x18\x05 \x01(\x04\x12\x13\n\x0bquota_bytes\x18\x06 \x01(\x04\x12/\n\tredaction\x18\x07 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions\x12?\n\x0fredaction_kinds\x18\x08 \x03(\x0b\x32&.kalends.v1.Memory.RedactionKindsEntry\x12\r\n\x05owner\x18\x14 \x01(\t\x12\x16\n\x0ehanded_over_us\x18\x15 \x01(\x12\x12\x14\n\x0crewrapped_us\x18\x16 \x01(\x12\x12\x1a\n\x12handed_over_reason\x18\x17 \x01(\t\x1aS\n\x13RedactionKindsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions:\x02\x38\x01\"~\n\x10RedactionActions\x12:\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32).kalends.v1.RedactionActions.ActionsEntry\x1a.\n\x0c\x41\x63tionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcf\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\x12\x11\n\tchunk_ids\x18\x03 \x03(\t\x12\x12\n\nupdated_us\x18\x04 \x01(\x12\x12\x0f\n\x07key_ref\x18\x05 \x01(\x0c\x12\r\n\x05nonce\x18\x06 \x01(\x0c\x12\x0e\n\x06sealed\x18\x07 \x01(\x0c\x12\x17\n\x0frevision_number\x18\x08 \x01(\x04\x12\x0f\n\x07pending\x18\t \x01(\x08\x12\x17\n\x0fstale_chunk_ids\x18\n \x03(\t\".\n\rDocumentTitle\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"\'\n\x04Seal\x12\x0e\n\x06log_id\x18\x01 \x01(\x0c\x12\x0f\n\x07wrapped\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REDACTIONACTIONS_ACTIONSENTRY']._loaded_options = None
   _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_options = b'8\001'
   _globals['_MEMORY']._serialized_start=41
-  _globals['_MEMORY']._serialized_end=426
-  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_start=343
-  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_end=426
-  _globals['_REDACTIONACTIONS']._serialized_start=428
-  _globals['_REDACTIONACTIONS']._serialized_end=554
-  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_start=508
-  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_end=554
-  _globals['_DOCUMENT']._serialized_start=557
-  _globals['_DOCUMENT']._serialized_end=764
-  _globals['_DOCUMENTTITLE']._serialized_start=766
-  _globals['_DOCUMENTTITLE']._serialized_end=812
-  _globals['_SEAL']._serialized_start=814
-  _globals['_SEAL']._serialized_end=853
+  _globals['_MEMORY']._serialized_end=454
+  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_start=371
+  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_end=454
+  _globals['_REDACTIONACTIONS']._serialized_start=456
+  _globals['_REDACTIONACTIONS']._serialized_end=582
+  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_start=536
+  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_end=582
+  _globals['_DOCUMENT']._serialized_start=585
+  _globals['_DOCUMENT']._serialized_end=792
+  _globals['_DOCUMENTTITLE']._serialized_start=794
+  _globals['_DOCUMENTTITLE']._serialized_end=840
+  _globals['_SEAL']._serialized_start=842
+  _globals['_SEAL']._serialized_end=881
 # @@protoc_insertion_point(module_scope)

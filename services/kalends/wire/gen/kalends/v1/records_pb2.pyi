@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Memory(_message.Message):
-    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes", "redaction", "redaction_kinds", "owner", "handed_over_us", "rewrapped_us")
+    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes", "redaction", "redaction_kinds", "owner", "handed_over_us", "rewrapped_us", "handed_over_reason")
     class RedactionKindsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class Memory(_message.Message):
     OWNER_FIELD_NUMBER: _ClassVar[int]
     HANDED_OVER_US_FIELD_NUMBER: _ClassVar[int]
     REWRAPPED_US_FIELD_NUMBER: _ClassVar[int]
+    HANDED_OVER_REASON_FIELD_NUMBER: _ClassVar[int]
     name: str
     isolation: str
     description: str
@@ -37,7 +38,8 @@ class Memory(_message.Message):
     owner: str
     handed_over_us: int
     rewrapped_us: int
-    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., redaction: _Optional[_Union[RedactionActions, _Mapping]] = ..., redaction_kinds: _Optional[_Mapping[str, RedactionActions]] = ..., owner: _Optional[str] = ..., handed_over_us: _Optional[int] = ..., rewrapped_us: _Optional[int] = ...) -> None: ...
+    handed_over_reason: str
+    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., redaction: _Optional[_Union[RedactionActions, _Mapping]] = ..., redaction_kinds: _Optional[_Mapping[str, RedactionActions]] = ..., owner: _Optional[str] = ..., handed_over_us: _Optional[int] = ..., rewrapped_us: _Optional[int] = ..., handed_over_reason: _Optional[str] = ...) -> None: ...
 
 class RedactionActions(_message.Message):
     __slots__ = ("actions",)
