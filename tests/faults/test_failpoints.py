@@ -39,7 +39,7 @@ BRISK = {
     "KALENDS_ERASURE__FENCE_S": "0.2",
     "KALENDS_APPROVALS__OPERATIONS": "hand_over",
 }
-"""A sweep takes up what has only just been told, and is never far; an erasure does not wait long for writers; a hand-over has two persons."""
+"""A sweep takes up what has only just been told, and is never far; an erasure hardly waits for writers; a hand-over takes two persons."""
 
 LONG, SHORT = 9, 5
 """Chunks of a document before and after it is replaced."""
