@@ -6,7 +6,7 @@ and no data key changes, for bodies are bound to tenant and memory, which stay; 
 stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -39,6 +39,9 @@ too."""
 
 LOOK_S = 30.0
 _GIVE_WAY_S = 0.2
+_WALKS = 4
+"""At most so many looks: keys that are made after the first need not be wrapped anew, and writers make them for ever."""
+
 _TRIES = 20
 
 
@@ -59,25 +62,45 @@ class RewrapKeys:
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, report: Report) -> tuple[int, int]:
-        """How many keys were looked at, and how many of them are damaged and stay as they are.
+        """How many keys were wrapped anew, and how many are damaged and stay as they are.
 
         Raises:
             Unavailable, DeadlineExceeded: a store, or the keeper of a key-encryption key that is needed, is away; what is done is done.
         """
-        seen = damaged = 0
+        wrapped = damaged = 0
         for place in (scope, sealing_scope(scope)):
-            async with aclosing(self._keys.references(place, limit=PIECE)) as pieces:
-                async for piece in pieces:
+            seen: set[bytes] = set()
+            for _ in range(_WALKS):
+                due = await self._unseen(place, seen)
+                if not due:
+                    break
+                for start in range(0, len(due), PIECE):
                     await self._traffic.give_way(at_most=_GIVE_WAY_S)
-                    damaged += await self._rewrap(place, piece)
-                    seen += len(piece)
-                    report(seen, seen)
+                    piece = await self._keys.get(place, [one.hex() for one in due[start : start + PIECE]])
+                    unreadable = await self._exchange(place, piece)
+                    wrapped, damaged = wrapped + len(piece) - unreadable, damaged + unreadable
+                    report(wrapped, wrapped + len(due) - start - len(piece))
         # brokers with replicas keep what was replaced in logs of their own
         await self._keys.wash()
-        return seen, damaged
+        return wrapped, damaged
 
-    async def _rewrap(self, scope: Scope, piece: Mapping[str, bytes]) -> int:
-        """Exchange the wrapping of each key; one that was destroyed or wrapped anew by others meanwhile is left as it is."""
+    async def _unseen(self, scope: Scope, seen: set[bytes]) -> Sequence[bytes]:
+        """The references that are not among *seen*, and are from now on.
+
+        All are listed before any is exchanged: what is exchanged comes again at the end of a list, and a list of keys that go and come
+        meanwhile may end early. Others exchange and destroy too, so there is a second look.
+        """
+        found: list[bytes] = []
+        async with aclosing(self._keys.references(scope, limit=PIECE)) as pieces:
+            async for piece in pieces:
+                found += [one for one in map(bytes.fromhex, piece) if one not in seen]
+                seen.update(found[-len(piece) :])
+        return found
+
+    async def _exchange(self, scope: Scope, piece: Mapping[str, bytes]) -> int:
+        """Exchange the wrapping of each key; how many are damaged. One that others destroyed or wrapped anew meanwhile is left to them."""
+        if not piece:
+            return 0
         places = {reference: context(scope, reference) for reference in piece}
         opened = await self._wrapper.unwrap([Bound(key=piece[one], context=place) for one, place in places.items()])
         keys = {reference: key for reference, key in zip(piece, opened, strict=True) if isinstance(key, bytes)}
@@ -152,12 +175,12 @@ class HandOvers(OperationRunner):
             if since_us is None:
                 return "every key was wrapped anew already"
             await self._time.sleep(SETTLE_S)
-            seen, damaged = await self._rewrap(scope, report)
+            wrapped, damaged = await self._rewrap(scope, report)
             await failpoints.reach("hand-over.after-rewrap")
             await self._mark(scope, since_us)
         except NotFound:
             return "the memory is gone"
-        return f"{seen - damaged} keys wrapped anew" + (f"; {damaged} are damaged and stay as they were" if damaged else "")
+        return f"{wrapped} keys wrapped anew" + (f"; {damaged} are damaged and stay as they were" if damaged else "")
 
     async def _due_since(self, scope: Scope) -> int | None:
         """The hand-over after which keys are still to be wrapped anew; None if there is none."""
