@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from tests.support import verdicts
 from tests.support.api import Api, Away
+from tests.support.hands import Hands
 from tests.support.instance import Instance, NotStarted, wait_until
 from tests.support.load import AGAIN, Ledger, an_event, past_moments
 from tests.support.walks import walk
@@ -54,53 +55,7 @@ class Run:
         self.told: dict[str, list[dict[str, Any]]] = {}
         """What was told of the past, by its name, in the order of telling."""
         self.expiring: set[str] = set()
-        self.people: dict[str, tuple[str, str]] = {}
-        """Ids and secrets of tokens, by the name of who has them."""
-
-    def person(self, name: str, *rights: str) -> tuple[str, str]:
-        """The id and the secret of somebody's token, which is made once."""
-
-        def made(api: Api) -> bool:
-            reply = api.ask("POST", "/tokens", {"memories": None, "rights": rights})
-            if _done(reply):
-                self.people[name] = reply.body["id"], reply.body["token"]
-                return True
-            return False
-
-        if name not in self.people:
-            self._until(made)
-        return self.people.get(name, ("", ""))
-
-    def hand_over(self, name: str) -> None:
-        """Have the memory handed over to whoever has *name*, by one admin's wish and another's word."""
-        owner, (_, asker), (_, approver) = self.person(name, "search")[0], self.person("asker", "admin"), self.person("approver", "admin")
-
-        def approved(api: Api) -> bool:
-            body = {"to": f"token:{owner}"}
-            asked = api.ask("POST", f"/memories/{MEMORY}/hand-over", body, headers={"Authorization": f"Bearer {asker}"})
-            if not _done(asked) or asked.body["approval"] is None:
-                return _done(asked)
-            where = f"/approvals/{asked.body['approval']['approval_id']}/approve"
-            return _done(api.ask("POST", where, headers={"Authorization": f"Bearer {approver}"}))
-
-        self._until(approved)
-
-    def handed_over(self) -> None:
-        """Wait until what was approved is done, and every key is wrapped anew."""
-
-        def done(api: Api) -> bool:
-            listed, work = api.ask("GET", "/approvals"), api.ask("GET", "/operations")
-            if not (_done(listed) and _done(work)):
-                return False
-            ended = {one["state"] for one in listed.body["items"]} <= {"done"}
-            states = {one["state"] for one in work.body["items"] if one["kind"] == "hand-over"}
-            return ended and states == {"succeeded"}
-
-        self._until(done)
-        with verdicts.api_of(self.instance) as api:
-            told = api.good("GET", f"/memories/{MEMORY}")
-            shown = {f"token:{token_id}" for token_id, _ in self.people.values()}
-            assert told["owner"] in shown, told
+        self.hands = Hands()
 
     @property
     def lasting(self) -> Ledger:
@@ -137,15 +92,15 @@ class Run:
     def keep(self, name: str, *, chunks: int) -> None:
         """Keep a document."""
         text = "".join(f"# Heading {number}\n\nThe river {name} rose by {number} of {chunks} feet.\n\n" for number in range(chunks))
-        self._until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/documents", {"document_id": name, "text": text})))
+        self.until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/documents", {"document_id": name, "text": text})))
 
     def rebuild(self) -> None:
         """Ask for a rebuild of everything."""
-        self._until(lambda api: _done(api.ask("POST", "/admin/reindexes", {"projection": "all"})))
+        self.until(lambda api: _done(api.ask("POST", "/admin/reindexes", {"projection": "all"})))
 
     def rebuild_calendar(self) -> None:
         """Ask for the calendar to be written anew."""
-        self._until(lambda api: _done(api.ask("POST", "/admin/toc-rebuilds", {})))
+        self.until(lambda api: _done(api.ask("POST", "/admin/toc-rebuilds", {})))
 
     def forget(self, session: str) -> None:
         """Ask for the erasure of a session, of which nothing is expected any more."""
@@ -153,7 +108,7 @@ class Run:
         self.expiring |= gone
         for event_id in gone:
             del self.ledger.acked[event_id]
-        self._until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/erasures", {"session_id": session})))
+        self.until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/erasures", {"session_id": session})))
 
     def forgotten(self) -> None:
         """Wait until every erasure that was begun is done."""
@@ -162,7 +117,7 @@ class Run:
             listed = api.ask("GET", f"/memories/{MEMORY}/erasures?limit=200")
             return _done(listed) and {one["state"] for one in listed.body["items"]} == {"erased"}
 
-        self._until(done)
+        self.until(done)
 
     def do(self, job: str) -> None:
         """Have a job run, and see the end of it."""
@@ -181,15 +136,15 @@ class Run:
                 asked_at = told["run_count"]
             return False
 
-        self._until(ran)
+        self.until(ran)
 
     def make_memory(self) -> None:
         """Make the memory."""
-        self._until(lambda api: _done(api.ask("PUT", f"/memories/{MEMORY}", {})))
+        self.until(lambda api: _done(api.ask("PUT", f"/memories/{MEMORY}", {})))
 
     def send(self, events: list[dict[str, Any]]) -> None:
         """Send *events* until they are acked."""
-        self._until(lambda api: self._acked(api, events))
+        self.until(lambda api: self._acked(api, events))
 
     def _acked(self, api: Api, events: list[dict[str, Any]]) -> bool:
         reply = api.append(MEMORY, events)
@@ -198,7 +153,9 @@ class Run:
             return True
         return False
 
-    def _until(self, attempt: Callable[[Api], bool]) -> None:
+    def until(self, attempt: Callable[[Api], bool]) -> None:
+        """Try until *attempt* says that it is done, or the instance is gone."""
+
         def done() -> bool:
             try:
                 return not self.instance.running or attempt(api)
@@ -302,15 +259,15 @@ def forget_again(run: Run, name: str) -> None:
 
 
 def hand_over(run: Run, name: str) -> None:
-    """What was written in many sessions is handed over; the process dies whenever it does what was approved."""
+    """What was written is handed over; the process dies whenever it does what was approved."""
     run.write(name)
-    run.hand_over(name)
+    run.until(run.hands.asked_and_approved(MEMORY, name))
     wait_until(lambda: not run.instance.running, seconds=30)
 
 
 def wait_for_hand_over(run: Run, _: str) -> None:
     """What was approved is done without anybody's asking again."""
-    run.handed_over()
+    run.until(run.hands.all_done(MEMORY))
 
 
 def lose_one(run: Run, _: str) -> None:

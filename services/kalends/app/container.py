@@ -113,10 +113,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         engines = await stack.enter_async_context(open_engines(folders, settings, bus.records)) if {"index", "search"} & {*roles} else None
         follow_shared(common, settings, engines)
         if "ingest" in roles:
-            approvals = handing.approvals(common, auditor)
-            erasures = forgetting.requests(common, approvals)
-            services += [_ingest(common, erasures), upkeep.key_rotations(common, shown.health, alone=broker is not None)]
-            services += handing.services(common, approvals, erasures, owners=known.owners, names=known.principals, alone=broker is not None)
+            services += _taking_in(common, known, auditor, shown, alone=broker is not None)
             tasks |= upkeep.ingest_tasks(common, shown.health)
         if engines is not None:
             watches = [StoreWatch(name, engine.ask) for name, engine in parts_of(engines).items() if engine.ask is not None]
@@ -268,6 +265,14 @@ def follow_shared(common: Common, settings: Settings, engines: Engines | None) -
 def _follow(common: Common, name: str, current: Current) -> None:
     floors = SharedFloors(log=common.bus.log, current=current, projection=name)
     common.progress.add(name, floors.floors, generation=current.refresh)
+
+
+def _taking_in(common: Common, known: identities.Known, auditor: Auditor, shown: "_Shown", *, alone: bool) -> list[Service]:
+    """What takes events in, and what is asked of a memory as a whole; *alone*: no other process can do its long work."""
+    approvals = handing.approvals(common, auditor)
+    erasures = forgetting.requests(common, approvals)
+    handed = handing.services(common, approvals, erasures, owners=known.owners, names=known.principals, alone=alone)
+    return [_ingest(common, erasures), upkeep.key_rotations(common, shown.health, alone=alone), *handed]
 
 
 def _ingest(common: Common, erasures: ErasureRoutes) -> Service:

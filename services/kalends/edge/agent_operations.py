@@ -99,12 +99,9 @@ def agent_service(agents: Agents, sessions: Sessions, *, clock: Clock, settled: 
 def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock, settled: Settled) -> tuple[Operation, ...]:
     """The rows ``agents.*`` and ``auth.*``."""
 
-    def within(agent: AgentRecord, principal: Principal) -> bool:
-        return granting.within(settled(agent.principal(expires_at=None)).memories, principal)
-
     async def list_agents(call: Call) -> Answer:
         found = await agents.agents(call.principal.tenant)
-        return Answer(body=AgentList(items=[_view(agent) for agent in found if within(agent, call.principal)]))
+        return Answer(body=AgentList(items=[_view(agent) for agent in found if _within(agent, call.principal, settled)]))
 
     async def create(call: Call) -> Answer:
         request: AgentRequest = call.body
@@ -126,7 +123,7 @@ def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock, settle
     async def revoke(call: Call) -> Answer:
         wanted = call.path["agent_id"]
         found = await agents.agents(call.principal.tenant)
-        if not any(agent.id == wanted and within(agent, call.principal) for agent in found):
+        if not any(agent.id == wanted and _within(agent, call.principal, settled) for agent in found):
             raise NotFound("no such agent")
         await agents.revoke(call.principal.tenant, wanted)
         return Answer()
@@ -195,6 +192,11 @@ def _logging_in(sessions: Sessions) -> tuple[Operation, ...]:
             answer=Session,
         ),
     )
+
+
+def _within(agent: AgentRecord, principal: Principal, settled: Settled) -> bool:
+    """Whether *principal* may see *agent*: by the memories that are the agent's own now."""
+    return granting.within(settled(agent.principal(expires_at=None)).memories, principal)
 
 
 def _view(agent: AgentRecord) -> AgentView:

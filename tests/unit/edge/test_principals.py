@@ -10,7 +10,7 @@ from tests.support.edge import TENANT, FixedClock
 from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
-from kalends.domain.errors import Invalid
+from kalends.domain.errors import Invalid, Unavailable
 from kalends.domain.grants import outsider
 from kalends.domain.scope import Tenant
 from kalends.edge.agents import Agents
@@ -52,7 +52,7 @@ async def place() -> AsyncIterator[Place]:
         task = group.create_task(made.agents.run())
 
         async def read() -> bool:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Unavailable):
                 return made.agents.by_key("none") is None
             return False
 
