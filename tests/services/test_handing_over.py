@@ -58,7 +58,7 @@ class Place:
     async def process(self, name: str = "one") -> AsyncIterator[Process]:
         """One that follows the owners and works off hand-overs."""
         clock = SystemClock()
-        owners = Owners(self.bus.records)
+        owners = Owners(self.bus.records, clock=clock)
         hand_overs = HandOvers(
             rewrap=RewrapKeys(keys=self.bus.keys, wrapper=self.wrapper, traffic=Traffic()),
             memories=MemoryRegistry(self.bus.records),

@@ -130,7 +130,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             shown.health.append(scheduler.health)
         services += [guarding.audit_service(common, auditor), *_watchers(roles, common, authenticator, shown)]
         services.append(Service(name="long-work", operations=long_work.operations([one for each in services for one in each.long_work])))
-        loops += [*_following(common), Loop(name="owners", run=known.owners.run), *(loop for service in services for loop in service.loops)]
+        loops += [*_following(common), *(loop for service in services for loop in service.loops)]
         if tasks:
             loops.append(upkeep.work_loop(work, tasks))
         if broker is not None:

@@ -17,6 +17,7 @@ from kalends.domain.credentials import Principal
 from kalends.domain.errors import Damaged, KalendsError, Unavailable
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit.backoff import pauses
+from kalends.ports.clock import Clock
 from kalends.ports.records import Record, Records
 from kalends.wire import memories
 
@@ -40,8 +41,13 @@ class _Known:
 class Owners:
     """The owners of every tenant's memories; host ``run`` as a loop."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, *, clock: Clock) -> None:
         self._records = records
+        self._clock = clock
+        self.state = "down"
+        """``up`` while changes are seen, ``degraded`` while what was known before goes on, ``down`` before anything is known."""
+
+        self.since = clock.now()
         self._known: dict[Scope, _Known] = {}
         self._owners: defaultdict[Tenant, dict[str, str]] = defaultdict(dict)
         self._settled: dict[Principal, Principal] = {}
@@ -102,9 +108,15 @@ class Owners:
                         missing = None
                         waits = pauses(first=0.2, longest=5.0)
                         self._ready.set()
+                        self._enter("up")
             except KalendsError as error:
                 log.warning("owners of memories cannot be followed", code=error.code)
+            self._enter("degraded" if self._ready.is_set() else "down")
             await asyncio.sleep(next(waits))
+
+    def _enter(self, state: str) -> None:
+        if state != self.state:
+            self.state, self.since = state, self._clock.now()
 
     def _apply(self, record: Record) -> Scope:
         scope = Scope(tenant=Tenant(record.owner), memory=MemoryName(record.name))

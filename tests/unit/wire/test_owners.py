@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from tests.support.clocks import SimulatedClock
 from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
@@ -26,7 +27,7 @@ STRANGER = replace(OWNER, tenant=Tenant("globex"))
 @contextlib.asynccontextmanager
 async def following(records: MemoryRecords) -> AsyncIterator[Owners]:
     """A process that follows the records."""
-    owners = Owners(records)
+    owners = Owners(records, clock=SimulatedClock())
     async with asyncio.TaskGroup() as group:
         task = group.create_task(owners.run())
         await owners.wait_ready()
@@ -37,7 +38,7 @@ async def following(records: MemoryRecords) -> AsyncIterator[Owners]:
 async def test_nobody_is_let_in_before_the_owners_are_known():
     """A former owner could be among them."""
     with pytest.raises(Unavailable):
-        Owners(MemoryRecords()).settled(FORMER)
+        Owners(MemoryRecords(), clock=SimulatedClock()).settled(FORMER)
 
 
 async def test_a_hand_over_elsewhere_is_heard_of():
@@ -94,6 +95,18 @@ async def test_a_memory_whose_record_is_damaged_is_reached_by_admins_of_all_alon
     async with following(records) as owners:
         assert not owners.settled(FORMER).reaches("notes")
         assert owners.settled(replace(FORMER, memories=None)).reaches("notes")
+
+
+async def test_a_view_that_is_cut_off_goes_on_and_says_so():
+    """And is up again once it has seen everything anew."""
+    records = MemoryRecords()
+    await MemoryRegistry(records).create(replace(MEMORY, owner="agent:o", handed_over_us=5))
+    async with following(records) as owners:
+        assert owners.state == "up"
+        records.interrupt()
+        await until(lambda: owners.state == "degraded")
+        assert not owners.settled(FORMER).reaches("notes")
+        await until(lambda: owners.state == "up")
 
 
 async def test_what_is_remembered_of_principals_is_bounded(monkeypatch):
