@@ -14,7 +14,7 @@ from kalends.domain.approvals import Approval
 from kalends.domain.events import microseconds, moment
 from kalends.domain.queries import decode_cursor, encode_cursor
 from kalends.edge.operations import Answer, Call, Operation
-from kalends.ingest.approving import OF, TENANT, Approvals
+from kalends.ingest.approving import OF, WHOLE_TENANT, Approvals
 from kalends.ports.clock import Clock
 
 State = Literal["pending", "approved", "refused", "done", "failed", "expired"]
@@ -60,7 +60,7 @@ def approval_out(approval: Approval, *, now_us: int) -> ApprovalOut:
     return ApprovalOut(
         approval_id=approval.approval_id,
         operation=approval.operation,
-        memory=None if approval.arguments.get(OF) == TENANT else approval.memories[0],
+        memory=None if approval.arguments.get(OF) == WHOLE_TENANT else approval.memories[0],
         requested_by=approval.requested_by,
         requested_at=moment(approval.requested_us),
         expires_at=moment(approval.expires_us),

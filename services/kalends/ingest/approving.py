@@ -7,6 +7,7 @@ once, so an act must be safe to repeat, and one that was left is taken up by who
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 import structlog
@@ -17,7 +18,9 @@ from kalends.domain.audit import Entry
 from kalends.domain.credentials import Principal
 from kalends.domain.errors import Conflict, DeadlineExceeded, KalendsError, NotFound, Throttled, Unavailable
 from kalends.domain.events import microseconds, new_ulid
-from kalends.kit import failpoints
+from kalends.domain.scope import Tenant
+from kalends.kit import failpoints, tasks
+from kalends.kit.backoff import pauses
 from kalends.ports.clock import Clock
 from kalends.wire.approvals import ApprovalStore
 
@@ -30,7 +33,7 @@ LOOK_S = 2.0
 GRACE_S = 5.0
 """An act that was approved so long ago and is not done was left by a process that died, or could not go on."""
 
-OF, TENANT = "of", "tenant"
+OF, WHOLE_TENANT = "of", "tenant"
 """The argument that tells what an operation is about, where that is not one memory."""
 
 _AUDIT_S = 10.0
@@ -57,6 +60,7 @@ class Approvals:
         self._noted = noted
         self._clock = clock
         self._expire_s = expire_s
+        self._left: dict[tuple[Tenant, str], int] = {}
         self._acts: dict[str, tuple[str, Act]] = {}
 
     def perform(self, operation: str, act: Act, *, audited_as: str) -> None:
@@ -134,18 +138,37 @@ class Approvals:
 
     async def run(self) -> None:
         """Do what was approved and left undone, until cancelled."""
-        while True:
+        async with tasks.group() as group:
+            group.create_task(self._follow(), name="approvals.follow")
+            while True:
+                try:
+                    await self._take_up()
+                except KalendsError as error:
+                    log.warning("what was approved cannot be taken up", kind=error.code)
+                await self._clock.sleep(LOOK_S)
+
+    async def _follow(self) -> None:
+        """Know what is approved and not done: approvals are kept for good, so they are not listed again and again."""
+        for pause in pauses(first=0.5, longest=10.0):
             try:
-                await self._take_up()
+                async with aclosing(self._store.watch()) as changes:
+                    async for one in changes:
+                        if one.state == approvals.APPROVED:
+                            self._left[one.tenant, one.approval_id] = one.decided_us
+                        else:
+                            self._left.pop((one.tenant, one.approval_id), None)
             except KalendsError as error:
-                log.warning("approvals cannot be looked at", kind=error.code)
-            await self._clock.sleep(LOOK_S)
+                log.warning("approvals cannot be followed", kind=error.code)
+            await self._clock.sleep(pause)
 
     async def _take_up(self) -> None:
         before_us = self._now_us() - int(GRACE_S * _SECOND_US)
-        for one in await self._store.all():
-            if one.state == approvals.APPROVED and one.decided_us <= before_us:
-                await self._act(one)
+        for (tenant, approval_id), decided_us in list(self._left.items()):
+            if decided_us > before_us:
+                continue
+            found = await self._store.find(tenant, approval_id)
+            if found is not None and found.state == approvals.APPROVED and found.operation in self._acts:
+                await self._act(found)
 
     async def _decide(self, found: Approval, principal: Principal, state: str) -> Approval:
         now_us = self._now_us()
@@ -174,7 +197,7 @@ class Approvals:
             tenant=decided.tenant,
             actor=decided.requested_with,
             operation=audited_as,
-            memory=decided.memories[0] if decided.arguments.get(OF) != TENANT else "",
+            memory=decided.memories[0] if decided.arguments.get(OF) != WHOLE_TENANT else "",
             outcome=outcome,
             request_id=decided.approval_id,
             approved_by=decided.decided_with,

@@ -19,7 +19,7 @@ from kalends.domain.scope import MemoryName, Scope
 from kalends.edge.operations import Answer, Call, Handler, Operation
 from kalends.ingest import erasing_schemas as schemas
 from kalends.ingest.approval_routes import ApprovalOut, approval_out
-from kalends.ingest.approving import OF, TENANT, Approvals
+from kalends.ingest.approving import OF, WHOLE_TENANT, Approvals
 from kalends.ingest.erasing import RequestErasures
 from kalends.ingest.routes import utc
 from kalends.ports.clock import Clock
@@ -82,10 +82,10 @@ class ErasureRoutes:
             ERASE_EVERYTHING,
             memories=memories or [call.scoped.memory],
             arguments={OF: of, "reason": reason, "undo_s": str(undo_s)},
-            wide=of == TENANT,
+            wide=of == WHOLE_TENANT,
         )
         waiting = approval_out(asked, now_us=microseconds(self._clock.now()))
-        if of == TENANT:
+        if of == WHOLE_TENANT:
             return Answer(body=schemas.TenantErasureOut(items=[], approval=waiting), outcome="pending")
         return Answer(body=_waiting(call.scoped, waiting, reason=reason, by=call.principal.token_id), outcome="pending")
 
@@ -151,7 +151,7 @@ class ErasureRoutes:
             return Answer(body=schemas.TenantErasureOut(items=planned), status=200)
         if self._needs_approval and memories:
             names = [memory.scope.memory for memory in memories]
-            return await self._wait(call, TENANT, reason=body.reason, undo_s=body.undo_s, memories=names)
+            return await self._wait(call, WHOLE_TENANT, reason=body.reason, undo_s=body.undo_s, memories=names)
         begun = [
             await self._erasures.ask(memory.scope, _EVERYTHING, reason=body.reason, by=by, undo_s=body.undo_s, with_memory=True)
             for memory in memories

@@ -4,7 +4,8 @@ Belongs here: the mapping to records. Does not belong here: who may decide (``do
 (``ingest.approving``). A newcomer would get wrong: a decision is a compare-and-set, so of two at once one is told that it came second.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 import structlog
@@ -47,15 +48,31 @@ class ApprovalStore:
         record = await self._records.get(KIND, tenant, approval_id)
         return None if record is None else decode(record)
 
+    async def watch(self) -> AsyncGenerator[Approval, None]:
+        """Every approval of every tenant that exists now, then each as it changes; one that cannot be read is left out.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the store does not answer.
+        """
+        async with aclosing(self._records.watch(KIND)) as changes:
+            async for record in changes:
+                if record is not None and not record.deleted:
+                    for found in _readable([record]):
+                        yield found
+
     async def all(self, tenant: Tenant | None = None) -> Sequence[Approval]:
         """Those of *tenant*, or of every tenant, oldest first; one that cannot be read is left out and logged."""
-        found = []
-        for record in await self._records.list(KIND, tenant):
-            try:
-                found.append(decode(record))
-            except Damaged as error:
-                log.warning("record skipped", name=record.name, reason=error.detail)
-        return sorted(found, key=lambda one: one.approval_id)
+        return sorted(_readable(await self._records.list(KIND, tenant)), key=lambda one: one.approval_id)
+
+
+def _readable(records: Iterable[Record]) -> list[Approval]:
+    found = []
+    for record in records:
+        try:
+            found.append(decode(record))
+        except Damaged as error:
+            log.warning("record skipped", name=record.name, reason=error.detail)
+    return found
 
 
 def encode(approval: Approval) -> bytes:

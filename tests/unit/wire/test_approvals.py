@@ -1,5 +1,6 @@
 """The records of approvals: kept whole, decided once."""
 
+from contextlib import aclosing
 from dataclasses import fields, replace
 
 import pytest
@@ -65,6 +66,19 @@ async def test_the_second_of_two_decisions_is_refused():
     found = await store.find(ACME, "01")
     assert found is not None
     assert found.state == "refused"
+
+
+async def test_whoever_watches_hears_of_what_is_there_and_of_every_change():
+    """Of every tenant; what cannot be read is passed over."""
+    records = MemoryRecords()
+    store = ApprovalStore(records)
+    await records.put(KIND, ACME, "00", b"\xff\xff", revision=0)
+    begun = await store.begin(replace(APPROVAL, state="pending"))
+    async with aclosing(store.watch()) as changes:
+        assert (await anext(changes)).state == "pending"
+        await store.put(begun, state="approved")
+        await store.begin(replace(APPROVAL, tenant=GLOBEX))
+        assert [(await anext(changes)).state, (await anext(changes)).tenant] == ["approved", GLOBEX]
 
 
 async def test_a_damaged_record_hides_no_other():
