@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from tests.support import verdicts
 from tests.support.api import Api, Away
+from tests.support.hands import Hands
 from tests.support.instance import Instance, NotStarted, wait_until
 from tests.support.load import AGAIN, Ledger, an_event, past_moments
 from tests.support.walks import walk
@@ -33,8 +34,13 @@ PROJECTIONS = ("lexical", "vector")
 MEMORY = "faults"
 EVENTS = 20
 MOMENT = timedelta(seconds=1)
-BRISK = {"KALENDS_SUMMARIZE__SETTLE_S": "0", "KALENDS_SCHEDULER__SEGMENT_SWEEP": "* * * * * *", "KALENDS_ERASURE__FENCE_S": "0.2"}
-"""A sweep takes up what has only just been told, and is never far; an erasure does not wait long for writers."""
+BRISK = {
+    "KALENDS_SUMMARIZE__SETTLE_S": "0",
+    "KALENDS_SCHEDULER__SEGMENT_SWEEP": "* * * * * *",
+    "KALENDS_ERASURE__FENCE_S": "0.2",
+    "KALENDS_APPROVALS__OPERATIONS": "hand_over",
+}
+"""A sweep takes up what has only just been told, and is never far; an erasure hardly waits for writers; a hand-over takes two persons."""
 
 LONG, SHORT = 9, 5
 """Chunks of a document before and after it is replaced."""
@@ -49,6 +55,7 @@ class Run:
         self.told: dict[str, list[dict[str, Any]]] = {}
         """What was told of the past, by its name, in the order of telling."""
         self.expiring: set[str] = set()
+        self.hands = Hands()
 
     @property
     def lasting(self) -> Ledger:
@@ -85,15 +92,15 @@ class Run:
     def keep(self, name: str, *, chunks: int) -> None:
         """Keep a document."""
         text = "".join(f"# Heading {number}\n\nThe river {name} rose by {number} of {chunks} feet.\n\n" for number in range(chunks))
-        self._until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/documents", {"document_id": name, "text": text})))
+        self.until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/documents", {"document_id": name, "text": text})))
 
     def rebuild(self) -> None:
         """Ask for a rebuild of everything."""
-        self._until(lambda api: _done(api.ask("POST", "/admin/reindexes", {"projection": "all"})))
+        self.until(lambda api: _done(api.ask("POST", "/admin/reindexes", {"projection": "all"})))
 
     def rebuild_calendar(self) -> None:
         """Ask for the calendar to be written anew."""
-        self._until(lambda api: _done(api.ask("POST", "/admin/toc-rebuilds", {})))
+        self.until(lambda api: _done(api.ask("POST", "/admin/toc-rebuilds", {})))
 
     def forget(self, session: str) -> None:
         """Ask for the erasure of a session, of which nothing is expected any more."""
@@ -101,7 +108,7 @@ class Run:
         self.expiring |= gone
         for event_id in gone:
             del self.ledger.acked[event_id]
-        self._until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/erasures", {"session_id": session})))
+        self.until(lambda api: _done(api.ask("POST", f"/memories/{MEMORY}/erasures", {"session_id": session})))
 
     def forgotten(self) -> None:
         """Wait until every erasure that was begun is done."""
@@ -110,7 +117,7 @@ class Run:
             listed = api.ask("GET", f"/memories/{MEMORY}/erasures?limit=200")
             return _done(listed) and {one["state"] for one in listed.body["items"]} == {"erased"}
 
-        self._until(done)
+        self.until(done)
 
     def do(self, job: str) -> None:
         """Have a job run, and see the end of it."""
@@ -129,15 +136,15 @@ class Run:
                 asked_at = told["run_count"]
             return False
 
-        self._until(ran)
+        self.until(ran)
 
     def make_memory(self) -> None:
         """Make the memory."""
-        self._until(lambda api: _done(api.ask("PUT", f"/memories/{MEMORY}", {})))
+        self.until(lambda api: _done(api.ask("PUT", f"/memories/{MEMORY}", {})))
 
     def send(self, events: list[dict[str, Any]]) -> None:
         """Send *events* until they are acked."""
-        self._until(lambda api: self._acked(api, events))
+        self.until(lambda api: self._acked(api, events))
 
     def _acked(self, api: Api, events: list[dict[str, Any]]) -> bool:
         reply = api.append(MEMORY, events)
@@ -146,7 +153,9 @@ class Run:
             return True
         return False
 
-    def _until(self, attempt: Callable[[Api], bool]) -> None:
+    def until(self, attempt: Callable[[Api], bool]) -> None:
+        """Try until *attempt* says that it is done, or the instance is gone."""
+
         def done() -> bool:
             try:
                 return not self.instance.running or attempt(api)
@@ -255,6 +264,18 @@ def forget_again(run: Run, name: str) -> None:
     run.forgotten()
 
 
+def hand_over(run: Run, name: str) -> None:
+    """What was written is handed over; the process dies whenever it does what was approved."""
+    run.write(name)
+    run.until(run.hands.asked_and_approved(MEMORY, name))
+    wait_until(lambda: not run.instance.running, seconds=30)
+
+
+def wait_for_hand_over(run: Run, _: str) -> None:
+    """What was approved is done without anybody's asking again."""
+    run.until(run.hands.all_done(MEMORY))
+
+
 def lose_one(run: Run, _: str) -> None:
     """Behind everybody's back an event and a node go missing from the lexical projection of an instance that is down."""
     assert not run.instance.running
@@ -318,6 +339,10 @@ FAMILIES: Mapping[str, Mapping[str, Scenario]] = {
             *("after-keys", "after-piece", "after-messages", "after-leftovers", "after-calendar", "after-engines", "after-probe"),
             "after-receipt",
         )
+    },
+    "handing over": {
+        place: Scenario(act=hand_over, after=wait_for_hand_over)
+        for place in ("approval.after-decision", "hand-over.after-record", "approval.after-act", "hand-over.after-rewrap")
     },
     "upkeep": {
         "reconcile.before-mend": Scenario(before=tell_and_wait, down=lose_one, act=reconcile, after=reconcile),

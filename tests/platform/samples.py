@@ -41,6 +41,7 @@ BODIES: Mapping[str, Any] = {
     "memories.change": {"description": "a sample"},
     "reindexes.start": {"projection": "lexical", "dry_run": True},
     "toc_rebuilds.start": {"dry_run": True},
+    "memories.hand_over": {"to": f"agent:{ABSENT_ID}"},
     "erasures.create": {"session_id": "absent", "dry_run": True},
     "erasures.tenant": {"everything": True, "dry_run": True},
     "holds.set": {"session_id": "absent"},

@@ -56,6 +56,7 @@ def test_every_operation_answers(admin: Person) -> None:
             "document_id",
             "token_id",
             "agent_id",
+            "approval_id",
             "operation_id",
             "erasure_id",
             "hold",
@@ -67,7 +68,8 @@ def test_every_operation_answers(admin: Person) -> None:
         named = any(f"{{{name}}}" in operation.path for name in names)
 
         unsigned = operation.name == "auth.session" and answer.status_code == 401
-        assert answer.is_success or unsigned or (named and answer.status_code == 404), (operation.name, answer.text)
+        unknown = operation.name == "memories.hand_over" and answer.status_code == 422  # to somebody who does not exist
+        assert answer.is_success or unsigned or unknown or (named and answer.status_code == 404), (operation.name, answer.text)
         assert answer.headers["x-request-id"]
         assert answer.headers["cache-control"] == "no-store"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.platform.people import Person
-from tests.support.instance import Broker, Instance, NotStarted
+from tests.support.instance import Broker, Instance, NotStarted, wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,28 @@ def test_each_process_answers_its_own_operations_and_no_others(halves: Halves) -
     with halves.writing.with_token("search", memories=["split"]) as made, Person(halves.reading.instance, made.token) as there:
         assert there.ask("GET", f"{memory}/events").status_code == 200
         halves.writing.good("DELETE", f"/tokens/{made.token_id}")
+
+
+def test_a_hand_over_in_one_process_is_heard_of_in_the_other(halves: Halves) -> None:
+    """The one that answers refuses the former owner from then on, the other soon after; the new owner is let in by both."""
+    path = halves.writing.make_memory("handed")
+    halves.writing.remember(path, "something of before")
+    there = halves.reading.instance
+    with (
+        halves.writing.with_token("admin", memories=["handed"]) as former,
+        halves.writing.with_token("search", memories=["none"]) as new,
+        Person(there, former.token) as former_there,
+        Person(there, new.token) as new_there,
+    ):
+        assert former_there.found(path, "something") == ["something of before"]
+
+        halves.writing.good("POST", f"{path}/hand-over", {"to": f"token:{new.token_id}"})
+
+        assert former.ask("GET", path).status_code == 404
+        assert wait_until(lambda: former_there.ask("GET", f"{path}/events").status_code == 404, seconds=10, every=0.01)
+        assert former_there.ask("POST", f"{path}/search", {"query": "something"}).status_code == 404
+        assert new_there.found(path, "something") == ["something of before"]
+        assert new.good("GET", path)["owner"] == f"token:{new.token_id}"
 
 
 def test_a_duplicate_is_known_and_a_document_replaced_across_processes(halves: Halves) -> None:

@@ -16,6 +16,7 @@ from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.tls import BrokerTls, ClientTls
 from kalends.app.folders import Folders
+from kalends.domain.credentials import Principal
 from kalends.domain.errors import Misconfigured
 from kalends.domain.scope import Scope, token
 from kalends.edge.agents import Agents
@@ -106,6 +107,8 @@ def user_loop(broker: LocalServer, users: Users, authenticator: Authenticator, a
     """Keeps the broker's users equal to the tokens that have a NATS password, and to the agents."""
 
     async def follow() -> None:
+        # whose a memory is must be known first, or a former owner would be let in for a moment after each start
+        await authenticator.wait_ready()
         while True:
             wanted = users_of(authenticator, agents)
             if wanted != users.told:
@@ -119,11 +122,20 @@ def user_loop(broker: LocalServer, users: Users, authenticator: Authenticator, a
 def users_of(authenticator: Authenticator, agents: Agents) -> list[BrokerUser]:
     """A user for each valid token and agent: it may publish below the prefixes of its memories and read its own inbox, nothing else."""
     users = [
-        BrokerUser(name=record.id, password=record.nats_password, prefixes=prefixes(record.tenant, record.memories))
+        BrokerUser(name=record.id, password=record.nats_password, prefixes=_own_prefixes(authenticator, record.principal))
         for record in authenticator.holders()
     ]
-    users += [BrokerUser(name=agent.id, nkey=agent.public_key, prefixes=prefixes(agent.tenant, agent.memories)) for agent in agents.valid()]
+    users += [
+        BrokerUser(name=agent.id, nkey=agent.public_key, prefixes=_own_prefixes(authenticator, agent.principal(expires_at=None)))
+        for agent in agents.valid()
+    ]
     return sorted(users, key=lambda user: user.name)
+
+
+def _own_prefixes(authenticator: Authenticator, principal: Principal) -> tuple[str, ...]:
+    """By the memories that are the principal's now; of all of a tenant's none can be left out, there the bridge alone refuses."""
+    memories = authenticator.settled(principal).memories
+    return prefixes(principal.tenant, None if memories is None else sorted(memories))
 
 
 def prefixes(tenant: str, memories: Sequence[str] | None) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ PLACES: Mapping[str, str] = {
     "agent": _COMMANDS + "agents:agent",
     "admin": _COMMANDS + "admin:admin",
     "scheduler": _COMMANDS + "scheduler:scheduler",
+    "approvals": _COMMANDS + "approvals:approvals",
     "audit": _COMMANDS + "audit:audit",
     "dead-letters": _COMMANDS + "dead_letters:dead_letters",
 }

@@ -18,7 +18,7 @@ from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import brokers, forgetting, guarding, health, identities, keks, parts, stores, upkeep
+from kalends.app import brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, upkeep
 from kalends.app.engines import Engine, Engines, open_engines
 from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
@@ -39,6 +39,7 @@ from kalends.index.compacting import Compact
 from kalends.index.reconciling import Index, Reconciled
 from kalends.index.usecases import Projection
 from kalends.ingest import service as ingest_service
+from kalends.ingest.erasing_routes import ErasureRoutes
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.phrases import TimePhrases
 from kalends.ports.vectors import VectorIndex
@@ -103,7 +104,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         bus = await parts.open_bus(stack, settings, folders, where, metrics, own=broker is not None)
         common = await parts.open_common(stack, roles, settings, folders, bus, metrics)
         known = await identities.open_known(stack, settings, folders, common)
-        authenticator, services = known.authenticator, [*known.services]
+        authenticator, services, auditor = known.authenticator, [*known.services], guarding.auditor(common)
         shown = _Shown(digests=_truths(common), health=[health.of_log(bus, common.follower)])
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
@@ -113,7 +114,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             engines = await stack.enter_async_context(open_engines(folders, settings, bus.records, dedicated=bus.log.is_dedicated))
         follow_shared(common, settings, engines)
         if "ingest" in roles:
-            services += [_ingest(common), upkeep.key_rotations(common, shown.health, alone=broker is not None)]
+            services += _taking_in(common, known, auditor, shown, alone=broker is not None)
             tasks |= upkeep.ingest_tasks(common, forgetting.retain(common), shown.health)
         if engines is not None:
             watches = [StoreWatch(name, engine.ask) for name, engine in parts_of(engines).items() if engine.ask is not None]
@@ -128,7 +129,6 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             scheduler = upkeep.scheduler(common, work, alone=broker is not None)
             services.append(scheduler)
             shown.health.append(scheduler.health)
-        auditor = guarding.auditor(common)
         services += [guarding.audit_service(common, auditor), *_watchers(roles, common, authenticator, shown)]
         services.append(Service(name="long-work", operations=long_work.operations([one for each in services for one in each.long_work])))
         loops += [*_following(common), *(loop for service in services for loop in service.loops)]
@@ -268,7 +268,15 @@ def _follow(common: Common, name: str, current: Current) -> None:
     common.progress.add(name, floors.floors, generation=current.refresh)
 
 
-def _ingest(common: Common) -> Service:
+def _taking_in(common: Common, known: identities.Known, auditor: Auditor, shown: "_Shown", *, alone: bool) -> list[Service]:
+    """What takes events in, and what is asked of a memory as a whole; *alone*: no other process can do its long work."""
+    approvals = handing.approvals(common, auditor)
+    erasures = forgetting.requests(common, approvals)
+    handed = handing.services(common, approvals, erasures, owners=known.owners, names=known.principals, alone=alone)
+    return [_ingest(common, erasures), upkeep.key_rotations(common, shown.health, alone=alone), *handed]
+
+
+def _ingest(common: Common, erasures: ErasureRoutes) -> Service:
     return ingest_service.build(
         common.settings.ingest,
         log=common.bus.log,
@@ -283,7 +291,7 @@ def _ingest(common: Common) -> Service:
         metrics=common.metrics,
         traffic=common.traffic,
         hidden=common.hidden,
-        erasures=forgetting.requests(common),
+        erasures=forgetting.operations(common, erasures),
         redactor=PatternRedactor(),
         calendar=common.calendar,
     )

@@ -20,22 +20,26 @@ from kalends.edge.services import Loop, Service
 from kalends.index.erasing import Erase, Stores
 from kalends.index.erasures import Erasures
 from kalends.ingest import erasing_routes, retention_routes
+from kalends.ingest.approving import Approvals
 from kalends.ingest.ending import EndSession
 from kalends.ingest.erasing import RequestErasures
+from kalends.ingest.erasing_routes import ErasureRoutes
 from kalends.ingest.retaining import Retain
 from kalends.wire.holding import Holds
 from kalends.wire.selecting import Select
 
 
-def requests(common: Common) -> list[Operation]:
+def requests(common: Common, approvals: Approvals) -> ErasureRoutes:
+    """What asks for erasures and sets holds; erasing everything waits for a second person where *approvals* say so."""
+    return ErasureRoutes(erasures=_asking(common), memories=common.memories, clock=common.clock, approvals=approvals)
+
+
+def operations(common: Common, erasures: ErasureRoutes) -> list[Operation]:
     """The operations that ask for erasures, set holds, run retention and end sessions."""
     asked = _asking(common)
     end = EndSession(erasures=asked, hidden=common.hidden, memories=common.memories, keys=common.bus.keys, clock=common.clock)
     kept = retention_routes.RetentionRoutes(retain=retain(common), end=end, memories=common.memories)
-    return [
-        *erasing_routes.operations(erasing_routes.ErasureRoutes(erasures=asked, memories=common.memories, clock=common.clock)),
-        *retention_routes.operations(kept),
-    ]
+    return [*erasing_routes.operations(erasures), *retention_routes.operations(kept)]
 
 
 def retain(common: Common) -> Retain:

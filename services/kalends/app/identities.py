@@ -14,11 +14,13 @@ from kalends.domain.scope import tenant_name
 from kalends.edge.agent_operations import agent_service
 from kalends.edge.agents import Agents
 from kalends.edge.auth import Authenticator
-from kalends.edge.services import Health, Service
+from kalends.edge.principals import Principals
+from kalends.edge.services import Health, Loop, Service
 from kalends.edge.sessions import Sessions
 from kalends.edge.tokens import token_service
 from kalends.ports.identities import Identities
 from kalends.settings import Settings
+from kalends.wire.owners import Owners
 from kalends.wire.session_secret import session_secret
 
 
@@ -28,6 +30,8 @@ class Known:
 
     authenticator: Authenticator
     agents: Agents
+    owners: Owners
+    principals: Principals
     services: Sequence[Service]
 
 
@@ -42,12 +46,21 @@ async def open_known(stack: AsyncExitStack, settings: Settings, folders: Folders
     secret = await session_secret(records, common.wrapper)
     sessions = Sessions(agents, records, clock=clock, settings=settings.agents, secret=secret)
     foreign = await _foreign(stack, settings)
-    authenticator = Authenticator(records, clock=clock, sessions=sessions, foreign=foreign)
+    owners = Owners(records, clock=clock)
+    authenticator = Authenticator(records, clock=clock, sessions=sessions, foreign=foreign, owners=owners)
     await authenticator.ensure_admin_token(folders.token, tenant=tenant_name(settings.auth.tenant, pointer="/auth/tenant"))
-    services = [token_service(authenticator, clock=clock), agent_service(agents, sessions, clock=clock)]
+    services = [token_service(authenticator, clock=clock), agent_service(agents, sessions, clock=clock, settled=authenticator.settled)]
+    services.append(Service(name="owners", loops=(Loop(name="owners", run=owners.run),), health=lambda: [health_of_owners(owners)]))
     if foreign is not None:
         services.append(Service(name="identities", health=lambda: health_of(foreign)))
-    return Known(authenticator=authenticator, agents=agents, services=services)
+    principals = Principals(
+        authenticator=authenticator,
+        agents=agents,
+        issuers=[one.issuer for one in settings.oidc.issuers],
+        cluster=settings.kubernetes.issuer if settings.kubernetes.url else "",
+        clock=clock,
+    )
+    return Known(authenticator=authenticator, agents=agents, owners=owners, principals=principals, services=services)
 
 
 async def _foreign(stack: AsyncExitStack, settings: Settings) -> Identities | None:
@@ -59,6 +72,12 @@ async def _foreign(stack: AsyncExitStack, settings: Settings) -> Identities | No
     if identities is not None:
         stack.push_async_callback(identities.close)
     return identities
+
+
+def health_of_owners(owners: Owners) -> Health:
+    """Whether changes of owners are seen."""
+    detail = {"up": "", "degraded": "owners known before stay; hand-overs are not seen", "down": "nobody is let in before owners are known"}
+    return Health(name="owners of memories", state=owners.state, since=owners.since.isoformat(), detail=detail[owners.state])
 
 
 def health_of(identities: Identities) -> Sequence[Health]:

@@ -15,7 +15,7 @@ from kalends.domain.credentials import ROLES
 from kalends.edge import agent_operations, audit_operations, long_work, tokens
 from kalends.edge.operations import Operation
 from kalends.index import routes as index
-from kalends.ingest import administration, erasing_routes, retention_routes, rotation_routes
+from kalends.ingest import administration, approval_routes, erasing_routes, hand_over_routes, retention_routes, rotation_routes
 from kalends.ingest import routes as ingest
 from kalends.scheduler import routes as scheduler
 from kalends.search import calendar_routes
@@ -57,7 +57,7 @@ def rows() -> list[Operation]:
     service: Any = _Anything()
     tables: Sequence[Callable[[], Sequence[Operation]]] = (
         lambda: tokens.token_operations(service, clock=service),
-        lambda: agent_operations.agent_operations(service, service, clock=service),
+        lambda: agent_operations.agent_operations(service, service, clock=service, settled=service),
         lambda: audit_operations.operations(service),
         lambda: long_work.operations([]),
         lambda: StatusBoard.service(service).operations,
@@ -66,6 +66,8 @@ def rows() -> list[Operation]:
         lambda: erasing_routes.operations(service),
         lambda: retention_routes.operations(service),
         lambda: rotation_routes.service(service).operations,
+        lambda: hand_over_routes.operations(service),
+        lambda: approval_routes.operations(service),
         lambda: search.operations(service, service, service),
         lambda: calendar_routes.operations(service),
         lambda: index.operations(service, service, service),

@@ -4,6 +4,7 @@ Belongs here: everything a program needs to use Kalends from outside. Does not b
 package's own, lenient types. A newcomer would get wrong: an append is safe to repeat as it stands, because ids are given before it is sent.
 """
 
+from kalends.client.approvals import Approval, HandOver
 from kalends.client.asynchronous import AsyncKalends, AsyncMemory
 from kalends.client.audit import AuditBreak, AuditEntry, AuditVerdict
 from kalends.client.blocking import Kalends, Memory
@@ -64,6 +65,7 @@ __all__ = [
     "Agent",
     "AppendReceipt",
     "AppendResult",
+    "Approval",
     "AsyncKalends",
     "AsyncMemory",
     "AuditBreak",
@@ -86,6 +88,7 @@ __all__ = [
     "Forbidden",
     "Gone",
     "Grip",
+    "HandOver",
     "Hit",
     "Hold",
     "Invalid",

@@ -15,7 +15,8 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 from msgspec import UNSET, UnsetType
 
-from kalends.client import audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
+from kalends.client import approvals, audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
+from kalends.client.approvals import Approval, HandOver
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
@@ -188,6 +189,22 @@ class AsyncKalends:
         """Have the whole audit checked."""
         return await self._driver.run(audit.verify_audit(policy=self._driver.retry))
 
+    def approvals(self, *, state: str | None = None) -> AsyncIterator[Approval]:
+        """What waits for a second person, or did, newest first; *state*: only those that stand so."""
+        return self._driver.pages(lambda cursor: approvals.list_approvals(state=state, cursor=cursor))
+
+    async def approval(self, approval_id: str) -> Approval:
+        """One approval."""
+        return await self._driver.send(approvals.get_approval(approval_id))
+
+    async def approve(self, approval_id: str) -> Approval:
+        """Have done what somebody else asked for; it is done when this returns with the state done."""
+        return await self._driver.send(approvals.approve(approval_id))
+
+    async def refuse_approval(self, approval_id: str) -> Approval:
+        """Have left undone what somebody else asked for."""
+        return await self._driver.send(approvals.refuse(approval_id))
+
     def dead_letters(self) -> AsyncIterator[results.DeadLetter]:
         """Messages that could not be indexed, oldest first."""
         return self._driver.pages(lambda cursor: requests.list_dead_letters(cursor=cursor))
@@ -258,6 +275,13 @@ class AsyncMemory:
         """Change what is given and leave the rest; a *retention* of None is taken away."""
         request = requests.change_memory(self.name, description=description, quota=quota, redaction=redaction, retention=retention)
         return await self._driver.send(request)
+
+    async def hand_over(self, to: str, *, reason_code: str = "request") -> HandOver:
+        """Give it a new owner: ``token:ID``, ``agent:ID``, ``oidc:ISSUER#SUBJECT``, ``kubernetes:NAMESPACE/ACCOUNT`` or ``outsider:ID``.
+
+        Nobody else but admins of all memories reaches it from then on; if ``approval`` is set, a second person must approve it first.
+        """
+        return await self._driver.send(approvals.hand_over(self.name, to=to, reason_code=reason_code))
 
     async def append(
         self, events: Appendable | Iterable[Appendable], *, wait_s: float | None = None, raise_on_rejected: bool = True

@@ -47,6 +47,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str = ""
     count: int = 1
     refused: bool = False
+    approved_by: str = ""
 
 
 class AuditBreak(Struct, frozen=True, kw_only=True):
@@ -132,6 +133,7 @@ def _entry(item: Mapping[str, Any]) -> Entry | Link:
         request_id=str(item.get("request_id", "")),
         count=int(item.get("count", 1)),
         refused=bool(item.get("refused", False)),
+        approved_by=str(item.get("approved_by", "")),
         number=number,
         previous=previous,
         hash=digest,

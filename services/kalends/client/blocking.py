@@ -14,7 +14,8 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx
 from msgspec import UNSET, UnsetType
 
-from kalends.client import audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
+from kalends.client import approvals, audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
+from kalends.client.approvals import Approval, HandOver
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
@@ -185,6 +186,22 @@ class Kalends:
         """Have the whole audit checked."""
         return self._driver.run(audit.verify_audit(policy=self._driver.retry))
 
+    def approvals(self, *, state: str | None = None) -> Iterator[Approval]:
+        """What waits for a second person, or did, newest first; *state*: only those that stand so."""
+        return self._driver.pages(lambda cursor: approvals.list_approvals(state=state, cursor=cursor))
+
+    def approval(self, approval_id: str) -> Approval:
+        """One approval."""
+        return self._driver.send(approvals.get_approval(approval_id))
+
+    def approve(self, approval_id: str) -> Approval:
+        """Have done what somebody else asked for; it is done when this returns with the state done."""
+        return self._driver.send(approvals.approve(approval_id))
+
+    def refuse_approval(self, approval_id: str) -> Approval:
+        """Have left undone what somebody else asked for."""
+        return self._driver.send(approvals.refuse(approval_id))
+
     def dead_letters(self) -> Iterator[results.DeadLetter]:
         """Messages that could not be indexed, oldest first."""
         return self._driver.pages(lambda cursor: requests.list_dead_letters(cursor=cursor))
@@ -255,6 +272,13 @@ class Memory:
         """Change what is given and leave the rest; a *retention* of None is taken away."""
         request = requests.change_memory(self.name, description=description, quota=quota, redaction=redaction, retention=retention)
         return self._driver.send(request)
+
+    def hand_over(self, to: str, *, reason_code: str = "request") -> HandOver:
+        """Give it a new owner: ``token:ID``, ``agent:ID``, ``oidc:ISSUER#SUBJECT``, ``kubernetes:NAMESPACE/ACCOUNT`` or ``outsider:ID``.
+
+        Nobody else but admins of all memories reaches it from then on; if ``approval`` is set, a second person must approve it first.
+        """
+        return self._driver.send(approvals.hand_over(self.name, to=to, reason_code=reason_code))
 
     def append(
         self, events: Appendable | Iterable[Appendable], *, wait_s: float | None = None, raise_on_rejected: bool = True

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from msgspec import Struct, field
 
 from kalends.client import errors, exchanges
+from kalends.client.approvals import Approval
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
 from kalends.client.requests import Metadata, Moment, Request, encoded, moment_text
 from kalends.client.results import Page
@@ -42,7 +43,10 @@ class ForgetOptions(TypedDict, total=False):
 
 
 class Erasure(Struct, frozen=True, kw_only=True):
-    """An erasure: ``state`` is hidden, unreadable, erased or undone, and in a dry run planned; ``counts`` by store."""
+    """An erasure: ``state`` is hidden, unreadable, erased or undone, and in a dry run planned; ``counts`` by store.
+
+    ``state`` waiting: a second person must approve it first (``approval``), and nothing has happened yet.
+    """
 
     erasure_id: str
     state: str
@@ -57,11 +61,12 @@ class Erasure(Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     receipt: bool = False
     dry_run: bool = False
+    approval: Approval | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in {"erased", "undone", "planned"}
+        """Whether nothing more will happen to it by itself."""
+        return self.state in {"erased", "undone", "planned", "waiting"}
 
 
 class Hold(Struct, frozen=True, kw_only=True):

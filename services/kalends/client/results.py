@@ -88,6 +88,11 @@ class MemoryInfo(Struct, frozen=True, kw_only=True):
     first_at: datetime | None = None
     last_at: datetime | None = None
     lag: dict[str, Lag] = {}
+    owner: str | None = None
+    """Whom it was handed over to; None: it never was."""
+
+    handed_over_at: datetime | None = None
+    handed_over_reason: str | None = None
 
 
 class Event(Struct, frozen=True, kw_only=True):

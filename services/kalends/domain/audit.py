@@ -30,6 +30,9 @@ class Entry:
     request_id: str
     count: int = 1
     refused: bool = False
+    approved_by: str = ""
+    """The credential of the second person, where the operation needed one."""
+
     number: int = 0
     previous: bytes = b""
     hash: bytes = b""
@@ -92,6 +95,8 @@ def digest(entry: Entry) -> bytes:
                 int(entry.refused),
             )
         ),
+        # only where there is one: what was hashed before there were approvals stays as it was
+        *((entry.approved_by.encode(),) if entry.approved_by else ()),
     )
     return hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
 

@@ -31,7 +31,9 @@ TOKEN_PREFIX = "kal_"  # noqa: S105 - the prefix tells scanners what they found;
 class Principal:
     """Who is asking: a credential's id, its tenant, the memories it may touch (None: all of the tenant's) and its rights.
 
-    ``token_id`` is the id of a token or of an agent, or what ``domain.grants`` makes of somebody whom others vouch for.
+    ``token_id`` is the id of a token or of an agent, or what ``domain.grants`` makes of somebody whom others vouch for. ``name`` says who
+    that is whichever of their credentials they hold (``domain.ownership``), ``makers`` the names of who made it, and who made those.
+    ``withheld`` are memories that were handed over to somebody else; it only matters where ``memories`` is None.
     """
 
     token_id: str
@@ -42,10 +44,18 @@ class Principal:
     labels: frozenset[str] | None = frozenset()
     """Of what has labels it may see what has one of these; None: all."""
 
+    name: str = ""
+    makers: frozenset[str] = frozenset()
+    withheld: frozenset[str] = frozenset()
+
     @property
     def clearance(self) -> Clearance:
         """What of a memory it may see."""
         return Clearance(self.labels)
+
+    def reaches(self, memory: str) -> bool:
+        """Whether *memory* is among those that it may touch, whatever its rights there."""
+        return memory not in self.withheld and (self.memories is None or memory in self.memories)
 
 
 NOBODY = Principal(token_id="", tenant=Tenant(""), memories=frozenset(), rights=frozenset())
@@ -87,7 +97,7 @@ def scope_for(principal: Principal, memory: MemoryName, *, right: str) -> Scope:
         NotFound: the memory is not among the principal's.
         Forbidden: the right is missing.
     """
-    if principal.memories is not None and memory not in principal.memories:
+    if not principal.reaches(memory):
         raise NotFound(f"no memory {memory!r}", reason="foreign_memory")
     require(principal, right=right)
     return Scope(tenant=principal.tenant, memory=memory)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from kalends.domain import ownership
 from kalends.domain.credentials import RIGHTS, ROLES, Principal
 from kalends.domain.errors import Invalid
 from kalends.domain.labels import EVERY_LABEL, is_label
@@ -31,13 +32,15 @@ class Grant:
 
     def principal(self, *, issuer: str, subject: str, expires_at: datetime | None) -> Principal:
         """Who asks with this grant."""
+        who = outsider(issuer, subject)
         return Principal(
-            token_id=outsider(issuer, subject),
+            token_id=who,
             tenant=self.tenant,
             memories=self.memories,
             rights=self.rights,
             expires_at=expires_at,
             labels=self.labels,
+            name=ownership.outsider_name(who),
         )
 
 

@@ -4,13 +4,14 @@ Belongs here: rows and their bodies. Does not belong here: how agents are stored
 get wrong: the two rows of logging in want no credential, and tell nobody whether a key is registered until its holder has signed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from kalends.domain import ownership
 from kalends.domain.credentials import Principal, role_of
 from kalends.domain.errors import Fault, Invalid, NotFound
 from kalends.edge import granting
@@ -82,22 +83,26 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-def agent_service(agents: Agents, sessions: Sessions, *, clock: Clock) -> Service:
+Settled = Callable[[Principal], Principal]
+"""A principal with the memories that are its own now (``auth.Authenticator.settled``)."""
+
+
+def agent_service(agents: Agents, sessions: Sessions, *, clock: Clock, settled: Settled) -> Service:
     """Agents as a service: operations, loop and health."""
     return Service(
         name="agents",
-        operations=agent_operations(agents, sessions, clock=clock),
+        operations=agent_operations(agents, sessions, clock=clock, settled=settled),
         loops=(Loop(name="agents", run=agents.run),),
         health=lambda: (agents.health(),),
     )
 
 
-def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock) -> tuple[Operation, ...]:
+def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock, settled: Settled) -> tuple[Operation, ...]:
     """The rows ``agents.*`` and ``auth.*``."""
 
     async def list_agents(call: Call) -> Answer:
         found = await agents.agents(call.principal.tenant)
-        return Answer(body=AgentList(items=[_view(agent) for agent in found if _may_see(agent, call.principal)]))
+        return Answer(body=AgentList(items=[_view(agent) for agent in found if _within(agent, call.principal, settled)]))
 
     async def create(call: Call) -> Answer:
         request: AgentRequest = call.body
@@ -113,13 +118,14 @@ def agent_operations(agents: Agents, sessions: Sessions, *, clock: Clock) -> tup
             label=request.label,
             labels=request.labels,
             expires_at=request.expires_at,
+            makers=ownership.makers_of(call.principal),
         )
         return Answer(body=_view(agent))
 
     async def revoke(call: Call) -> Answer:
         wanted = call.path["agent_id"]
         found = await agents.agents(call.principal.tenant)
-        if not any(agent.id == wanted and _may_see(agent, call.principal) for agent in found):
+        if not any(agent.id == wanted and _within(agent, call.principal, settled) for agent in found):
             raise NotFound("no such agent")
         await agents.revoke(call.principal.tenant, wanted)
         return Answer()
@@ -190,8 +196,9 @@ def _logging_in(sessions: Sessions) -> tuple[Operation, ...]:
     )
 
 
-def _may_see(agent: AgentRecord, principal: Principal) -> bool:
-    return granting.within(agent.memories, principal, held=agent.labels)
+def _within(agent: AgentRecord, principal: Principal, settled: Settled) -> bool:
+    """Whether *principal* may see *agent*: by its labels, and the memories that are the agent's own now."""
+    return granting.within(settled(agent.principal(expires_at=None)).memories, principal, held=agent.labels)
 
 
 def _view(agent: AgentRecord) -> AgentView:

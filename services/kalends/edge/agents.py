@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
+from kalends.domain import ownership
 from kalends.domain.credentials import RIGHTS, Principal
 from kalends.domain.errors import Conflict, KalendsError, NotFound, Unavailable
 from kalends.domain.events import new_ulid
@@ -45,6 +46,8 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
     """None: all; so it is of what was stored before there were labels."""
 
     revoked_at: datetime | None = None
+    makers: tuple[str, ...] = ()
+    """Names of who registered it, and of who made them (``domain.ownership``)."""
 
     def principal(self, *, expires_at: datetime | None) -> Principal:
         """The agent as it asks with a session that ends at *expires_at*."""
@@ -56,6 +59,8 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
             rights=frozenset(self.rights),
             expires_at=expires_at,
             labels=None if self.labels is None else frozenset(self.labels),
+            name=ownership.agent_name(self.id),
+            makers=frozenset(self.makers),
         )
 
 
@@ -127,6 +132,7 @@ class Agents:
         label: str = "",
         labels: Iterable[str] | None = None,
         expires_at: datetime | None = None,
+        makers: Iterable[str] = (),
     ) -> AgentRecord:
         """Let the holder of *public_key* be an agent; it is one in this process on return.
 
@@ -144,6 +150,7 @@ class Agents:
             expires_at=expires_at,
             label=label,
             labels=None if labels is None else tuple(sorted(set(labels))),
+            makers=tuple(sorted(makers)),
         )
         try:
             await self._write(agent, revision=0)

@@ -60,6 +60,7 @@ class AuditEntryOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     request_id: str = ""
     count: int = 1
     refused: bool = False
+    approved_by: str = ""
 
 
 class AuditList(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +200,7 @@ def entry_out(entry: Entry) -> AuditEntryOut:
         request_id=entry.request_id,
         count=entry.count,
         refused=entry.refused,
+        approved_by=entry.approved_by,
     )
 
 

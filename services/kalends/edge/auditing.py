@@ -128,11 +128,19 @@ class Auditor:
         if operation.name in self.counted:
             self._count(entry)
             return
+        await self.noted(entry, deadline=call.deadline)
+
+    async def noted(self, entry: Entry, *, deadline: float) -> None:
+        """Return once *entry*, of something that was done without a call of its own, is in the audit; *deadline* by the loop's clock.
+
+        Raises:
+            Unavailable: it is not there in time; it will be.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(entry=entry, done=done))
         self._news.set()
         try:
-            async with asyncio.timeout_at(call.deadline):
+            async with asyncio.timeout_at(deadline):
                 await done
         except TimeoutError as error:
             raise Unavailable("the call is not in the audit yet", dependency="audit", retry_after=1.0) from error

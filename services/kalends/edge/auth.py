@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from kalends.domain import ownership
 from kalends.domain.credentials import RIGHTS, TOKEN_PREFIX, Principal, new_token, token_hash
 from kalends.domain.errors import Conflict, KalendsError, Misconfigured, NotFound, Unauthenticated, Unavailable
 from kalends.domain.events import new_ulid
@@ -61,6 +62,17 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     nats_password: str = ""
     """Bcrypt hash under which a broker of our own knows the token as the password of the user ``id``; empty: it is no NATS user."""
 
+    origin: str = ""
+    """Id of the token at the beginning of a chain of rotations; empty: it is the first itself."""
+
+    makers: tuple[str, ...] = ()
+    """Names of who made it, and of who made them (``domain.ownership``)."""
+
+    @property
+    def name(self) -> str:
+        """Who holds this token, whichever of a chain of rotations it is."""
+        return ownership.token_name(self.origin or self.id)
+
     @property
     def principal(self) -> Principal:
         """Who holds this token."""
@@ -72,6 +84,8 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
             rights=frozenset(self.rights),
             expires_at=self.expires_at,
             labels=None if self.labels is None else frozenset(self.labels),
+            name=self.name,
+            makers=frozenset(self.makers),
         )
 
 
@@ -87,14 +101,40 @@ class Sessions(Protocol):
         ...
 
 
+class Ownership(Protocol):
+    """Knows which memories were handed over, and to whom."""
+
+    def settled(self, principal: Principal) -> Principal:
+        """*principal* with what was handed over to it, and without what was handed over to others.
+
+        Raises:
+            Unavailable: that was not read yet.
+        """
+        ...
+
+    async def wait_ready(self) -> None:
+        """Return once all of it was read; the caller sets the deadline."""
+        ...
+
+
 class Authenticator:
     """Knows every token; looking one up asks nobody. Credentials of other forms it passes on to *sessions* and to *foreign*.
 
+    Whoever it is, *owners* say which memories are theirs now; without them nothing is ever handed over.
     ``run`` must be hosted as a loop. Until it has seen every token once, authentication is ``Unavailable`` and refuses everybody; when the
     records go away later, the tokens known then stay valid and ``health`` says so.
     """
 
-    def __init__(self, records: Records, *, clock: Clock, sessions: Sessions | None = None, foreign: Identities | None = None) -> None:
+    def __init__(
+        self,
+        records: Records,
+        *,
+        clock: Clock,
+        sessions: Sessions | None = None,
+        foreign: Identities | None = None,
+        owners: Ownership | None = None,
+    ) -> None:
+        self._owners = owners
         self._records = records
         self._clock = clock
         self._sessions = sessions
@@ -115,10 +155,10 @@ class Authenticator:
         if self._sessions is not None:
             principal = self._sessions.recognize(bearer)
             if principal is not None:
-                return principal
+                return self.settled(principal)
         if self._foreign is not None and _SIGNED.fullmatch(bearer):
-            return await self._foreign.principal(bearer)
-        return self._holder(bearer)
+            return self.settled(await self._foreign.principal(bearer))
+        return self.settled(self._holder(bearer))
 
     def authenticate(self, header: str | None) -> Principal:
         """Who sent *header*, if it holds a token of ours.
@@ -126,7 +166,15 @@ class Authenticator:
         Raises:
             Unauthenticated: no credential, an unknown, expired or revoked one. Unavailable: the tokens were not read yet.
         """
-        return self._holder(_bearer(header))
+        return self.settled(self._holder(_bearer(header)))
+
+    def settled(self, principal: Principal) -> Principal:
+        """*principal* with the memories that are its own now.
+
+        Raises:
+            Unavailable: what was handed over was not read yet.
+        """
+        return principal if self._owners is None else self._owners.settled(principal)
 
     def _holder(self, token: str) -> Principal:
         if not self._ready.is_set():
@@ -139,8 +187,10 @@ class Authenticator:
         return principal
 
     async def wait_ready(self) -> None:
-        """Return once every token has been seen; the caller sets the deadline."""
+        """Return once every token has been seen, and what was handed over; the caller sets the deadline."""
         await self._ready.wait()
+        if self._owners is not None:
+            await self._owners.wait_ready()
 
     async def run(self) -> None:
         """Follow the records until cancelled, and begin again whenever they fail."""
@@ -216,8 +266,12 @@ class Authenticator:
         expires_at: datetime | None = None,
         token: str | None = None,
         replaces: str = "",
+        origin: str = "",
+        makers: Iterable[str] = (),
     ) -> tuple[str, TokenRecord]:
         """Make a token (or register *token*) and store its hash; it is valid in this process on return.
+
+        *makers* are the names of who makes it, and of who made them.
 
         Raises:
             Conflict: *token* is registered already.
@@ -234,6 +288,8 @@ class Authenticator:
             label=label,
             labels=None if labels is None else tuple(sorted(set(labels))),
             replaces=replaces,
+            origin=origin,
+            makers=tuple(sorted(makers)),
             nats_password=await asyncio.to_thread(passwords.broker_hash, secret),
         )
         name = token_hash(secret)
@@ -242,8 +298,10 @@ class Authenticator:
         self._apply(Record(kind=KIND, owner=tenant, name=name, value=value, revision=revision))
         return secret, record
 
-    async def rotate(self, tenant: Tenant, token_id: str, *, overlap: timedelta) -> tuple[str, TokenRecord]:
+    async def rotate(self, tenant: Tenant, token_id: str, *, overlap: timedelta, makers: Iterable[str] = ()) -> tuple[str, TokenRecord]:
         """Make a token that may do what *token_id* may, for as long; that one ends after *overlap*, or when it would have anyway.
+
+        *makers*, who rotate it, see the new secret, so they are noted beside those who made it.
 
         Raises:
             NotFound: the tenant has no such token. Conflict: it was rotated already, or somebody else is changing it.
@@ -259,6 +317,8 @@ class Authenticator:
             labels=stored.labels,
             expires_at=stored.expires_at,
             replaces=stored.id,
+            origin=stored.origin or stored.id,
+            makers={*stored.makers, *makers} - {stored.name},
         )
         ends = self._clock.now() + overlap
         if stored.expires_at is not None:

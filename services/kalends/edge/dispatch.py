@@ -109,7 +109,7 @@ class Route:
         except Exception as error:
             await audit.changed(call, operation, getattr(error, "code", KalendsError.code))
             raise
-        await audit.changed(call, operation, "ok")
+        await audit.changed(call, operation, answer.outcome)
         return answer
 
     def body(self, raw: bytes) -> Any:

@@ -50,13 +50,14 @@ class Call:
 class Answer:
     """What an operation answers: ``body`` is encoded as JSON; ``status`` overrides the operation's.
 
-    ``costs`` are what limits count of it: ``events`` and ``tokens``.
+    ``costs`` are what limits count of it: ``events`` and ``tokens``. ``outcome`` is what the audit says of it.
     """
 
     body: Any = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, int] = field(default_factory=dict)
+    outcome: str = "ok"
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

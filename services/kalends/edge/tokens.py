@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from kalends.domain import ownership
 from kalends.domain.credentials import Principal, role_of
 from kalends.domain.errors import NotFound
 from kalends.edge import granting
@@ -81,7 +82,7 @@ def token_operations(authenticator: Authenticator, *, clock: Clock) -> tuple[Ope
 def _making(authenticator: Authenticator, *, clock: Clock) -> tuple[Operation, ...]:
     async def list_tokens(call: Call) -> Answer:
         found = await authenticator.tokens(call.principal.tenant)
-        return Answer(body=TokenList(items=[_view(token) for token in found if _may_see(token, call.principal)]))
+        return Answer(body=TokenList(items=[_view(token) for token in found if _within(authenticator, token, call.principal)]))
 
     async def create(call: Call) -> Answer:
         request: TokenRequest = call.body
@@ -93,6 +94,7 @@ def _making(authenticator: Authenticator, *, clock: Clock) -> tuple[Operation, .
             label=request.label,
             labels=request.labels,
             expires_at=request.expires_at,
+            makers=ownership.makers_of(call.principal),
         )
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
 
@@ -119,7 +121,9 @@ def _ending(authenticator: Authenticator) -> tuple[Operation, ...]:
         request: RotationRequest = call.body
         wanted = await _seen(authenticator, call.path["token_id"], call.principal)
         granting.check_lifetime(wanted.expires_at, call.principal)
-        token, stored = await authenticator.rotate(call.principal.tenant, wanted.id, overlap=timedelta(seconds=request.overlap_s))
+        token, stored = await authenticator.rotate(
+            call.principal.tenant, wanted.id, overlap=timedelta(seconds=request.overlap_s), makers=ownership.makers_of(call.principal)
+        )
         return Answer(body=TokenCreated(token=token, **msgspec.structs.asdict(_view(stored))))
 
     async def revoke(call: Call) -> Answer:
@@ -152,10 +156,6 @@ def _ending(authenticator: Authenticator) -> tuple[Operation, ...]:
     )
 
 
-def _may_see(token: TokenRecord, principal: Principal) -> bool:
-    return granting.within(token.memories, principal, held=token.labels)
-
-
 async def _seen(authenticator: Authenticator, token_id: str, principal: Principal) -> TokenRecord:
     """The token that *principal* names, if it may see it.
 
@@ -163,9 +163,14 @@ async def _seen(authenticator: Authenticator, token_id: str, principal: Principa
         NotFound: there is none, or it may not.
     """
     for token in await authenticator.tokens(principal.tenant):
-        if token.id == token_id and _may_see(token, principal):
+        if token.id == token_id and _within(authenticator, token, principal):
             return token
     raise NotFound("no such token")
+
+
+def _within(authenticator: Authenticator, token: TokenRecord, principal: Principal) -> bool:
+    """Whether *principal* may see *token*: by its labels and the memories that are its own now; else a new owner's could be rotated."""
+    return granting.within(authenticator.settled(token.principal).memories, principal, held=token.labels)
 
 
 def _view(token: TokenRecord) -> TokenView:

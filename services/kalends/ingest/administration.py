@@ -133,6 +133,9 @@ def memory_out(memory: Memory, stats: MemoryStats, calendar: CalendarStats | Non
         first_at=None if stats.first_us is None else moment(stats.first_us),
         last_at=None if stats.last_us is None else moment(stats.last_us),
         lag={name: schemas.LagOut(events=one.events, seconds=one.seconds) for name, one in lag.items()},
+        owner=memory.owner or None,
+        handed_over_at=moment(memory.handed_over_us) if memory.owner else None,
+        handed_over_reason=memory.handed_over_reason or None,
     )
 
 

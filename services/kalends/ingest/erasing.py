@@ -78,25 +78,25 @@ class RequestErasures:
         undo_s: int = 0,
         with_memory: bool = False,
         idempotency_key: str | None = None,
+        erasure_id: EventId | None = None,
     ) -> Erasure:
         """Have it hidden now and erased after *undo_s* seconds; *by* is the id of a token.
 
-        The same again with the same *idempotency_key* is the same erasure, also when its memory is gone.
+        The same again with the same *erasure_id* or *idempotency_key* is the same erasure; with a key also when its memory is gone.
 
         Raises:
             NotFound: there is no such memory. UnderHold: a hold keeps some of it. Conflict: the key belongs to another request.
             Unavailable, DeadlineExceeded: it may be asked for.
         """
         wanted = _Wanted(scope=scope, selector=selector, reason=reason, undo_s=undo_s, with_memory=with_memory)
-        if idempotency_key is not None:
-            known = await self._begun(wanted, await self._store.claimed(scope, idempotency_key))
-            if known is not None:
-                return known
+        known = await self._known(wanted, erasure_id=erasure_id, idempotency_key=idempotency_key)
+        if known is not None:
+            return known
         await self._memories.find(scope)
         await self._holds.check(scope, selector)
         now = self._clock.now()
         now_us = microseconds(now)
-        erasure_id = new_ulid(now)
+        erasure_id = erasure_id or new_ulid(now)
         if idempotency_key is not None:
             noted = await self._store.claim(scope, idempotency_key, erasure_id=erasure_id, digest=wanted.digest(erasure_id))
             known = await self._begun(wanted, noted)
@@ -120,6 +120,16 @@ class RequestErasures:
         await failpoints.reach("erasure.after-record")
         await self._hidden.refresh()
         return begun
+
+    async def _known(self, wanted: "_Wanted", *, erasure_id: EventId | None, idempotency_key: str | None) -> Erasure | None:
+        """What an earlier request of the same id, or with the same key, began; None if there is none yet."""
+        if erasure_id is not None:
+            known = await self._store.find(wanted.scope, erasure_id)
+            if known is not None:
+                await self._store.mark()  # whoever stored it may have died before anybody was told
+                await self._hidden.refresh()
+            return known
+        return None if idempotency_key is None else await self._begun(wanted, await self._store.claimed(wanted.scope, idempotency_key))
 
     async def _begun(self, wanted: "_Wanted", noted: tuple[EventId, str] | None) -> Erasure | None:
         """The erasure that an earlier request with the same key began; None if there is none yet.

@@ -3,19 +3,24 @@
 A newcomer would get wrong: what an erasure names is told to nobody any more once it was asked for, not even to who asked.
 """
 
+import hashlib
 import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from kalends.domain import labels
+from kalends.domain.approvals import ERASE_EVERYTHING, Approval
 from kalends.domain.credentials import require
 from kalends.domain.erasures import Erasure, Hold, Selector
-from kalends.domain.errors import Fault, Forbidden, Invalid
-from kalends.domain.events import canonical_id, check_text, microseconds, moment
+from kalends.domain.errors import Conflict, Fault, Forbidden, Invalid, NotFound
+from kalends.domain.events import EventId, canonical_id, check_text, microseconds, moment, new_ulid
 from kalends.domain.queries import decode_cursor, encode_cursor
-from kalends.domain.scope import Scope
+from kalends.domain.scope import MemoryName, Scope
 from kalends.edge.operations import Answer, Call, Handler, Operation
 from kalends.ingest import erasing_schemas as schemas
+from kalends.ingest.approval_routes import ApprovalOut, approval_out
+from kalends.ingest.approving import OF, WHOLE_TENANT, Approvals
 from kalends.ingest.erasing import RequestErasures
 from kalends.ingest.routes import utc
 from kalends.ports.clock import Clock
@@ -26,13 +31,17 @@ from kalends.wire.selecting import Selection
 
 _EVERYTHING = Selector(kind="everything")
 _KEY = "idempotency-key"
+CONTENT, WHOLE = "content", "memory"
+"""What an approval of an erasure is of, beside a whole tenant: what is in a memory, or the memory with it."""
+
 _HOLD = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 class ErasureRoutes:
     """``/memories/{memory}/erasures``, ``/memories/{memory}/holds`` and what erases whole memories."""
 
-    def __init__(self, *, erasures: RequestErasures, memories: MemoryRegistry, clock: Clock) -> None:
+    def __init__(self, *, erasures: RequestErasures, memories: MemoryRegistry, clock: Clock, approvals: Approvals | None = None) -> None:
+        self._approvals = approvals
         self._erasures = erasures
         self._memories = memories
         self._clock = clock
@@ -44,6 +53,9 @@ class ErasureRoutes:
         if body.dry_run:
             plan = await self._erasures.plan(call.scoped, selector)
             return Answer(body=_planned(call.scoped, selector, plan, reason=body.reason, by=call.principal.token_id), status=200)
+        if selector.kind == "everything" and self._needs_approval:
+            await self._erasures.plan(call.scoped, selector)
+            return await self._wait(call, CONTENT, reason=body.reason, undo_s=body.undo_s)
         begun = await self._erasures.ask(
             call.scoped,
             selector,
@@ -59,10 +71,73 @@ class ErasureRoutes:
         query: schemas.RemoveQuery = call.query
         if query.dry_run:
             return Answer(body=await self._whole(call.scoped, reason="request", by=call.principal.token_id), status=200)
+        if self._needs_approval:
+            await self._erasures.plan(call.scoped, _EVERYTHING)
+            return await self._wait(call, WHOLE, reason="request", undo_s=query.undo_s)
         begun = await self._erasures.ask(
             call.scoped, _EVERYTHING, reason="request", by=call.principal.token_id, undo_s=query.undo_s, with_memory=True
         )
         return Answer(body=self._out(begun))
+
+    @property
+    def _needs_approval(self) -> bool:
+        return self._approvals is not None and self._approvals.needs(ERASE_EVERYTHING)
+
+    async def _wait(self, call: Call, of: str, *, reason: str, undo_s: int, memories: Sequence[str] = ()) -> Answer:
+        """Ask for a second person instead; nothing is hidden yet. *of*: what is to be erased."""
+        assert self._approvals is not None  # noqa: S101 - asked only where approvals are needed
+        asked = await self._approvals.ask(
+            call.principal,
+            ERASE_EVERYTHING,
+            memories=memories or [call.scoped.memory],
+            arguments={OF: of, "reason": reason, "undo_s": str(undo_s)},
+            wide=of == WHOLE_TENANT,
+        )
+        waiting = approval_out(asked, now_us=microseconds(self._clock.now()))
+        if of == WHOLE_TENANT:
+            return Answer(body=schemas.TenantErasureOut(items=[], approval=waiting), outcome="pending")
+        return Answer(body=_waiting(call.scoped, waiting, reason=reason, by=call.principal.token_id), outcome="pending")
+
+    async def act(self, approval: Approval) -> str:
+        """Do what was approved; a memory that is no more is left out, and one that may not go does not keep the others.
+
+        Raises:
+            NotFound: none of the memories is left. Conflict: some may not go; says which, and what was begun. Unavailable,
+            DeadlineExceeded: some may have been begun.
+        """
+        begun, kept = [], []
+        for name in approval.memories:
+            try:
+                begun.append(await self._erase(approval, Scope(tenant=approval.tenant, memory=MemoryName(name))))
+            except NotFound:
+                continue
+            except Conflict as error:
+                kept.append(f"{name}: {error.detail}")
+        if kept:
+            raise Conflict("; ".join([*kept, *([f"begun: {', '.join(begun)}"] if begun else [])]))
+        if not begun:
+            raise NotFound("there is nothing left to be erased")
+        return f"erasures: {', '.join(begun)}"
+
+    async def _erase(self, approval: Approval, scope: Scope) -> EventId:
+        """Begin the erasure of one memory, once, however often it is asked.
+
+        Raises:
+            NotFound: it is no more. Conflict: a hold keeps it, or it was handed over since.
+        """
+        memory = await self._memories.reread(scope)
+        if memory.handed_over_us >= approval.requested_us:
+            raise Conflict("it was handed over since this was asked for")
+        begun = await self._erasures.ask(
+            scope,
+            _EVERYTHING,
+            reason=approval.arguments["reason"],
+            by=approval.requested_with,
+            undo_s=int(approval.arguments["undo_s"]),
+            with_memory=approval.arguments[OF] != CONTENT,
+            erasure_id=_derived_id(approval, scope),
+        )
+        return begun.erasure_id
 
     async def _whole(self, scope: Scope, *, reason: str, by: str) -> schemas.ErasureOut:
         """What would go with a memory."""
@@ -83,6 +158,9 @@ class ErasureRoutes:
         if body.dry_run:
             planned = [await self._whole(memory.scope, reason=body.reason, by=by) for memory in memories]
             return Answer(body=schemas.TenantErasureOut(items=planned), status=200)
+        if self._needs_approval and memories:
+            names = [memory.scope.memory for memory in memories]
+            return await self._wait(call, WHOLE_TENANT, reason=body.reason, undo_s=body.undo_s, memories=names)
         begun = [
             await self._erasures.ask(
                 memory.scope,
@@ -166,6 +244,31 @@ class ErasureRoutes:
             counts=dict(erasure.counts),
             receipt=erasure.state == "erased",
         )
+
+
+def _derived_id(approval: Approval, scope: Scope) -> EventId:
+    """The id of the erasure of *scope* that *approval* leads to: the same each time it is acted on, so that it is begun once."""
+    digest = hashlib.blake2b(f"{approval.approval_id}\0{scope.key}".encode(), digest_size=10).digest()
+    return new_ulid(moment(approval.decided_us), randomness=digest)
+
+
+def _waiting(scope: Scope, approval: ApprovalOut, *, reason: str, by: str) -> schemas.ErasureOut:
+    """What is answered while a second person is awaited."""
+    return schemas.ErasureOut(
+        erasure_id="",
+        memory=scope.memory,
+        selector=_EVERYTHING.kind,
+        state="waiting",
+        reason=reason,
+        requested_by=by,
+        requested_at=approval.requested_at,
+        undo_until=None,
+        undoable=False,
+        times={},
+        counts={},
+        receipt=False,
+        approval=approval,
+    )
 
 
 def _planned(scope: Scope, selector: Selector, plan: Selection, *, reason: str, by: str) -> schemas.ErasureOut:

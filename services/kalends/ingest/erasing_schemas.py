@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from kalends.ingest.approval_routes import ApprovalOut
+
 Name = Annotated[str, Meta(min_length=1, max_length=2000)]
 Scalar = str | int | float | bool | None
 UNDO_MAX_S = 30 * 24 * 3600
@@ -51,7 +53,8 @@ class RemoveQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class ErasureOut(Struct, frozen=True, kw_only=True):
     """An erasure. ``state``: hidden, unreadable, erased or undone, and in a dry run ``planned``; ``selector`` is its kind.
 
-    ``undoable``: it can still be undone, until ``undo_until``. ``receipt``: there is one.
+    ``undoable``: it can still be undone, until ``undo_until``. ``receipt``: there is one. ``approval``: a second person must approve first;
+    then ``state`` is ``waiting`` and nothing is hidden yet.
     """
 
     erasure_id: str
@@ -67,6 +70,7 @@ class ErasureOut(Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     receipt: bool
     dry_run: bool = False
+    approval: ApprovalOut | None = None
 
 
 class ErasureList(Struct, frozen=True, kw_only=True):
@@ -77,9 +81,10 @@ class ErasureList(Struct, frozen=True, kw_only=True):
 
 
 class TenantErasureOut(Struct, frozen=True, kw_only=True):
-    """One erasure for each memory."""
+    """One erasure for each memory; none, and the ``approval``, if a second person must approve first."""
 
     items: list[ErasureOut]
+    approval: ApprovalOut | None = None
 
 
 class ErasuresQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

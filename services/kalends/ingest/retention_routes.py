@@ -29,7 +29,7 @@ class RetentionRoutes:
             scopes = [(await self._memories.find(scope)).scope]
         else:
             known = [memory.scope for memory in await self._memories.of_tenant(principal.tenant)]
-            scopes = [scope for scope in known if principal.memories is None or scope.memory in principal.memories]
+            scopes = [scope for scope in known if principal.reaches(scope.memory)]
         report = await self._retain.of(scopes, dry_run=body.dry_run)
         return Answer(body=schemas.RetentionRunOut(items=[_out(one) for one in report.memories], dry_run=body.dry_run))
 

@@ -141,6 +141,11 @@ class MemoryOut(Struct, frozen=True, kw_only=True):
     first_at: datetime | None = None
     last_at: datetime | None = None
     lag: dict[str, LagOut] = {}
+    owner: str | None = None
+    """Whom it was handed over to; null: it never was, and is whose credential names it."""
+
+    handed_over_at: datetime | None = None
+    handed_over_reason: str | None = None
 
 
 class MemoryList(Struct, frozen=True, kw_only=True):

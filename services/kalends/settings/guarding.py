@@ -39,6 +39,19 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
 
 
+class ApprovalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What waits for a second person."""
+
+    operations: Annotated[
+        str,
+        Meta(
+            pattern="^((erase_everything|hand_over)(,(erase_everything|hand_over))*)?$",
+            description="What another admin must approve first: erase_everything, hand_over, with a comma between; empty: nothing.",
+        ),
+    ] = ""
+    expire_s: Annotated[float, Meta(gt=0, description="How long a request waits for the second person, in seconds.")] = 86_400.0
+
+
 class AuditSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The audit."""
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from kalends.settings.guarding import AuditSettings, LimitSettings, NetworkSettings
+from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, KubernetesSettings, OidcSettings
 from kalends.settings.retention import RetentionSettings
 from kalends.settings.trust import KeysSettings, TlsSettings
@@ -271,6 +271,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kubernetes: KubernetesSettings = KubernetesSettings()
     agents: AgentSettings = AgentSettings()
     audit: AuditSettings = AuditSettings()
+    approvals: ApprovalSettings = ApprovalSettings()
     network: NetworkSettings = NetworkSettings()
     limits: LimitSettings = LimitSettings()
     erasure: ErasureSettings = ErasureSettings()

@@ -30,6 +30,7 @@ def pack(entries: Sequence[Entry]) -> bytes:
                 previous=entry.previous,
                 hash=entry.hash,
                 refused=entry.refused,
+                approved_by=entry.approved_by,
             )
             for entry in entries
         ]
@@ -60,6 +61,7 @@ def unpack(body: bytes) -> Sequence[Entry]:
             previous=one.previous,
             hash=one.hash,
             refused=one.refused,
+            approved_by=one.approved_by,
         )
         for one in stored.entries
     ]

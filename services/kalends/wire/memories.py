@@ -38,6 +38,13 @@ class Memory:
     quota_bytes: int | None = None
     redaction: Policy = field(default_factory=Policy)
     retention: Retention | None = None
+    owner: str = ""
+    """Whom it was handed over to, as ``domain.ownership`` names them; empty: it never was."""
+
+    handed_over_us: int = 0
+    handed_over_reason: str = ""
+    rewrapped_us: int = 0
+    """``handed_over_us`` of the last hand-over after which every key was wrapped anew."""
 
 
 class MemoryRegistry:
@@ -74,6 +81,17 @@ class MemoryRegistry:
                 raise NotFound(f"no memory {scope.memory!r}")
             memory = self._learn(record)
         return memory
+
+    async def reread(self, scope: Scope) -> Memory:
+        """The memory of *scope* as it is stored now, whatever this process knew.
+
+        Raises:
+            NotFound: there is none.
+        """
+        record = await self._records.get(KIND, scope.tenant, scope.memory)
+        if record is None:
+            raise NotFound(f"no memory {scope.memory!r}")
+        return self._learn(record)
 
     async def create(self, memory: Memory) -> tuple[Memory, bool]:
         """Store *memory* unless it exists; returns what is stored and whether this call made it.
@@ -120,7 +138,7 @@ class MemoryRegistry:
         record = await self._records.get(KIND, scope.tenant, scope.memory)
         if record is None:
             raise NotFound(f"no memory {scope.memory!r}")
-        changed = replace(_decode(record), **changes)  # type: ignore[arg-type]
+        changed = replace(decode(record), **changes)  # type: ignore[arg-type]
         await self._records.put(KIND, scope.tenant, scope.memory, _encode(changed), revision=record.revision)
         self._known[scope] = changed
         return changed
@@ -137,7 +155,7 @@ class MemoryRegistry:
 
     async def of_tenant(self, tenant: Tenant) -> Sequence[Memory]:
         """All memories of *tenant*, by name."""
-        return [_decode(record) for record in await self._records.list(KIND, tenant)]
+        return [decode(record) for record in await self._records.list(KIND, tenant)]
 
     def _learn_if_readable(self, record: Record) -> None:
         """A damaged record is an error for whoever asks for that memory, and for nobody else."""
@@ -147,7 +165,7 @@ class MemoryRegistry:
             log.warning("record skipped", name=record.name, reason=error.detail)
 
     def _learn(self, record: Record) -> Memory:
-        memory = _decode(record) if not record.deleted else None
+        memory = decode(record) if not record.deleted else None
         if memory is None:
             scope = Scope(tenant=Tenant(record.owner), memory=MemoryName(record.name))
             self._known.pop(scope, None)
@@ -167,10 +185,19 @@ def _encode(memory: Memory) -> bytes:
         redaction=pb.RedactionActions(actions=memory.redaction.actions),
         redaction_kinds={kind: pb.RedactionActions(actions=actions) for kind, actions in memory.redaction.kinds.items()},
         retention=None if memory.retention is None else _encode_retention(memory.retention),
+        owner=memory.owner,
+        handed_over_us=memory.handed_over_us,
+        handed_over_reason=memory.handed_over_reason,
+        rewrapped_us=memory.rewrapped_us,
     ).SerializeToString()
 
 
-def _decode(record: Record) -> Memory:
+def decode(record: Record) -> Memory:
+    """The memory that a record holds.
+
+    Raises:
+        Damaged: the bytes are not what is written here.
+    """
     try:
         stored = pb.Memory.FromString(record.value)
     except DecodeError as error:
@@ -186,6 +213,10 @@ def _decode(record: Record) -> Memory:
             actions=dict(stored.redaction.actions), kinds={kind: dict(one.actions) for kind, one in stored.redaction_kinds.items()}
         ),
         retention=_retention(stored.retention) if stored.HasField("retention") else None,
+        owner=stored.owner,
+        handed_over_us=stored.handed_over_us,
+        handed_over_reason=stored.handed_over_reason,
+        rewrapped_us=stored.rewrapped_us,
     )
 
 

@@ -26,6 +26,14 @@ def test_a_chain_is_numbered_and_each_entry_names_the_one_before():
     assert verify(chain(), after=Head()).checked == 5
 
 
+def test_what_was_hashed_before_there_were_approvals_stays_as_it_was():
+    """A chain of an older version holds; an approver is hashed where there is one."""
+    (entry,) = chained(Head(), [ENTRY])
+
+    assert entry.hash.hex() == "f84c87fe8b0a6a6401ad7ce5dee2aecb090e3d453864cabaa570dfa37170bc27"
+    assert digest(replace(entry, approved_by="01BEN")) != entry.hash
+
+
 def test_a_chain_goes_on_where_another_process_left_it():
     """Blocks of several processes make one chain."""
     first = chain(3)

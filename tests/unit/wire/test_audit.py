@@ -20,6 +20,7 @@ ENTRIES = st.builds(
     request_id=TEXTS,
     count=st.integers(1, 1 << 31),
     refused=st.booleans(),
+    approved_by=TEXTS,
 )
 
 

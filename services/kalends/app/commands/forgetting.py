@@ -170,6 +170,8 @@ def _show_receipt(console: "Console", receipt: "Receipt", *, genuine: bool, trus
 def _show(console: "Console", erasure: "Erasure") -> None:
     if erasure.dry_run:
         console.print("nothing was done (dry run); this would go:")
+    if erasure.approval is not None:
+        console.print(f"nothing was done yet; a second person must say: kalends approvals approve {erasure.approval.approval_id}")
     about = {"erasure": erasure.erasure_id, "state": erasure.state, "undo until (UTC)": shown(erasure.undo_until)}
     _rows(console, {name: value for name, value in about.items() if value}, erasure.times, erasure.counts)
 

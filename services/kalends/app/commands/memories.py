@@ -1,4 +1,4 @@
-"""Commands about memories: list, create, show.
+"""Commands about memories: list, create, show, hand-over.
 
 Belongs here: the ``memory`` group. Does not belong here: what is in a memory (``read``, ``write``). A newcomer would get wrong: creating a
 memory that exists changes nothing and is no error.
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from kalends.client import MemoryInfo
     from kalends.client.requests import Isolation
+
+
+_REASONS = ("request", "reorganization", "departure", "incident", "other")
 
 
 class Redacting(click.ParamType[tuple[str, str]]):
@@ -38,7 +41,7 @@ class Redacting(click.ParamType[tuple[str, str]]):
 
 @click.group(cls=Group)
 def memory() -> None:
-    """List, create and show memories."""
+    """List, create, show and hand over memories."""
 
 
 @memory.command("list")
@@ -109,6 +112,25 @@ def show(invocation: Invocation, name: str | None) -> None:
     invocation.output.give(found, lambda console: _show(console, found))
 
 
+@memory.command("hand-over")
+@click.argument("name", required=False)
+@click.option("--to", required=True, metavar="WHO", help="token:ID, agent:ID, oidc:ISSUER#SUBJECT or kubernetes:NAMESPACE/ACCOUNT.")
+@click.option("--reason", "reason_code", type=click.Choice(_REASONS), default=_REASONS[0], show_default=True, help="Why, for the approval.")
+@click.option("--wait", is_flag=True, help="Return once every key is wrapped anew.")
+@click.pass_obj
+def hand_over(invocation: Invocation, name: str | None, *, to: str, reason_code: str, wait: bool) -> None:
+    """Give the memory NAME (default: the one of --memory) a new owner; nobody else but admins of all memories reaches it from then on."""
+    chosen = _chosen(invocation, name)
+    with invocation.client() as kalends:
+        done = kalends.memory(chosen).hand_over(to, reason_code=reason_code)
+        if wait and done.operation_id is not None:
+            kalends.wait_for(done.operation_id)
+    said = f"memory {done.memory} is now {done.owner}'s"
+    if done.approval is not None:
+        said = f"waits for a second person: kalends approvals approve {done.approval.approval_id}"
+    invocation.output.give(done, lambda console: console.print(said, markup=False))
+
+
 def _chosen(invocation: Invocation, name: str | None) -> str:
     if name is not None:
         invocation.named_memory = name
@@ -123,6 +145,7 @@ def _show(console: "Console", found: "MemoryInfo") -> None:
         ("description", harmless(found.description)),
         ("isolation", found.isolation),
         ("created (UTC)", shown(found.created_at)),
+        ("owner", found.owner or "whoever's credential names it"),
         ("events", found.events),
         ("documents", found.documents),
         ("sessions", found.sessions),

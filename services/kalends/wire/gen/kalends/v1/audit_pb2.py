@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16kalends/v1/audit.proto\x12\nkalends.v1\"\xd2\x01\n\nAuditEntry\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x61t_us\x18\x02 \x01(\x12\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12\x0e\n\x06memory\x18\x06 \x01(\t\x12\x0f\n\x07outcome\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\r\n\x05\x63ount\x18\t \x01(\r\x12\x10\n\x08previous\x18\n \x01(\x0c\x12\x0c\n\x04hash\x18\x0b \x01(\x0c\x12\x0f\n\x07refused\x18\x0c \x01(\x08\"5\n\nAuditBlock\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.kalends.v1.AuditEntryb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16kalends/v1/audit.proto\x12\nkalends.v1\"\xe7\x01\n\nAuditEntry\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x61t_us\x18\x02 \x01(\x12\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12\x0e\n\x06memory\x18\x06 \x01(\t\x12\x0f\n\x07outcome\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\r\n\x05\x63ount\x18\t \x01(\r\x12\x10\n\x08previous\x18\n \x01(\x0c\x12\x0c\n\x04hash\x18\x0b \x01(\x0c\x12\x0f\n\x07refused\x18\x0c \x01(\x08\x12\x13\n\x0b\x61pproved_by\x18\r \x01(\t\"5\n\nAuditBlock\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.kalends.v1.AuditEntryb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kalends.v1.audit_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDITENTRY']._serialized_start=39
-  _globals['_AUDITENTRY']._serialized_end=249
-  _globals['_AUDITBLOCK']._serialized_start=251
-  _globals['_AUDITBLOCK']._serialized_end=304
+  _globals['_AUDITENTRY']._serialized_end=270
+  _globals['_AUDITBLOCK']._serialized_start=272
+  _globals['_AUDITBLOCK']._serialized_end=325
 # @@protoc_insertion_point(module_scope)

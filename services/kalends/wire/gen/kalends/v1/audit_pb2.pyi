@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AuditEntry(_message.Message):
-    __slots__ = ("number", "at_us", "tenant", "actor", "operation", "memory", "outcome", "request_id", "count", "previous", "hash", "refused")
+    __slots__ = ("number", "at_us", "tenant", "actor", "operation", "memory", "outcome", "request_id", "count", "previous", "hash", "refused", "approved_by")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     AT_US_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class AuditEntry(_message.Message):
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    APPROVED_BY_FIELD_NUMBER: _ClassVar[int]
     number: int
     at_us: int
     tenant: str
@@ -32,7 +33,8 @@ class AuditEntry(_message.Message):
     previous: bytes
     hash: bytes
     refused: bool
-    def __init__(self, number: _Optional[int] = ..., at_us: _Optional[int] = ..., tenant: _Optional[str] = ..., actor: _Optional[str] = ..., operation: _Optional[str] = ..., memory: _Optional[str] = ..., outcome: _Optional[str] = ..., request_id: _Optional[str] = ..., count: _Optional[int] = ..., previous: _Optional[bytes] = ..., hash: _Optional[bytes] = ..., refused: _Optional[bool] = ...) -> None: ...
+    approved_by: str
+    def __init__(self, number: _Optional[int] = ..., at_us: _Optional[int] = ..., tenant: _Optional[str] = ..., actor: _Optional[str] = ..., operation: _Optional[str] = ..., memory: _Optional[str] = ..., outcome: _Optional[str] = ..., request_id: _Optional[str] = ..., count: _Optional[int] = ..., previous: _Optional[bytes] = ..., hash: _Optional[bytes] = ..., refused: _Optional[bool] = ..., approved_by: _Optional[str] = ...) -> None: ...
 
 class AuditBlock(_message.Message):
     __slots__ = ("entries",)

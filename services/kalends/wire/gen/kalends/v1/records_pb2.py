@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kalends/v1/records.proto\x12\nkalends.v1\"\xee\x02\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tisolation\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncreated_us\x18\x04 \x01(\x12\x12\x14\n\x0cquota_events\x18\x05 \x01(\x04\x12\x13\n\x0bquota_bytes\x18\x06 \x01(\x04\x12/\n\tredaction\x18\x07 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions\x12?\n\x0fredaction_kinds\x18\x08 \x03(\x0b\x32&.kalends.v1.Memory.RedactionKindsEntry\x12(\n\tretention\x18\x0c \x01(\x0b\x32\x15.kalends.v1.Retention\x1aS\n\x13RedactionKindsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions:\x02\x38\x01\"\xda\x01\n\tRetention\x12\'\n\x04rule\x18\x01 \x01(\x0b\x32\x19.kalends.v1.RetentionRule\x12/\n\x05kinds\x18\x02 \x03(\x0b\x32 .kalends.v1.Retention.KindsEntry\x12\x14\n\x0cpinned_kinds\x18\x03 \x03(\t\x12\x14\n\x0csession_only\x18\x04 \x01(\x08\x1aG\n\nKindsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.kalends.v1.RetentionRule:\x02\x38\x01\"9\n\rRetentionRule\x12\x14\n\x0cmax_age_days\x18\x01 \x01(\r\x12\x12\n\nmax_events\x18\x02 \x01(\x04\"~\n\x10RedactionActions\x12:\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32).kalends.v1.RedactionActions.ActionsEntry\x1a.\n\x0c\x41\x63tionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcf\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\x12\x11\n\tchunk_ids\x18\x03 \x03(\t\x12\x12\n\nupdated_us\x18\x04 \x01(\x12\x12\x0f\n\x07key_ref\x18\x05 \x01(\x0c\x12\r\n\x05nonce\x18\x06 \x01(\x0c\x12\x0e\n\x06sealed\x18\x07 \x01(\x0c\x12\x17\n\x0frevision_number\x18\x08 \x01(\x04\x12\x0f\n\x07pending\x18\t \x01(\x08\x12\x17\n\x0fstale_chunk_ids\x18\n \x03(\t\">\n\rDocumentTitle\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\"\'\n\x04Seal\x12\x0e\n\x06log_id\x18\x01 \x01(\x0c\x12\x0f\n\x07wrapped\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kalends/v1/records.proto\x12\nkalends.v1\"\xc7\x03\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tisolation\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncreated_us\x18\x04 \x01(\x12\x12\x14\n\x0cquota_events\x18\x05 \x01(\x04\x12\x13\n\x0bquota_bytes\x18\x06 \x01(\x04\x12/\n\tredaction\x18\x07 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions\x12?\n\x0fredaction_kinds\x18\x08 \x03(\x0b\x32&.kalends.v1.Memory.RedactionKindsEntry\x12(\n\tretention\x18\x0c \x01(\x0b\x32\x15.kalends.v1.Retention\x12\r\n\x05owner\x18\x14 \x01(\t\x12\x16\n\x0ehanded_over_us\x18\x15 \x01(\x12\x12\x14\n\x0crewrapped_us\x18\x16 \x01(\x12\x12\x1a\n\x12handed_over_reason\x18\x17 \x01(\t\x1aS\n\x13RedactionKindsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kalends.v1.RedactionActions:\x02\x38\x01\"\xda\x01\n\tRetention\x12\'\n\x04rule\x18\x01 \x01(\x0b\x32\x19.kalends.v1.RetentionRule\x12/\n\x05kinds\x18\x02 \x03(\x0b\x32 .kalends.v1.Retention.KindsEntry\x12\x14\n\x0cpinned_kinds\x18\x03 \x03(\t\x12\x14\n\x0csession_only\x18\x04 \x01(\x08\x1aG\n\nKindsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.kalends.v1.RetentionRule:\x02\x38\x01\"9\n\rRetentionRule\x12\x14\n\x0cmax_age_days\x18\x01 \x01(\r\x12\x12\n\nmax_events\x18\x02 \x01(\x04\"~\n\x10RedactionActions\x12:\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32).kalends.v1.RedactionActions.ActionsEntry\x1a.\n\x0c\x41\x63tionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcf\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\x12\x11\n\tchunk_ids\x18\x03 \x03(\t\x12\x12\n\nupdated_us\x18\x04 \x01(\x12\x12\x0f\n\x07key_ref\x18\x05 \x01(\x0c\x12\r\n\x05nonce\x18\x06 \x01(\x0c\x12\x0e\n\x06sealed\x18\x07 \x01(\x0c\x12\x17\n\x0frevision_number\x18\x08 \x01(\x04\x12\x0f\n\x07pending\x18\t \x01(\x08\x12\x17\n\x0fstale_chunk_ids\x18\n \x03(\t\">\n\rDocumentTitle\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\"\'\n\x04Seal\x12\x0e\n\x06log_id\x18\x01 \x01(\x0c\x12\x0f\n\x07wrapped\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,23 +38,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REDACTIONACTIONS_ACTIONSENTRY']._loaded_options = None
   _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_options = b'8\001'
   _globals['_MEMORY']._serialized_start=41
-  _globals['_MEMORY']._serialized_end=407
-  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_start=324
-  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_end=407
-  _globals['_RETENTION']._serialized_start=410
-  _globals['_RETENTION']._serialized_end=628
-  _globals['_RETENTION_KINDSENTRY']._serialized_start=557
-  _globals['_RETENTION_KINDSENTRY']._serialized_end=628
-  _globals['_RETENTIONRULE']._serialized_start=630
-  _globals['_RETENTIONRULE']._serialized_end=687
-  _globals['_REDACTIONACTIONS']._serialized_start=689
-  _globals['_REDACTIONACTIONS']._serialized_end=815
-  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_start=769
-  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_end=815
-  _globals['_DOCUMENT']._serialized_start=818
-  _globals['_DOCUMENT']._serialized_end=1025
-  _globals['_DOCUMENTTITLE']._serialized_start=1027
-  _globals['_DOCUMENTTITLE']._serialized_end=1089
-  _globals['_SEAL']._serialized_start=1091
-  _globals['_SEAL']._serialized_end=1130
+  _globals['_MEMORY']._serialized_end=496
+  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_start=413
+  _globals['_MEMORY_REDACTIONKINDSENTRY']._serialized_end=496
+  _globals['_RETENTION']._serialized_start=499
+  _globals['_RETENTION']._serialized_end=717
+  _globals['_RETENTION_KINDSENTRY']._serialized_start=646
+  _globals['_RETENTION_KINDSENTRY']._serialized_end=717
+  _globals['_RETENTIONRULE']._serialized_start=719
+  _globals['_RETENTIONRULE']._serialized_end=776
+  _globals['_REDACTIONACTIONS']._serialized_start=778
+  _globals['_REDACTIONACTIONS']._serialized_end=904
+  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_start=858
+  _globals['_REDACTIONACTIONS_ACTIONSENTRY']._serialized_end=904
+  _globals['_DOCUMENT']._serialized_start=907
+  _globals['_DOCUMENT']._serialized_end=1114
+  _globals['_DOCUMENTTITLE']._serialized_start=1116
+  _globals['_DOCUMENTTITLE']._serialized_end=1178
+  _globals['_SEAL']._serialized_start=1180
+  _globals['_SEAL']._serialized_end=1219
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Memory(_message.Message):
-    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes", "redaction", "redaction_kinds", "retention")
+    __slots__ = ("name", "isolation", "description", "created_us", "quota_events", "quota_bytes", "redaction", "redaction_kinds", "retention", "owner", "handed_over_us", "rewrapped_us", "handed_over_reason")
     class RedactionKindsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,10 @@ class Memory(_message.Message):
     REDACTION_FIELD_NUMBER: _ClassVar[int]
     REDACTION_KINDS_FIELD_NUMBER: _ClassVar[int]
     RETENTION_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    HANDED_OVER_US_FIELD_NUMBER: _ClassVar[int]
+    REWRAPPED_US_FIELD_NUMBER: _ClassVar[int]
+    HANDED_OVER_REASON_FIELD_NUMBER: _ClassVar[int]
     name: str
     isolation: str
     description: str
@@ -33,7 +37,11 @@ class Memory(_message.Message):
     redaction: RedactionActions
     redaction_kinds: _containers.MessageMap[str, RedactionActions]
     retention: Retention
-    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., redaction: _Optional[_Union[RedactionActions, _Mapping]] = ..., redaction_kinds: _Optional[_Mapping[str, RedactionActions]] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ...) -> None: ...
+    owner: str
+    handed_over_us: int
+    rewrapped_us: int
+    handed_over_reason: str
+    def __init__(self, name: _Optional[str] = ..., isolation: _Optional[str] = ..., description: _Optional[str] = ..., created_us: _Optional[int] = ..., quota_events: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., redaction: _Optional[_Union[RedactionActions, _Mapping]] = ..., redaction_kinds: _Optional[_Mapping[str, RedactionActions]] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., owner: _Optional[str] = ..., handed_over_us: _Optional[int] = ..., rewrapped_us: _Optional[int] = ..., handed_over_reason: _Optional[str] = ...) -> None: ...
 
 class Retention(_message.Message):
     __slots__ = ("rule", "kinds", "pinned_kinds", "session_only")
