@@ -38,6 +38,7 @@ from tests.support.waiting import until
 from kalends.domain.grants import outsider
 from kalends.domain.scope import MemoryName, Tenant
 from kalends.domain.scope import Scope as Place
+from kalends.kit import nkeys
 from kalends.kit.nkeys import KeyPair
 
 
@@ -187,6 +188,17 @@ async def test_every_subject_of_the_memory_is_absent_for_whoever_had_it(handed: 
             assert CANARY not in answer.data.decode()
 
     assert len(subjects) > 5
+
+
+def test_what_names_the_memory_elsewhere_is_closed_too(handed: Handed) -> None:
+    """A rebuild of its calendar, its lines in the audit, credentials for it."""
+    with Person(handed.scene.instance, handed.formers["a token"].removeprefix("Bearer ")) as former:
+        assert former.ask("POST", "/admin/toc-rebuilds", {"memory": MEMORY, "dry_run": True}).status_code == 404
+        assert MEMORY not in former.ask("GET", "/audit?limit=200").text
+        body = {"memories": [MEMORY], "role": "reader", "label": "a way back"}
+        assert former.ask("POST", "/tokens", body).status_code == 404
+        assert former.ask("POST", "/agents", {**body, "public_key": nkeys.new_pair("user").public}).status_code == 404
+        assert [one for one in former.good("GET", "/tokens")["items"] if one["id"] == handed.owner.token_id] == []
 
 
 async def test_the_broker_refuses_the_former_agent_and_takes_the_new_one(handed: Handed) -> None:
