@@ -103,6 +103,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, prepared: Callable[[Path], P
         "tenants": [TENANT, OTHER_TENANT],
         "memories_claim": "memories",
         "rights_claim": "roles",
+        "labels": ["*"],
         "leeway_s": 0,
     }
     settings = {"KALENDS_OIDC__ISSUERS": json.dumps([issuer])}
