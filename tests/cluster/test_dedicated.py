@@ -157,7 +157,7 @@ def test_an_erasure_reaches_its_stream_and_its_indexes(cluster: Deployment) -> N
                 return bool(told["state"] == "erased")
 
             assert wait_until(over, seconds=180, every=0.5), (told, cluster.processes["index"].last_words[-3000:])
-            assert told["counts"]["log"] >= EVENTS // 2
+            assert told["counts"]["timeline"] >= EVENTS // 2
         assert len(found(cluster, OWN)) == left
     assert len(found(cluster, SHARED)) == EVENTS
     live = [name for name, keys in scopes_in(cluster).items() if SHARED.key in keys]
