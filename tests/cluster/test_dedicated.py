@@ -1,7 +1,7 @@
 """Dedicated memories on servers: a stream on three NATS nodes, an OpenSearch index and a Qdrant collection of their own.
 
 Belongs here: where things lie, and that a rebuild, an erasure and a new process keep them there. Does not belong here: the adapters by
-themselves (``test_generation_stores``, ``test_qdrant_generations``), or the log (``tests/contracts/test_log_dedicated``). A newcomer would
+themselves (``test_generation_stores``, ``test_qdrant_generations``), or the log (``tests/contracts/dedicated``). A newcomer would
 get wrong: index and search are processes of their own and hear of a memory that ingest has made only by its stream.
 """
 
@@ -157,7 +157,7 @@ def test_an_erasure_reaches_its_stream_and_its_indexes(cluster: Deployment) -> N
                 return bool(told["state"] == "erased")
 
             assert wait_until(over, seconds=180, every=0.5), (told, cluster.processes["index"].last_words[-3000:])
-            assert told["counts"]["log"] >= EVENTS // 2
+            assert told["counts"]["timeline"] >= EVENTS // 2
         assert len(found(cluster, OWN)) == left
     assert len(found(cluster, SHARED)) == EVENTS
     live = [name for name, keys in scopes_in(cluster).items() if SHARED.key in keys]

@@ -88,6 +88,17 @@ def test_making_it_again_changes_nothing_and_another_kind_is_a_conflict(person: 
     assert {one["name"]: one["isolation"] for one in person.good("GET", "/memories?limit=200")["items"]}["twice"] == "dedicated"
 
 
+def test_only_an_admin_makes_one(person: Person) -> None:
+    """It takes room from all others; whoever may write makes shared memories, and uses a dedicated one that is there."""
+    person.make_memory("by-admin", isolation="dedicated")
+    with person.with_token("append", "search", memories=None) as writer:
+        assert writer.ask("PUT", "/memories/by-writer", {"isolation": "dedicated"}).status_code == 403
+        assert own_stream("by-writer") not in streams(person)
+        assert writer.ask("PUT", "/memories/by-writer", {}).status_code == 201
+        assert writer.ask("PUT", "/memories/by-admin", {}).status_code == 200
+        assert writer.remember("/memories/by-admin", "anybody may write who may write")
+
+
 def test_only_the_two_kinds_exist(person: Person) -> None:
     """Anything else is refused, and nothing is made."""
     for word in ("own", "", "SHARED", None, 1):

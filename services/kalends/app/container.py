@@ -109,9 +109,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)
-        engines = None
-        if {"index", "search"} & {*roles}:
-            engines = await stack.enter_async_context(open_engines(folders, settings, bus.records, dedicated=bus.log.is_dedicated))
+        engines = await _open_engines(stack, folders, settings, bus) if {"index", "search"} & {*roles} else None
         follow_shared(common, settings, engines)
         if "ingest" in roles:
             services += _taking_in(common, known, auditor, shown, alone=broker is not None)
@@ -148,6 +146,10 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             audit=auditor,
             limits=Limits(settings.limits, clock=common.clock),
         )
+
+
+async def _open_engines(stack: AsyncExitStack, folders: Folders, settings: Settings, bus: NatsBus) -> Engines:
+    return await stack.enter_async_context(open_engines(folders, settings, bus.records, dedicated=bus.log.is_dedicated))
 
 
 def _truths(common: Common) -> dict[str, Callable[[], Awaitable[Digest]]]:

@@ -22,7 +22,7 @@ from kalends.ingest.retention_schemas import retention_of, retention_out
 from kalends.ports.calendar import Calendar, CalendarStats
 from kalends.ports.clock import Clock
 from kalends.ports.timeline import MemoryStats, Timeline
-from kalends.wire.isolations import SHARED
+from kalends.wire.isolations import DEDICATED, SHARED
 from kalends.wire.memories import Memory, MemoryRegistry
 
 
@@ -42,8 +42,8 @@ class MemoryRoutes:
         """Create a memory; 201 if this made it, 200 if it was there.
 
         Raises:
-            Forbidden: the credential is limited to certain memories and lacks ``admin``. Conflict: it exists with other isolation, or did
-                before it was erased. Throttled: the log has no room for another dedicated memory.
+            Forbidden: the credential lacks ``append``, or ``admin`` for a dedicated memory. Conflict: it exists with other isolation, or
+                did before it was erased. Throttled: the log has no room for another dedicated memory.
         """
         body: schemas.MemoryIn = call.body
         fault = check_text(body.description, pointer="/description", limit=8000, empty=True)
@@ -51,6 +51,9 @@ class MemoryRoutes:
             raise Invalid(fault.detail, faults=[fault])
         if "admin" not in call.principal.rights and "append" not in call.principal.rights:
             raise Forbidden("creating a memory needs the right 'append'")
+        if body.isolation == DEDICATED and "admin" not in call.principal.rights:
+            # each takes room from all others, for ever
+            raise Forbidden("creating a dedicated memory needs the right 'admin'")
         memory = Memory(
             scope=call.scoped,
             isolation=body.isolation or SHARED,

@@ -174,6 +174,23 @@ async def test_a_durable_consumer_gets_what_a_new_memory_says(bus: NatsBus) -> N
     assert await bus.connection.jetstream().consumers_info(STREAM) == []
 
 
+async def test_a_consumer_that_waits_is_told_of_a_new_memory(bus: NatsBus) -> None:
+    """It does not wait to its end first, which may be long."""
+    consumer = await bus.log.consumer("words")
+    waiting = asyncio.create_task(consumer.fetch(limit=10, wait=120))
+    await bus.log.append([draft("shared")])
+    await consumer.ack_all(await waiting)
+    waiting = asyncio.create_task(consumer.fetch(limit=10, wait=120))
+    await until(lambda: not waiting.done())
+    await dedicate(bus)
+    await bus.log.append([draft("own", scope=OWN)])
+
+    async with asyncio.timeout(30):
+        (delivery,) = await waiting
+
+    assert delivery.message.position == (STREAM, 1, 0)
+
+
 async def test_a_new_consumer_of_a_later_process_begins_where_it_is_told(log: NatsLog) -> None:
     """In the memory's own stream, too."""
     await log.append(drafts("own", 3, scope=OWN))

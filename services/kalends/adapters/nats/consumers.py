@@ -265,8 +265,13 @@ class NatsConsumer:
                 return
             self._sort(await self._inbox.take(wait=left))
 
+    def wake(self) -> None:
+        """Look up from the wait for messages: there are other streams now, and nothing was asked of them."""
+        self._inbox.wake()
+
     async def close(self) -> None:
         """Stop to fetch; what was fetched and not settled comes again to whoever fetches next."""
+        self._whereabouts.off_change(self.wake)
         await self._inbox.close()
 
     def _sort(self, message: Msg | None) -> None:
@@ -367,7 +372,9 @@ async def open_consumer(
         await _ensure(name, stream, after=after, requests=requests, options=options, alone=options.sole_reader)
     inbox = Inbox(requests.link)
     await inbox.open()
-    return NatsConsumer(name, layout=layout, whereabouts=whereabouts, requests=requests, options=options, inbox=inbox)
+    opened = NatsConsumer(name, layout=layout, whereabouts=whereabouts, requests=requests, options=options, inbox=inbox)
+    whereabouts.on_change(opened.wake)
+    return opened
 
 
 async def _ensure(name: str, stream: str, *, after: int | None, requests: Requests, options: NatsOptions, alone: bool) -> None:

@@ -27,6 +27,9 @@ DEPENDENCY = "nats"
 
 FULL = frozenset({10077, 10047, 10028})
 """Maximum bytes or messages, insufficient storage, account resources exceeded."""
+_NO_PEERS = 10005
+_NO_ROOM = "placement, insufficient storage"
+"""How the broker's words for "no suitable peers" end if room is all that is missing; a server that is away is named among the reasons."""
 STALE = frozenset({10071, 10070, 10164})
 """Another write came first: the expected last sequence (of a subject) is not it."""
 DUPLICATE_IN_BATCH = 10201
@@ -132,7 +135,7 @@ def domain_error(error: BaseException) -> KalendsError | None:
 def refusal(code: int, description: str) -> KalendsError:
     """What the broker's error *code* is called here."""
     detail = f"{DEPENDENCY}: {description} ({code})"
-    if code in FULL:
+    if code in FULL or (code == _NO_PEERS and description.endswith(_NO_ROOM)):
         return Throttled(detail, dependency=DEPENDENCY, retry_after=RETRY_AFTER)
     if code in STALE:
         return Conflict(detail)

@@ -71,3 +71,10 @@ def test_an_unknown_refusal_is_an_outage_and_an_empty_answer_too() -> None:
     assert isinstance(refusal(99999, "something new"), Unavailable)
     with pytest.raises(Unavailable):
         decoded(b"")
+
+
+def test_a_cluster_without_room_is_full_and_one_without_servers_is_away() -> None:
+    """Both have the same code; the words tell which, and trying again soon helps only in one case."""
+    assert isinstance(refusal(10005, "no suitable peers for placement, insufficient storage"), Throttled)
+    assert isinstance(refusal(10005, "no suitable peers for placement, peer offline, insufficient storage"), Unavailable)
+    assert isinstance(refusal(10005, "no suitable peers for placement"), Unavailable)
