@@ -129,6 +129,7 @@ def operations(routes: ApprovalRoutes) -> Sequence[Operation]:
             method="POST",
             path=f"{one}/approve",
             right="admin",
+            every_label=True,
             summary="Have done what somebody else asked for",
             handle=routes.approve,
             answer=ApprovalOut,

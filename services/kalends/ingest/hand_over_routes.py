@@ -115,6 +115,7 @@ def operations(routes: HandOverRoutes) -> Sequence[Operation]:
             method="POST",
             path="/memories/{memory}/hand-over",
             right="admin",
+            every_label=True,
             summary="Give a memory a new owner: nobody else but admins of all memories reaches it from then on",
             handle=routes.hand_over,
             answer=HandOverOut,

@@ -62,6 +62,7 @@ def operations(routes: RetentionRoutes) -> list[Operation]:
             method="POST",
             path="/admin/retention",
             right="admin",
+            every_label=True,
             summary="Erase what memories keep no longer, or count it in a dry run",
             handle=routes.run,
             answer=schemas.RetentionRunOut,
