@@ -160,8 +160,8 @@ async def hosted(data: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[H
     standing: dict[str, Faulty] = {}
 
     @asynccontextmanager
-    async def open_faulty(*given: Any) -> AsyncIterator[Engines]:
-        async with open_engines(*given) as engines:
+    async def open_faulty(*given: Any, **named: Any) -> AsyncIterator[Engines]:
+        async with open_engines(*given, **named) as engines:
             standing["lexicon"] = Faulty(engines.lexicon, dependency="lexical")
             standing["vectors"] = Faulty(engines.vectors, dependency="vector")
             yield replace(engines, **standing)  # type: ignore[arg-type]
