@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-cluster test-vllm check faults eval bench bench-cluster proto docs lock sbom audit clean
+.PHONY: help setup demo up test test-faults test-cluster test-vllm check faults eval bench bench-cluster proto docs lock sbom audit clean
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -28,8 +28,11 @@ demo: setup ## a short story on real stores, in a folder of its own
 up: setup ## everything in one process, until Ctrl-C
 	@.venv/bin/kalends up
 
-test: setup ## all tests but the slow ones and those of cluster and vLLM
-	@.venv/bin/python -m pytest -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: setup ## all tests but the slow ones, and those of faults, cluster and vLLM
+	@.venv/bin/python -m pytest --ignore tests/faults -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-faults: setup ## instances that are killed at every named place and at random, lose power, and are given new keys and certificates under load
+	@.venv/bin/python -m pytest tests/faults -m "not slow and not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
 	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -238,7 +238,7 @@ def tell_and_wait(run: Run, name: str) -> None:
     with verdicts.api_of(run.instance) as api:
         api.quiet()
         api.run_job("segment-sweep")
-        verdicts.calendardone_or_again(api)
+        verdicts.calendar_done(api)
 
 
 def forget(run: Run, name: str) -> None:
@@ -262,7 +262,7 @@ def hand_over(run: Run, name: str) -> None:
 
 def wait_for_hand_over(run: Run, _: str) -> None:
     """What was approved is done without anybody's asking again."""
-    run.until(run.hands.alldone_or_again(MEMORY))
+    run.until(run.hands.all_done(MEMORY))
 
 
 def lose_one(run: Run, _: str) -> None:

@@ -4,6 +4,7 @@ Belongs here: the data folder and the logs of a whole instance. Does not belong 
 of memories, sessions and documents are not sealed, and neither are the engines' postings and vectors; docs/security.md says which.
 """
 
+import os
 import secrets
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def marker(what: str) -> str:
 def files_with(folder: Path, needle: str, *, names: tuple[str, ...] = SEALED) -> list[str]:
     """The files of *folder* that hold *needle*, as bytes of UTF-8, of UTF-16 or as hexadecimal digits."""
     forms = [needle.encode(), needle.encode("utf-16-le"), needle.encode().hex().encode()]
-    every = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] in names]
+    # what a broker that runs has taken away meanwhile is passed over
+    there = (Path(place) / name for place, _, found in os.walk(folder) for name in found)
+    every = [path for path in there if path.relative_to(folder).parts[0] in names]
     return sorted(str(path.relative_to(folder)) for path in every if any(form in content(path) for form in forms))
 
 

@@ -350,9 +350,12 @@ class Erase:
             dict.fromkeys(("lexical", "vector", "timeline"), 0),
         )
         async for said in self._said(erasure):
-            left, gone = await self._probe(erasure.scope, said.keys)
-            found = {store: number + left.get(store, 0) for store, number in found.items()}
-            counts = {store: number + gone.get(store, 0) for store, number in counts.items()}
+            probed = await self._probe(erasure.scope, said.keys)
+            found = {store: number + probed.left.get(store, 0) for store, number in found.items()}
+            counts = {store: number + probed.gone.get(store, 0) for store, number in counts.items()}
+            if probed.live:
+                # the timeline knows them as erased, so nothing else would say it once more to an engine that has lost it
+                await self._append(erasure.scope, envelopes.Erased(erasure_id=erasure.erasure_id, keys=tuple(probed.live)))
         selector = _selector(erasure)
         if selector.is_whole and selector.kind != "everything":
             found["keys"] = len(await self._stores.keys.get(erasure.scope, [key_reference(erasure.scope, selector.session)]))

@@ -5,6 +5,7 @@ ever, so "held" is no finding; found is only what is live, or what the log still
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Held
@@ -15,6 +16,15 @@ from kalends.ports.timeline import Timeline
 from kalends.ports.vectors import VectorIndex
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """By store, how many keys it has (``left``) and of how many it knows that they are gone; ``live``: those that an engine has."""
+
+    left: Mapping[str, int]
+    gone: Mapping[str, int]
+    live: Sequence[EventKey]
+
+
 class Probe:
     """Asks the stores."""
 
@@ -23,8 +33,8 @@ class Probe:
         self._timeline = timeline
         self._engines: Mapping[str, LexicalIndex | VectorIndex] = {"lexical": lexicon, "vector": vectors}
 
-    async def __call__(self, scope: Scope, keys: Sequence[EventKey]) -> tuple[Mapping[str, int], Mapping[str, int]]:
-        """How many of *keys* each store still has, and of how many each knows only that they are gone."""
+    async def __call__(self, scope: Scope, keys: Sequence[EventKey]) -> Probed:
+        """What each store says of *keys*."""
         left: dict[str, int] = {}
         gone: dict[str, int] = {}
         known = await self._timeline.lookup(scope, keys)
@@ -33,8 +43,10 @@ class Probe:
         places = await self._timeline.positions(scope, keys)
         messages = await self._source.read([place for some in places.values() for place in some])
         left["log"] = sum(message is not None for message in messages)
+        live: dict[EventKey, None] = {}
         for name, engine in self._engines.items():
             held: Sequence[Held] = await engine.held(scope.key, keys)
             left[name] = sum(one.live for one in held)
             gone[name] = sum(not one.live for one in held)
-        return left, gone
+            live |= dict.fromkeys(one.key for one in held if one.live)
+        return Probed(left=left, gone=gone, live=tuple(live))

@@ -45,6 +45,7 @@ class TantivyLexicon:
         self._open: OrderedDict[str, MemoryLexicon] = OrderedDict()
         self._opening = threading.Lock()
         self._writers: OrderedDict[str, MemoryLexicon] = OrderedDict()
+        self._copied: dict[str, MemoryLexicon] = {}
         self._owned: IO[bytes] | None = None
         self._write_lane = Lane("lexical-write")
         self._read_lane = Lane("lexical-read", threads=READERS)
@@ -91,7 +92,8 @@ class TantivyLexicon:
             done = True
         finally:
             if not done:
-                memory.give_up_copy()
+                # behind whatever of it still runs there: an end that has begun needs what changed
+                self._write_lane.post(memory.give_up_copy)
 
     async def search(self, scope: Scope, text: str, *, criteria: Criteria, limit: int) -> Sequence[Scored]:
         """The *limit* best events by BM25 over the fields, each weighted by ``memory_lexicon.BOOSTS``."""
@@ -192,7 +194,11 @@ class TantivyLexicon:
         files.need_room(self._folder)
         folder = (self._folder / name).with_suffix(_COPY)
         shutil.rmtree(folder, ignore_errors=True)
-        return memory, *memory.begin_copy(folder)
+        begun = memory.begin_copy(folder)
+        with self._opening:
+            # it notes what changes meanwhile, so nobody may open another in its place
+            self._copied = {name: memory}
+        return memory, *begun
 
     def _end_purge(self, name: str, memory: MemoryLexicon, copy: Copy) -> None:
         """Put the copy in the index's place. In between neither has its name, which ``_finish_purges`` knows."""
@@ -203,6 +209,7 @@ class TantivyLexicon:
         with self._opening:
             self._writers.pop(name, None)
             self._open.pop(name, None)
+            self._copied = {}
             index.rename(old)
             copy.folder.rename(index)
             files.sync_folder(self._folder)
@@ -216,7 +223,7 @@ class TantivyLexicon:
             if memory is None:
                 if not make and not (self._folder / name).exists():
                     return None
-                memory = self._open[name] = MemoryLexicon(self._folder / name, self._analysers)
+                memory = self._open[name] = self._copied.get(name) or MemoryLexicon(self._folder / name, self._analysers)
                 while len(self._open) > OPEN_INDEXES:
                     self._open.popitem(last=False)
             self._open.move_to_end(name)

@@ -43,6 +43,11 @@ class Lane:
         future = self._executor.submit(call, *args, **kwargs)
         return await asyncio.wrap_future(future)
 
+    def post(self, call: Callable[[], None]) -> None:
+        """Run *call*, which does not fail, after all that came before it, and wait for nothing; nothing happens once the lane is closed."""
+        if not self.closed:
+            self._executor.submit(call)
+
     async def close(self) -> None:
         """Finish what has begun and end the threads."""
         self.closed = True
