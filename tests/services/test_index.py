@@ -8,6 +8,7 @@ from tests.support.engines import NOON, QUICK, SCOPE, Engines, engines, event, l
 from tests.support.waiting import until
 
 from kalends.domain.errors import Damaged, Invalid, KalendsError, Unavailable
+from kalends.domain.events import event_key
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Entry, Tombstone
 from kalends.edge import tracing
@@ -16,6 +17,7 @@ from kalends.ingest.documents import NewDocument
 from kalends.kit import failpoints
 from kalends.kit.traffic import Traffic
 from kalends.ports.log import Draft
+from kalends.wire.envelopes import Erased, erasure
 
 SAID = ["the red fox sleeps", "a heron eats fish", "rain over the harbour", "the train to Oslo was late", "cardamom buns with butter"]
 BOTH = ("lexical", "vector")
@@ -249,6 +251,39 @@ async def test_a_message_that_the_store_refuses_becomes_a_dead_letter_and_its_ne
     assert (letter.position.sequence, letter.reason) == (6, "invalid: refused by the lexical store")
     assert (await made.digests())["lexical"][0] == len(texts) - 1
     assert sink.puts <= 8
+
+
+class Deaf:
+    """A real sink that refuses what takes something out, as a damaged store may, so many times."""
+
+    def __init__(self, real: LexicalSink, times: int) -> None:
+        self._real = real
+        self._left = times
+
+    async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
+        if tombstones and self._left:
+            self._left -= 1
+            raise Damaged("no")
+        await self._real.put(entries, tombstones)
+
+    async def probe(self) -> None:
+        await self._real.probe()
+
+
+async def test_what_takes_something_out_is_never_given_up(made):
+    """Given up it would leave what was erased to be found for ever; it waits until the store takes it."""
+    sink = Deaf(LexicalSink(made.lexicon), times=4)
+    made.projections["lexical"]._sink_of = lambda _: sink
+    await record(made)
+    known = event("e0", SAID[0])
+    said = Erased(erasure_id=known.id, keys=(event_key(SCOPE, known.id),))
+    await made.ledger.bus.log.append([Draft(scope=SCOPE, message_id="erase", body=erasure(said, scope=SCOPE, recorded_us=1))])
+    made.start("lexical")
+
+    await made.caught_up("lexical")
+
+    assert await made.ledger.bus.dead_letters.count() == 0
+    assert (await made.digests())["lexical"][0] == len(SAID) - 1
 
 
 async def test_redelivery_changes_nothing(made):

@@ -278,10 +278,17 @@ class Projector:
             await self._indexed([opened for _, opened in good])
 
     async def _write_singly(self, good: Sequence[tuple[Delivery, Readable]], error: KalendsError) -> None:
-        """Find the message that the store refuses; its neighbours flow."""
+        """Find the message that the store refuses; its neighbours flow.
+
+        One that only takes something out says nothing that could be refused, and given up it would leave that to be found for ever.
+        """
         if len(good) == 1:
+            delivery, opened = good[0]
+            if not any(True for _ in opened.entries()):
+                await self._hand_back([delivery], after=_AGAIN_S)
+                raise Unavailable(error.detail, dependency=self._projection) from error
             log.error("message refused by the store", projection=self._projection, kind=error.code)
-            await good[0][0].reject(reason=f"{error.code}: refused by the {self._projection} store")
+            await delivery.reject(reason=f"{error.code}: refused by the {self._projection} store")
             return
         half = len(good) // 2
         await self._write(good[:half])
