@@ -16,6 +16,7 @@ from tests.contracts import lexicons
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, facets, key_of, tombstone, vectors, window
 from tests.support.qdrant_wire.running import WireServer
 
+from kalends.adapters.embedded import lexicon as embedded
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.lexicon_rewriting import SOURCE
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -147,8 +148,11 @@ async def test_a_tombstone_for_ever_is_never_overtaken_among_vectors(index: Vect
     assert await index.held(SCOPE.key, [key_of("a")]) == [Held(key=key_of("a"), version=FOREVER, live=False)]
 
 
-async def test_writes_and_searches_go_on_while_a_lexicon_is_purged(tmp_path: Path) -> None:
-    """Nothing that was written meanwhile is lost, taken back or found twice; also of a memory that is not purged."""
+@pytest.mark.parametrize("kept_open", [256, 1])
+async def test_writes_and_searches_go_on_while_a_lexicon_is_purged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_open: int) -> None:
+    """Nothing that was written meanwhile is lost, taken back or found twice; also of a memory that is not purged, or is put away."""
+    monkeypatch.setattr(embedded, "OPEN_INDEXES", kept_open)
+    monkeypatch.setattr(embedded, "OPEN_WRITERS", kept_open)
     lexicon = await TantivyLexicon.open(tmp_path)
     try:
         for start in range(0, 3000, 500):
@@ -167,6 +171,10 @@ async def test_writes_and_searches_go_on_while_a_lexicon_is_purged(tmp_path: Pat
 
         assert rounds > 0
         assert await lexicon.count(SCOPE) == 2000 + rounds - min(rounds, 1000)
+        added = await lexicon.held(SCOPE.key, [key_of(f"e{3000 + number}") for number in range(rounds)])
+        assert [one.live for one in added] == [True] * rounds
+        removed = await lexicon.held(SCOPE.key, [key_of(f"e{number * 3 + 2}") for number in range(rounds)])
+        assert [one.live for one in removed] == [False] * rounds
         assert await lexicon.count(OTHER) == rounds
         assert await lexicon.held(SCOPE.key, [key_of("e1")]) == [Held(key=key_of("e1"), version=9 + rounds, live=True)]
         assert len(await lexicon.search(SCOPE, "canary1", criteria=ALL, limit=9)) == 1
