@@ -243,6 +243,7 @@ def test_whatever_was_acknowledged_while_its_session_was_erased_is_readable_or_e
     with ThreadPoolExecutor(2) as pool:
         writers = [pool.submit(write) for _ in range(2)]
         try:
+            assert wait_until(lambda: len(acked) > 4, seconds=30)
             world.erase({"session_id": session})
         finally:
             over.set()
