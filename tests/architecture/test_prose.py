@@ -9,7 +9,7 @@ from tests.architecture import sources
 UNFINISHED = re.compile(r"\b(TO+DO|FIX+ME|X{3}|HA[C]KS?)\b")
 MACHINE = re.compile(r"(?<![\w.~}$])/(?:work|root|home|Users|tmp)/(?!\$)\w")
 REGISTRY = re.compile(
-    r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|static[.]crates|proxy[.]golang|(?<!no-emit)-inde[x]-url|find-link[s][= ]"
+    r"py[p]i[.]org|python[h]osted[.]org|registry[.]np[m]js|static[.]cr[a]tes|proxy[.]g[o]lang|(?<!no-emit)-inde[x]-url|find-link[s][= ]"
 )
 PROSE = {".md", ".proto", ".py", ".sh", ".toml", ".yaml", ".yml"}
 LINK = re.compile(r"\]\(([^)#\s][^)\s]*)\)")
