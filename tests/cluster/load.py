@@ -45,6 +45,8 @@ class Ledger:
     """Messages that were acked and could not be read back at once."""
     sunken: list[str] = field(default_factory=list)
     """Heads that were lower than what was known before."""
+    opened: int = 0
+    """Writers and readers that are connected: what comes upon them later must not meet one of them while it opens its stores."""
     followed: list[str] = field(default_factory=list)
     consumed: Counter[str] = field(default_factory=Counter)
 
@@ -68,6 +70,7 @@ async def loaded(cluster: NatsCluster, *, writers: int = 6) -> AsyncIterator[Led
         writing = [group.create_task(_write(cluster, f"w{number}", ledger, stop)) for number in range(writers)]
         reading = [group.create_task(read(cluster, ledger)) for read in (_follow, _consume, _watch_heads)]
         try:
+            await until(lambda: ledger.opened == len(writing) + len(reading), deadline=QUIET_S)
             await until(lambda: len(ledger.acked) > 100 and bool(ledger.followed) and bool(ledger.consumed), deadline=QUIET_S)
             yield ledger
             await more(ledger)
@@ -131,6 +134,7 @@ async def strive(lease: Lease, attempted: Callable[[int | None], None]) -> None:
 async def _write(cluster: NatsCluster, name: str, ledger: Ledger, stop: asyncio.Event) -> None:
     scope = Scope(Tenant("acme"), MemoryName(name))
     async with bus_of(cluster) as bus:
+        ledger.opened += 1
         turn = 0
         while not stop.is_set():
             batch = drafts(f"{name}-{turn}", 1 + turn % _BATCH, scope=scope)
@@ -158,6 +162,7 @@ async def _read_back(bus: NatsBus, name: str, position: Position, ledger: Ledger
 
 async def _follow(cluster: NatsCluster, ledger: Ledger) -> None:
     async with bus_of(cluster) as bus:
+        ledger.opened += 1
         async for batch in bus.log.follow(after={}, limit=100):
             ledger.followed += [message.body.decode() for message in batch]
 
@@ -165,6 +170,7 @@ async def _follow(cluster: NatsCluster, ledger: Ledger) -> None:
 async def _consume(cluster: NatsCluster, ledger: Ledger) -> None:
     async with bus_of(cluster) as bus:
         consumer = await bus.log.consumer("along")
+        ledger.opened += 1
         while True:
             try:
                 deliveries = await consumer.fetch(limit=100, wait=1.0)
@@ -178,6 +184,7 @@ async def _consume(cluster: NatsCluster, ledger: Ledger) -> None:
 async def _watch_heads(cluster: NatsCluster, ledger: Ledger) -> None:
     highest: dict[str, int] = {}
     async with bus_of(cluster, replace(OPTIONS, heads_age=0.0)) as bus:
+        ledger.opened += 1
         while True:
             acked = max((position.sequence for position in ledger.acked.values()), default=0)
             try:

@@ -7,8 +7,10 @@ time out meanwhile; what must hold is that it can repeat, not that it never has 
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +23,9 @@ from tests.support.waiting import until
 
 from kalends.adapters.embedded.clock import SystemClock
 from kalends.adapters.nats import NatsBus
-from kalends.domain.errors import Conflict
+from kalends.adapters.nats.connection import connect
+from kalends.adapters.nats.requests import Requests
+from kalends.domain.errors import Conflict, DeadlineExceeded, Unavailable
 from kalends.wire.leases import Lease
 
 EVENTS = "EVENTS_0"
@@ -129,6 +133,44 @@ async def test_who_has_time_for_an_election_notices_none(cluster: NatsCluster, h
     assert {name: one for name, one in told.items() if isinstance(one, BaseException)} == {}
 
 
+async def test_a_change_that_is_refused_for_now_is_asked_for_until_it_is_made(cluster: NatsCluster) -> None:
+    """A cluster that nobody leads refuses it, which says that it will not come later; where it may not be asked for again, that is told."""
+    wanted = json.dumps({"name": "LATE", "subjects": ["late"], "num_replicas": 3}).encode()
+    refused = asyncio.Event()
+
+    def again() -> bool:
+        refused.set()
+        return True
+
+    async with linked(cluster, wait=2.0) as hasty, linked(cluster, wait=60.0) as patient, asyncio.TaskGroup() as group:
+        for number in (1, 2):
+            await asyncio.to_thread(cluster.kill, number)
+        await until(lambda: _refused(hasty, wanted), deadline=60)
+        made = group.create_task(patient.change("STREAM.CREATE.LATE", wanted, may=again))
+        await refused.wait()
+        for number in (1, 2):
+            await asyncio.to_thread(cluster.restart, number)
+
+    assert "config" in made.result()
+
+
+async def _refused(requests: Requests, wanted: bytes) -> bool:
+    """Whether it is refused already; before the last node knows that it is alone nobody answers."""
+    with pytest.raises((Unavailable, DeadlineExceeded)) as told:
+        await requests.change("STREAM.CREATE.LATE", wanted, may=lambda: False)
+    return "10008" in str(told.value)
+
+
+@asynccontextmanager
+async def linked(cluster: NatsCluster, *, wait: float) -> AsyncIterator[Requests]:
+    """Requests to the first node, which have *wait* seconds each."""
+    url, user, password = cluster.nodes[0].url, cluster.user, cluster.password
+    async with connect(url, name="linked", inbox_prefix=f"_INBOX_{wait:.0f}", user=user, password=password, options=OPTIONS) as link:
+        requests = Requests(link, timeout=wait)
+        await requests.open()
+        yield requests
+
+
 async def test_compare_and_set_loses_no_update_over_changes_of_the_leader(cluster: NatsCluster) -> None:
     """Writers count up one number; what each was told is what became of its write, also where an answer was lost."""
     told: Counter[str] = Counter()
@@ -136,6 +178,7 @@ async def test_compare_and_set_loses_no_update_over_changes_of_the_leader(cluste
     async with bus_of(cluster) as first, asyncio.TaskGroup() as group:
         await first.records.put("count", "all", "one", b"0")
         writers = [group.create_task(count_up(cluster, told, stop)) for _ in range(4)]
+        await until(lambda: told["there"] == len(writers), deadline=60)
         for _ in range(2):
             await until(partial(lambda enough: told["done"] > enough, told["done"] + 30), deadline=60)
             leader = await asyncio.to_thread(cluster.leads, RECORDS)
@@ -155,6 +198,7 @@ async def test_compare_and_set_loses_no_update_over_changes_of_the_leader(cluste
 async def count_up(cluster: NatsCluster, told: Counter[str], stop: asyncio.Event) -> None:
     """Add one again and again, as somebody does who reads, writes, and begins anew when another was first."""
     async with bus_of(cluster) as bus:
+        told["there"] += 1
         while not stop.is_set():
             try:
                 record = await bus.records.get("count", "all", "one")

@@ -8,7 +8,7 @@ cluster a question to a leader that dies is lost without a word, so what may be 
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -179,6 +179,32 @@ class Requests:
             KalendsError: the broker refuses, or does not answer.
         """
         return answer((await self.ask(f"$JS.API.{operation}", body, repeat=repeat)).data)
+
+    async def change(self, operation: str, body: bytes, *, may: Callable[[], bool]) -> dict[str, object]:
+        """The answer to a request of the JetStream API that must not be repeated while the first may still be carried out.
+
+        Only a refusal that passes with an election says that nothing was done and nothing will be; after one it is asked again while *may*.
+
+        Raises:
+            KalendsError: the broker refuses, or does not answer.
+        """
+        refused: Unavailable | None = None
+        try:
+            async with self.in_time():
+                for wait in pauses(first=_PAUSE, longest=_LONGEST_PAUSE):
+                    message = await self.ask(f"$JS.API.{operation}", body)
+                    try:
+                        return answer(message.data)
+                    except Unavailable as error:
+                        if not _is_for_now(message) or not may():
+                            raise
+                        refused = error
+                    await asyncio.sleep(wait)
+        except DeadlineExceeded as error:
+            if refused is None:
+                raise
+            raise refused from error  # it says more than that the time is over
+        raise AssertionError("pauses never end")
 
     async def _arrived(self, message: Msg) -> None:
         # a direct get, which has headers, is answered by any replica, and so by one that has lost the others

@@ -147,7 +147,7 @@ async def _take(requests: Requests, found: Found, step: Step, *, settings: Confi
     if made is None:
         subjects, noted = subjects_of(step.name, frozenset()), metadata_of(step.epoch, {})
         try:
-            made = await _change(requests, "CREATE", {**settings, "name": step.name, "subjects": subjects, "metadata": noted})
+            made = await _change(requests, "CREATE", {**settings, "name": step.name, "subjects": subjects, "metadata": noted}, turn=turn)
         except Throttled as error:
             await turn.release()  # nothing was given up yet
             asked = f"log.max_bytes is {settings['max_bytes']} for each stream of events"
@@ -157,12 +157,12 @@ async def _take(requests: Requests, found: Found, step: Step, *, settings: Confi
     if await turn.attempt() is None:
         return False
     for name, kept in step.givers.items():
-        await _change(requests, "UPDATE", {**found.configs[name], "subjects": subjects_of(name, kept)})
+        await _change(requests, "UPDATE", {**found.configs[name], "subjects": subjects_of(name, kept)}, turn=turn)
     await failpoints.reach("log.before-receiving")
     noted = {**_metadata(made), **metadata_of(step.epoch, await _ends(requests, found.layout, step))}
     if turn.term is None:
         return False
-    await _change(requests, "UPDATE", {**made, "subjects": subjects_of(step.name, step.slots), "metadata": noted})
+    await _change(requests, "UPDATE", {**made, "subjects": subjects_of(step.name, step.slots), "metadata": noted}, turn=turn)
     return True
 
 
@@ -174,9 +174,10 @@ async def _ends(requests: Requests, layout: Layout, step: Step) -> dict[str, int
     return {name: end for name, end in ends.items() if end}
 
 
-async def _change(requests: Requests, operation: str, config: Config) -> dict[str, object]:
-    """The configuration of a stream after making or changing it; asked once, for what is repeated may come late."""
-    now = (await requests.api(f"STREAM.{operation}.{config['name']}", json.dumps(config).encode()))["config"]
+async def _change(requests: Requests, operation: str, config: Config, *, turn: Lease) -> dict[str, object]:
+    """The configuration of a stream after making or changing it; what may still be carried out is not repeated, for it may come late."""
+    asked, body = f"STREAM.{operation}.{config['name']}", json.dumps(config).encode()
+    now = (await requests.change(asked, body, may=lambda: turn.term is not None))["config"]
     assert isinstance(now, dict)  # noqa: S101 - the broker's own answer
     return now
 
