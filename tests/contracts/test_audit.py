@@ -5,13 +5,13 @@ A newcomer would get wrong: the stream denies deletion, so what deletes an entry
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import nats.js.errors
 import pytest
-from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, shared_broker, watched_server
+from tests.support.broker import ALONE, SMALL, another_bus, own_bus, shared_broker, watched_server
 from tests.support.proxy import relay
 
 from kalends.adapters.nats import NatsBus
@@ -24,19 +24,7 @@ from kalends.domain.scope import Tenant
 from kalends.edge.audit_operations import AuditQuery, AuditRoutes, AuditVerdict, VerifyQuery
 from kalends.edge.operations import Call
 
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
-
-
-@pytest.fixture
-async def bus() -> AsyncIterator[NatsBus]:
-    """An empty bus."""
-    async with fresh_bus() as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("broker")
 
 
 def entries(*names: str, tenant: str = "acme") -> list[Entry]:

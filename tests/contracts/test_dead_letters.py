@@ -3,34 +3,22 @@
 A newcomer would get wrong: the port itself adds nothing; letters come from consumers that give up, so that is how they are made here.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.contracts.drafts import draft
-from tests.support.broker import ALONE, BROKERS, SMALL, fresh_bus, on, own_bus, watched_server
+from tests.support.broker import ALONE, SMALL, fresh_bus, own_bus, watched_server
 from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus
 from kalends.domain.errors import DeadlineExceeded, Unavailable
 from kalends.domain.positions import Position
 
+pytestmark = pytest.mark.usefixtures("broker")
+
 SECRET = b"secret content"
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
-
-
-@pytest.fixture
-async def bus() -> AsyncIterator[NatsBus]:
-    """An empty bus."""
-    async with fresh_bus() as opened:
-        yield opened
 
 
 async def give_up(bus: NatsBus, count: int, *, consumer: str = "c") -> list[Position]:

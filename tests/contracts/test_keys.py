@@ -2,11 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.broker import ALONE, BROKERS, fresh_bus, on, own_bus
+from tests.support.broker import ALONE, fresh_bus, own_bus
 
 from kalends.adapters.nats import LocalServer
 from kalends.adapters.nats.keys import subject_of
@@ -14,15 +14,10 @@ from kalends.domain.errors import Invalid
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.keys import Keys
 
+pytestmark = pytest.mark.usefixtures("broker")
+
 SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
 OTHER = Scope(Tenant("acme"), MemoryName("diary"))
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
 
 
 @pytest.fixture

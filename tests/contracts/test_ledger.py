@@ -2,31 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.support.broker import BROKERS, another_bus, fresh_bus, on
+from tests.support.broker import another_bus
 
 from kalends.adapters.nats import NatsBus
 from kalends.adapters.nats.requests import Requests
 from kalends.domain.scope import MemoryName, Scope, Tenant
 
+pytestmark = pytest.mark.usefixtures("broker")
+
 HERE = Scope(Tenant("acme"), MemoryName("notes"))
 THERE = Scope(Tenant("acme"), MemoryName("diary"))
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
-
-
-@pytest.fixture
-async def bus() -> AsyncIterator[NatsBus]:
-    """An empty bus."""
-    async with fresh_bus() as opened:
-        yield opened
 
 
 async def test_what_is_put_is_found_by_its_id_in_its_memory_only(bus: NatsBus) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.drafts import SCOPE, bodies, draft, drafts, everything
-from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, shared_broker, watched_server
+from tests.support.broker import ALONE, SMALL, another_bus, fresh_bus, own_bus, shared_broker, watched_server
 from tests.support.proxy import Relay, relay
 from tests.support.waiting import until
 
@@ -22,27 +22,9 @@ from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.log import Appended, Delivery, Draft, Message
 
+pytestmark = pytest.mark.usefixtures("broker")
+
 OTHER = Scope(Tenant("umbrella"), MemoryName("notes"))
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
-
-
-@pytest.fixture
-async def bus() -> AsyncIterator[NatsBus]:
-    """An empty bus."""
-    async with fresh_bus() as opened:
-        yield opened
-
-
-@pytest.fixture
-def log(bus: NatsBus) -> NatsLog:
-    """Its log."""
-    return bus.log
 
 
 async def test_what_was_appended_is_read_back_as_it_was(log: NatsLog) -> None:

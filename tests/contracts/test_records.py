@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, shared_broker, watched_server
+from tests.support.broker import ALONE, SMALL, another_bus, fresh_bus, own_bus, shared_broker, watched_server
 from tests.support.proxy import Relay, relay
 from tests.support.waiting import until
 
@@ -17,12 +17,7 @@ from kalends.adapters.nats.records import NatsRecords
 from kalends.domain.errors import Conflict, Invalid, TooLarge
 from kalends.ports.records import Record
 
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
+pytestmark = pytest.mark.usefixtures("broker")
 
 
 @pytest.fixture

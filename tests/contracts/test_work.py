@@ -3,14 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nats
 import pytest
 from nats.aio.client import Client
-from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, watched_server
+from tests.support.broker import ALONE, SMALL, another_bus, own_bus, watched_server
 from tests.support.waiting import until
 
 from kalends.adapters.nats import LocalServer, NatsBus, agent
@@ -18,21 +18,9 @@ from kalends.adapters.nats.work import NatsWork, subject_of
 from kalends.domain.errors import Damaged, DeadlineExceeded, Invalid, KalendsError, Occupied, Throttled, Unavailable
 from kalends.ports.work import TaskCall, TaskHandler
 
+pytestmark = pytest.mark.usefixtures("broker")
+
 SECRET = "the-secret-words-of-a-user"
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
-
-
-@pytest.fixture
-async def bus() -> AsyncIterator[NatsBus]:
-    """The platform's connection."""
-    async with fresh_bus() as opened:
-        yield opened
 
 
 @asynccontextmanager

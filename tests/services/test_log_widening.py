@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from tests.contracts import conftest as contracts
 from tests.contracts.drafts import bodies, drafts, everything
-from tests.support.broker import BROKERS, SMALL, another_bus, fresh_bus, on
+from tests.support.broker import SMALL, another_bus, fresh_bus
 from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus
@@ -19,16 +20,12 @@ from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.kit import failpoints
 from kalends.ports.log import Consumer, Delivery, Message
 
+broker = contracts.broker
+pytestmark = pytest.mark.usefixtures("broker")
+
 QUICK = replace(SMALL, events_bytes=16 << 20, look_every=0.1, mend_after=0.2, widening_lease=2.0, idle=0.2)
 SCOPES = tuple(Scope(Tenant("acme"), MemoryName(f"m{number}")) for number in range(64))
 WRITERS = 8
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
 
 
 @pytest.fixture(autouse=True)

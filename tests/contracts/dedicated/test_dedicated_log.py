@@ -1,13 +1,12 @@
 """The suite of the port ``log``, for memories with a stream of their own beside those that share one; on one server and on a cluster."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.contracts.drafts import SCOPE, bodies, draft, drafts, everything
-from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus, watched_server
+from tests.support.broker import ALONE, SMALL, another_bus, fresh_bus, own_bus, watched_server
 from tests.support.waiting import until
 
 from kalends.adapters.nats import LocalServer, NatsBus
@@ -18,22 +17,10 @@ from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.log import Message
 from kalends.wire.isolations import DEDICATED, Isolations
 
+pytestmark = pytest.mark.usefixtures("broker")
+
 OWN = Scope(Tenant("acme"), MemoryName("vault"))
 STREAM = stream_of_own(OWN)
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
-
-
-@pytest.fixture
-async def bus() -> AsyncIterator[NatsBus]:
-    """An empty bus."""
-    async with fresh_bus() as opened:
-        yield opened
 
 
 @pytest.fixture

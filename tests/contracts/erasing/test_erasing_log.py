@@ -7,13 +7,12 @@ there; each scan first finds what it will look for.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.contracts.drafts import SCOPE, bodies, draft, drafts, everything
-from tests.support.broker import ALONE, BROKERS, SMALL, another_bus, fresh_bus, on, own_bus
+from tests.support.broker import ALONE, SMALL, another_bus, fresh_bus, own_bus
 from tests.support.waiting import until
 
 from kalends.adapters.nats import LocalServer, NatsBus
@@ -22,28 +21,10 @@ from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.log import Delivery
 
+pytestmark = pytest.mark.usefixtures("broker")
+
 OTHER = Scope(Tenant("umbrella"), MemoryName("notes"))
 BRIEF = replace(SMALL, redelivery=(1.0, 1.0), ack_wait=1.0)
-
-
-@pytest.fixture(autouse=True, params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suite runs on one server and on a cluster."""
-    with on(request.param):
-        yield
-
-
-@pytest.fixture
-async def bus() -> AsyncIterator[NatsBus]:
-    """An empty bus."""
-    async with fresh_bus() as opened:
-        yield opened
-
-
-@pytest.fixture
-def log(bus: NatsBus) -> NatsLog:
-    """Its log."""
-    return bus.log
 
 
 async def written(log: NatsLog, prefix: str, count: int) -> list[Position]:
