@@ -28,11 +28,11 @@ demo: setup ## a short story on real stores, in a folder of its own
 up: setup ## everything in one process, until Ctrl-C
 	@.venv/bin/kalends up
 
-test: setup ## all tests but the slow ones, and those of faults, cluster and vLLM
-	@.venv/bin/python -m pytest --ignore tests/faults -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: setup ## all tests but the slow ones, and those of faults, forgetting, cluster and vLLM
+	@.venv/bin/python -m pytest --ignore tests/faults --ignore tests/forgetting -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-faults: setup ## instances that are killed at every named place and at random, lose power, and are given new keys and certificates under load
-	@.venv/bin/python -m pytest tests/faults -m "not slow and not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test-faults: setup ## instances that are killed at every named place, lose power, rotate keys under load, and forget by every selector
+	@.venv/bin/python -m pytest tests/faults tests/forgetting -m "not slow and not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
 	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder

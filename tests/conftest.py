@@ -11,7 +11,7 @@ hypothesis.settings.register_profile("people", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "people")
 
-LONGEST_FIRST = ("faults", "cluster", "platform", "vllm", "services", "contracts")
+LONGEST_FIRST = ("faults", "forgetting", "cluster", "platform", "vllm", "services", "contracts")
 """Folders by how long one of their files may take. What starts last ends alone while the other worker has nothing left."""
 
 

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import msgspec
 import pytest
 from tests.contracts.projections import SCOPE, entry, key_of, tombstone
+from tests.support.files import files_with
 from tests.support.lines import Lines
 from tests.support.opensearch.nodes import Node
 from tests.support.opensearch.stores import made, settings_of
@@ -270,28 +270,16 @@ async def test_what_was_deleted_is_gone_from_the_disk_in_the_end(node: Node, set
         told = await asyncio.to_thread(node.ask, "GET", f"/{settings.prefix}-lexical-g1/_settings")
         uuid = told[f"{settings.prefix}-lexical-g1"]["settings"]["index"]["uuid"]
         (files,) = (node.folder / "data").rglob(f"indices/{uuid}/0")
-        assert _holds(files, b"xyzzycanar")
+        assert files_with(files, b"xyzzycanar")
         await lexicon.remove(SCOPE.key, await lexicon.held(SCOPE.key, [key_of("gone")]))
 
         async def expunged() -> bool:
             # what is kept for the copies moves on with the writes
             await lexicon.put([entry("kept", "billing", version=next(versions))])
-            return await lexicon.purge() == 0 and not _holds(files, b"xyzzycanar")
+            return await lexicon.purge() == 0 and not files_with(files, b"xyzzycanar")
 
         await until(expunged, deadline=PATIENCE_S)
         assert await lexicon.count(SCOPE) == 1
-
-
-def _holds(folder: Path, needle: bytes) -> bool:
-    return any(needle in _content(path) for path in folder.rglob("*") if path.is_file())
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        # a merge has deleted it meanwhile
-        return b""
 
 
 async def test_a_store_of_another_make_is_refused(node: Node, settings: OpensearchSettings) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.broker import ALONE, fresh_bus, own_bus
+from tests.support.files import files_with
 
 from kalends.adapters.nats import LocalServer
 from kalends.adapters.nats.keys import subject_of
@@ -205,8 +206,3 @@ async def test_a_reference_is_thirty_two_hex_digits(keys: Keys) -> None:
         await keys.get(SCOPE, ["*"])
     with pytest.raises(Invalid):
         await keys.create(SCOPE, {"A" * 32: b"key"})
-
-
-def files_with(folder: Path, needle: bytes) -> list[str]:
-    """The files below *folder* that hold *needle*."""
-    return [path.name for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]

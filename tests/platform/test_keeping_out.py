@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.platform.people import Person
+from tests.support.files import contents
 from tests.support.instance import Instance
 from tests.support.secrets import planted
 
@@ -70,7 +71,7 @@ def test_what_was_masked_is_nowhere(started: Instance) -> None:
         answers = [reply.content for reply in (told, again, refused, kept, listed, found, metrics)]
     assert started.terminate() == 0
 
-    files = {path: path.read_bytes() for path in [*started.data.rglob("*"), started.log_file] if path.is_file()}
+    files = dict(contents(started.data)) | {started.log_file: started.log_file.read_bytes()}
     assert len(files) > 20
     for one in secrets:
         for piece in pieces(one.secret):

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.engines import NOON, OTHER, SCOPE, Engines, Ledger, engines, event, event_id, ledger
+from tests.support.files import contents
 from tests.support.retention import Keeping, keeping
 
 from kalends.domain.erasures import Selector
@@ -419,7 +420,7 @@ async def test_what_went_is_in_no_engine_and_no_file_and_its_id_stays_taken(tmp_
         assert [one.state for one in done] == ["erased"] * 2
         canaries = {name: f"zz{name}canaryzz" for name in ("aged", "over", "expired", "ended", "kept")}
         assert {name for name, word in canaries.items() for scope in (SCOPE, OTHER) if await hits(made, word, scope=scope)} == {"kept"}
-        content = b"".join(path.read_bytes().lower() for path in tmp_path.rglob("*") if path.is_file())
+        content = b"".join(content.lower() for _, content in contents(tmp_path))
         assert {name for name, word in canaries.items() if word.encode() in content} <= {"kept"}
         (ended,) = await kept.asking.all(SCOPE)
         receipt = receipts.read(await kept.asking.receipt(SCOPE, ended.erasure_id))

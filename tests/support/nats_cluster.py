@@ -20,6 +20,7 @@ import nats
 
 from kalends.adapters.nats.broker_config import BrokerUser, ServerOptions, render, write_private
 from kalends.adapters.nats.server import find_binary
+from tests.support.files import holding
 from tests.support.instance import STOP_S, Child, clean_environment, free_port, wait_until
 from tests.support.lines import Cut, Lines
 
@@ -259,8 +260,8 @@ class NatsCluster:
 
     def bytes_found(self, needle: bytes) -> list[Path]:
         """The files of all nodes in which *needle* is."""
-        files = [path for node in self.nodes for path in node.folder.rglob("*") if path.is_file() and path.name != "broker.conf"]
-        return [path for path in files if needle in _content(path)]
+        found = holding(*(node.folder for node in self.nodes), needle=needle)
+        return [path for path in found if path.name != "broker.conf"]
 
     def _spawn(self, node: NatsNode) -> None:
         node.spawn(routes=[self._ports[node.number, other.number] for other in self.nodes if other is not node])
@@ -306,10 +307,3 @@ def _whole(found: Mapping[str, Any]) -> bool:
 
 def _current(replica: Mapping[str, Any]) -> bool:
     return bool(replica.get("current")) and not replica.get("offline") and not replica.get("lag")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""  # the server tidies up meanwhile

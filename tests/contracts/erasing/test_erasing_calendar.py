@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contracts.calendars import DAY, DAY_NODE, MONTH, WEEK, YEAR, id_of, segment, stored, touched, unit
 from tests.contracts.projections import OTHER, SCOPE, key_of
+from tests.support.files import files_with
 
 from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.domain.events import EventId
@@ -226,8 +227,3 @@ async def test_versions_are_the_same_with_and_without_the_erased_messages(
         finally:
             await calendar.close()
     assert states[0] == states[1]
-
-
-def files_with(folder: Path, needle: bytes) -> list[str]:
-    """The files below *folder* that hold *needle*."""
-    return [path.name for path in folder.iterdir() if needle in path.read_bytes()]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.drafts import SCOPE, bodies, draft, drafts, everything
 from tests.support.broker import ALONE, SMALL, another_bus, fresh_bus, own_bus
+from tests.support.files import files_with
 from tests.support.waiting import until
 
 from kalends.adapters.nats import LocalServer, NatsBus
@@ -30,11 +31,6 @@ BRIEF = replace(SMALL, redelivery=(1.0, 1.0), ack_wait=1.0)
 async def written(log: NatsLog, prefix: str, count: int) -> list[Position]:
     """The places of so many new messages."""
     return [one.position for one in await log.append(drafts(prefix, count))]
-
-
-def files_with(folder: Path, needle: bytes) -> list[str]:
-    """The files below *folder* that hold *needle*."""
-    return [path.name for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
 
 
 async def test_what_is_erased_is_gone_and_the_rest_stays(log: NatsLog) -> None:

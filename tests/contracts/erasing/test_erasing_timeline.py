@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contracts.projections import OTHER, SCOPE, key_of, moment, retracted
 from tests.contracts.timelines import Reopen, reopening
+from tests.support.files import files_with
 
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.domain.positions import Position
@@ -46,11 +47,6 @@ def erased(*names: str, version: int, scope: Scope = SCOPE) -> Erased:
 async def known(timeline: SqliteTimeline, name: str) -> Known | None:
     """What is known of one event."""
     return (await timeline.lookup(SCOPE, [key_of(name)])).get(key_of(name))
-
-
-def files_with(folder: Path, needle: bytes) -> list[str]:
-    """The files below *folder* that hold *needle*."""
-    return [path.name for path in folder.iterdir() if needle in path.read_bytes()]
 
 
 async def test_an_erased_event_is_known_as_erased_and_nothing_else(timeline: SqliteTimeline, reopen: Reopen) -> None:

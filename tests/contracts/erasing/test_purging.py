@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.contracts import lexicons
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, facets, key_of, tombstone, vectors, window
+from tests.support.files import files_with
 from tests.support.qdrant_wire.running import WireServer
 
 from kalends.adapters.embedded import lexicon as embedded
@@ -283,11 +284,6 @@ def names_in(folder: Path) -> list[str]:
 def folders_in(folder: Path) -> list[str]:
     """The names of the folders in *folder*."""
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
-
-
-def files_with(folder: Path, needle: bytes) -> list[str]:
-    """The files below *folder* that hold *needle*."""
-    return [path.name for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
 
 
 @pytest.mark.parametrize("left", ["a part of a copy", "an index put aside and a copy", "an index put aside"])

@@ -15,6 +15,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.support.broker import SMALL, own_bus, watched_server
+from tests.support.files import files_with
 from tests.support.waiting import until
 
 from kalends.adapters.nats import BrokerUser, LocalServer, ServerOptions, agent, open_nats
@@ -62,8 +63,7 @@ async def test_it_starts_on_a_free_port_with_credentials_of_its_own(tmp_path: Pa
         with pytest.raises(Misconfigured):
             async with open_nats(url=first.url, user=first.user, password=second.password, options=SMALL):
                 pass
-        told = [path for path in (tmp_path / "a").rglob("*") if path.is_file() and first.password.encode() in path.read_bytes()]
-        assert [path.name for path in told] == ["broker.conf"]
+        assert files_with(tmp_path / "a", first.password.encode()) == ["broker.conf"]
         assert first.password not in command_of(first.pid)
 
 

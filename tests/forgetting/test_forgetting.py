@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.support.api import Api, Reply
 from tests.support.engines import copy_models
+from tests.support.files import contents
 from tests.support.instance import Instance, wait_until
 
 SESSIONS = 4
@@ -177,10 +178,9 @@ def left_in_files(folder: Path, words: set[str]) -> list[str]:
     """The files below *folder* that hold one of *words*, in any case: what is not compressed or sealed."""
     found = []
     wanted = [word.lower().encode() for word in words]
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != "lock":
-            content = path.read_bytes().lower()
-            found += [str(path.relative_to(folder)) for word in wanted if word in content][:1]
+    for path, content in contents(folder):
+        folded = content.lower()
+        found += [str(path.relative_to(folder)) for word in wanted if word in folded][:1]
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.platform.test_forgetting import AWHILE, left_in_files
+from tests.forgetting.test_forgetting import AWHILE, left_in_files
 from tests.support.api import Api
 from tests.support.engines import copy_models
 from tests.support.instance import Instance, clean_environment, wait_until
