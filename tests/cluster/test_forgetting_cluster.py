@@ -37,7 +37,7 @@ def instance(cluster: NatsCluster, tmp_path: Path) -> Iterator[Instance]:
     data.mkdir(mode=0o700)
     copy_models(data / "models")
     keys = {f"KALENDS_AUTH__{name}": str(tmp_path / file) for name, file in (("KEY_FILE", "kek"), ("TOKEN_FILE", "token"))}
-    with Instance(data, settings={**cluster.settings, **keys, **BRISK}) as made:
+    with Instance(data, settings={**cluster.settings, **keys, **BRISK, "KALENDS_SCHEDULER__LEASE_S": "3"}) as made:
         yield made.start()
 
 

@@ -15,7 +15,7 @@ from kalends.domain.erasures import Erasure, Selector
 from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Occupied, Unavailable
 from kalends.domain.events import EventKey, microseconds, moment
 from kalends.domain.periods import Period, day_of
-from kalends.domain.positions import Floors, covers, highest
+from kalends.domain.positions import Floors
 from kalends.domain.queries import tag
 from kalends.domain.scope import Scope
 from kalends.edge.progress import Progress
@@ -131,7 +131,7 @@ class Erase:
             # set while it could still be undone: it stays hidden until the hold is gone
             await self._holds.check(erasure.scope, _selector(erasure))
             erasure = await self._records.put(erasure, begun=True)
-            await self._records.mark()
+            await self._records.mark(erasure)
         await self._hidden.refresh()
         await failpoints.reach("erasure.after-fence")
         if _selector(erasure).is_whole:
@@ -154,7 +154,7 @@ class Erase:
         await failpoints.reach("erasure.before-followed")
         await self._followed(await self._heads(), _WHOLE)
         erasure = await self._records.put(erasure, step="tombstones", counts=_added(erasure.counts, keys=destroyed))
-        await self._records.mark()
+        await self._records.mark(erasure)
         await failpoints.reach("erasure.after-tombstones")
         return erasure
 
@@ -209,7 +209,7 @@ class Erase:
         self._reader.forget()
         changes = self._unreadable(erasure) if selector.is_whole else {}
         erasure = await self._records.put(erasure, step="keys", counts=_added(erasure.counts, keys=destroyed), **changes)
-        await self._records.mark()
+        await self._records.mark(erasure)
         await failpoints.reach("erasure.after-keys")
         return erasure
 
@@ -230,7 +230,7 @@ class Erase:
         changes = {} if _selector(erasure).is_whole else self._unreadable(erasure)
         erasure = await self._records.put(erasure, step="messages", counts=counts, **changes)
         if changes:
-            await self._records.mark()
+            await self._records.mark(erasure)
         await failpoints.reach("erasure.after-messages")
         return erasure
 
@@ -240,7 +240,7 @@ class Erase:
         erased = 0
         if selector.is_whole:
             reference = key_reference(scope, selector.session)
-            async for messages in self._read({}, await self._heads()):
+            async for messages in self._read(scope, {}, await self._heads()):
                 found = [message.position for message in messages if self._is_left(message, scope, selector, reference)]
                 erased += await self._stores.log.erase(found) if found else 0
         documents = 0
@@ -378,32 +378,22 @@ class Erase:
             await self._stores.memories.remove(erasure.scope)
         erasure = await self._records.put(erasure, state="erased", selector=None)
         await self._records.forget_selector(erasure)
-        await self._records.mark()
+        await self._records.mark(erasure)
         await self._hidden.refresh()
         log.info("erased", erasure=erasure.erasure_id, **erasure.counts)
 
     async def _said(self, erasure: Erasure) -> AsyncIterator[envelopes.Erased]:
         """What the messages of *erasure* say."""
-        async for messages in self._read(erasure.sweep, await self._heads()):
+        async for messages in self._read(erasure.scope, erasure.sweep, await self._heads()):
             for opened in await self._reader.open([one for one in messages if _is_erasure(one)]):
                 if isinstance(opened, OpenedErasure) and opened.said.erasure_id == erasure.erasure_id:
                     yield opened.said
 
-    async def _read(self, after: Floors, upto: Floors) -> AsyncIterator[Sequence[Message]]:
-        """The messages of the log behind *after* up to *upto*; the last ones may have been taken out."""
-        floors, quiet = dict(after), 0
-        if covers(floors, upto):
-            return
-        async with aclosing(self._stores.log.follow(after=after, limit=_BATCH)) as batches:
+    async def _read(self, scope: Scope, after: Floors, upto: Floors) -> AsyncIterator[Sequence[Message]]:
+        """The messages of *scope* in the log behind *after* up to *upto*."""
+        async with aclosing(self._stores.log.history(scope, after=after, upto=upto, limit=_BATCH)) as batches:
             async for messages in batches:
-                if messages:
-                    yield messages
-                    floors |= highest(message.position for message in messages)
-                else:
-                    await self._heads()  # raises while the log is away, which makes empty batches, too
-                    quiet += 1
-                if covers(floors, upto) or quiet > 1:
-                    return
+                yield messages
 
     async def _heads(self) -> dict[str, int]:
         return dict(await self._stores.log.heads())

@@ -126,7 +126,7 @@ class RequestErasures:
         if erasure_id is not None:
             known = await self._store.find(wanted.scope, erasure_id)
             if known is not None:
-                await self._store.mark()  # whoever stored it may have died before anybody was told
+                await self._store.mark(known)  # whoever stored it may have died before anybody was told
                 await self._hidden.refresh()
             return known
         return None if idempotency_key is None else await self._begun(wanted, await self._store.claimed(wanted.scope, idempotency_key))
@@ -174,7 +174,7 @@ class RequestErasures:
             raise Conflict("it cannot be undone any more")
         undone = await self._store.put(found, state="undone", selector=None, times={**found.times, "undone": now_us})
         await self._store.forget_selector(undone)
-        await self._store.mark()
+        await self._store.mark(undone)
         await self._hidden.refresh()
         return undone
 

@@ -167,6 +167,18 @@ class Log(Protocol):
         """
         ...
 
+    def history(
+        self, scope: Scope, *, after: Mapping[str, int], upto: Mapping[str, int], limit: int
+    ) -> AsyncGenerator[Sequence[Message], None]:
+        """The messages of one memory behind the sequences *after* up to *upto*, in each stream's order, in batches of up to *limit*.
+
+        It ends. Only what the memory has is read, however much the log holds of others; what was taken out is passed over, wherever it is.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the store does not answer; what was handed out says how far it came.
+        """
+        ...
+
     async def consumer(self, name: str, *, start: Mapping[str, int] | None = None) -> Consumer:
         """Open (or make) the durable consumer *name*; *start* gives the sequences after which a new one begins."""
         ...

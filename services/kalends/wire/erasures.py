@@ -7,7 +7,7 @@ once the erasure is over; what stays of it is a digest that says nothing but to 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -18,7 +18,7 @@ from kalends.domain.erasures import Erasure, Hold, Selector, SelectorKind, State
 from kalends.domain.errors import Conflict, Damaged
 from kalends.domain.events import EventId, digest_id
 from kalends.domain.scope import MemoryName, Scope, Tenant
-from kalends.kit import aead
+from kalends.kit import aead, failpoints
 from kalends.ports.keys import Keys
 from kalends.ports.records import Record, Records
 from kalends.wire.documents import session_of
@@ -34,6 +34,8 @@ REQUEST = "erasure-request"
 _OWNER = "instance"
 _NAME = "all"
 _TRIES = 50
+_LISTED = 1000
+"""Erasures that the mark names, at most: it is one small record. Only a tenant of more memories than that is erased by more at once."""
 
 
 def sealing_scope(scope: Scope) -> Scope:
@@ -56,8 +58,10 @@ class ErasureStore:
             Unavailable, DeadlineExceeded: it may be stored.
         """
         revision = await self._records.put(KIND, erasure.scope.key, erasure.erasure_id, await self._encode(erasure), revision=0)
-        await self.mark()
-        return replace(erasure, revision=revision)
+        begun = replace(erasure, revision=revision)
+        await failpoints.reach("erasure.before-mark")
+        await self.mark(begun)
+        return begun
 
     async def claim(self, scope: Scope, key: str, *, erasure_id: EventId, digest: str) -> tuple[EventId, str]:
         """Which erasure the requests with the idempotency *key* are about, and the digest of what was asked for: the first one's.
@@ -110,13 +114,37 @@ class ErasureStore:
         return [await self._decode(record) for record in await self._records.list(KIND, scope.key)]
 
     async def active(self) -> Sequence[Erasure]:
-        """Those that are under way, of all memories, oldest first."""
-        found = []
-        for record in await self._records.list(KIND):
-            stored = _parsed(record)
-            if stored.state in {"hidden", "unreadable"}:
-                found.append(await self._decode(record))
-        return sorted(found, key=lambda one: one.erasure_id)
+        """Those that are under way, of all memories, oldest first, as the mark names them.
+
+        One that was stored by somebody who died before it was marked is not among them; ``recover`` finds it.
+        """
+        record = await self._records.get(MARK, _OWNER, _NAME)
+        mark = _mark(record)
+        if mark.unlisted:
+            return await self.recover()
+        found = [await self.find(scope, erasure_id) for scope, erasure_id in sorted(_named(mark), key=lambda one: one[1])]
+        return [one for one in found if one is not None and one.is_active]
+
+    async def recover(self) -> Sequence[Erasure]:
+        """Look through all that ever were for those under way, and have the mark name these; they, oldest first.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the store does not answer. Damaged: a record cannot be read.
+        """
+        for _ in range(_TRIES):
+            record = await self._records.get(MARK, _OWNER, _NAME)
+            every = [one for one in await self._records.list(KIND) if _parsed(one).state in {"hidden", "unreadable"}]
+            found = sorted([await self._decode(one) for one in every], key=lambda one: one.erasure_id)
+            mark = _mark(record)
+            named = {(one.scope, str(one.erasure_id)) for one in found}
+            if len(named) > _LISTED if mark.unlisted else named == _named(mark):
+                return found
+            try:
+                await self._put_mark(record, named)
+            except Conflict:
+                continue  # one came meanwhile, and may not be among those that were found
+            return found
+        raise Conflict("erasures change as fast as they are looked for")
 
     async def forget_selector(self, erasure: Erasure) -> None:
         """Destroy the key of what an erasure named: its history in the records cannot be read any more."""
@@ -124,27 +152,37 @@ class ErasureStore:
         await self._keys.destroy(scope, [reference])
         self._vault.forget(scope, [reference])
 
-    async def mark(self) -> None:
-        """Tell everybody that something is new.
+    async def mark(self, erasure: Erasure) -> None:
+        """Tell everybody that *erasure* is under way, or not any more.
 
         Raises:
             Unavailable, DeadlineExceeded: it may not be told.
         """
+        entry = (erasure.scope, str(erasure.erasure_id))
         for _ in range(_TRIES):
             record = await self._records.get(MARK, _OWNER, _NAME)
-            count = 0 if record is None else _count(record)
-            value = pb.ErasureMark(count=count + 1).SerializeToString()
+            mark = _mark(record)
+            named = _named(mark) | {entry} if erasure.is_active else _named(mark) - {entry}
             try:
-                await self._records.put(MARK, _OWNER, _NAME, value, revision=0 if record is None else record.revision)
+                await self._put_mark(record, None if mark.unlisted else named)
             except Conflict:
                 continue
             return
         raise Conflict("erasures change as fast as they are told")
 
+    async def _put_mark(self, record: Record | None, named: Collection[tuple[Scope, str]] | None) -> None:
+        """Write the mark behind *record*, if no other came first; it names *named*, unless that is None or too many."""
+        mark = pb.ErasureMark(count=_mark(record).count + 1, unlisted=named is None or len(named) > _LISTED)
+        if named is not None and not mark.unlisted:
+            mark.under_way.extend(
+                pb.ErasureUnderWay(tenant=scope.tenant, memory=scope.memory, erasure_id=erasure_id)
+                for scope, erasure_id in sorted(named, key=lambda one: one[1])
+            )
+        await self._records.put(MARK, _OWNER, _NAME, mark.SerializeToString(), revision=0 if record is None else record.revision)
+
     async def seen(self) -> int:
         """The count of the mark, from whoever leads the store; 0 before the first erasure."""
-        record = await self._records.get(MARK, _OWNER, _NAME)
-        return 0 if record is None else _count(record)
+        return _mark(await self._records.get(MARK, _OWNER, _NAME)).count
 
     async def hold(self, hold: Hold) -> None:
         """Set a hold, or change it."""
@@ -285,11 +323,15 @@ def _parsed(record: Record) -> pb.ErasureRecord:
         raise Damaged("the record of an erasure cannot be read") from error
 
 
-def _count(record: Record) -> int:
+def _mark(record: Record | None) -> pb.ErasureMark:
     try:
-        return pb.ErasureMark.FromString(record.value).count
+        return pb.ErasureMark() if record is None else pb.ErasureMark.FromString(record.value)
     except DecodeError as error:
         raise Damaged("the mark of the erasures cannot be read") from error
+
+
+def _named(mark: pb.ErasureMark) -> frozenset[tuple[Scope, str]]:
+    return frozenset((Scope(Tenant(one.tenant), MemoryName(one.memory)), one.erasure_id) for one in mark.under_way)
 
 
 def _reference(scope: Scope, what: str) -> str:

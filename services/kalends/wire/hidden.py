@@ -67,7 +67,8 @@ class HiddenView:
             asked_at = self._clock.monotonic()
             count = await self._store.seen()
             if count != self._seen:
-                self._learn(await self._store.active())
+                # the first look finds also what somebody stored who died before it was marked
+                self._learn(await (self._store.recover() if self._seen < 0 else self._store.active()))
                 # caches go before the fence does: who finds it open must not find a key that is gone
                 self._changed()
                 self._seen = count

@@ -273,3 +273,15 @@ async def test_a_broker_that_is_away_makes_no_memory(tmp_path: Path) -> None:
 
         with pytest.raises(Unavailable):
             await bus.log.dedicate(OWN)
+
+
+async def test_the_past_of_a_dedicated_memory_is_read_in_its_stream(log: NatsLog) -> None:
+    """And that of another without it."""
+    await log.append([*drafts("own", 3, scope=OWN), *drafts("shared", 2)])
+    upto = await log.heads()
+
+    async def past(scope: Scope) -> list[str]:
+        return [body async for some in log.history(scope, after={}, upto=upto, limit=2) for body in bodies(some)]
+
+    assert await past(OWN) == ["own-0", "own-1", "own-2"]
+    assert await past(SCOPE) == ["shared-0", "shared-1"]

@@ -7,6 +7,8 @@ there; each scan first finds what it will look for.
 
 import asyncio
 import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from kalends.adapters.nats import LocalServer, NatsBus
 from kalends.adapters.nats.log import NatsLog
 from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope, Tenant
-from kalends.ports.log import Delivery
+from kalends.ports.log import Appended, Delivery
 
 pytestmark = pytest.mark.usefixtures("broker")
 
@@ -70,6 +72,63 @@ async def test_an_erasure_goes_on_where_another_stopped(log: NatsLog, bus: NatsB
 
     assert sum(counts) >= 60
     assert await log.read(positions) == [None] * 60
+
+
+async def past(log: NatsLog, scope: Scope, *, after: Mapping[str, int] | None = None, upto: Mapping[str, int] | None = None) -> list[str]:
+    """What ``history`` says of a memory, up to the end if nothing else is said."""
+    ends = await log.heads() if upto is None else upto
+    async with asyncio.timeout(30), aclosing(log.history(scope, after=after or {}, upto=ends, limit=7)) as batches:
+        return [body async for messages in batches for body in bodies(messages)]
+
+
+async def test_the_past_of_a_memory_is_its_own_from_one_place_to_another(log: NatsLog) -> None:
+    """Among many messages of others, in order; it ends where it was told to, and there is no more to wait for at the log's end."""
+    mine = [one.position for batch in range(5) for one in await interleaved(log, batch)]
+    said = [f"mine-{batch}-{number}" for batch in range(5) for number in range(4)]
+
+    assert await past(log, SCOPE) == said
+    [stream] = {position.stream for position in mine}
+    assert await past(log, SCOPE, after={stream: mine[2].sequence}, upto={stream: mine[11].sequence}) == said[3:12]
+    assert await past(log, Scope(Tenant("acme"), MemoryName("nobody"))) == []
+    assert await past(log, SCOPE, upto={}) == []
+
+
+async def interleaved(log: NatsLog, batch: int) -> Sequence[Appended]:
+    """Four messages of a memory between some of another."""
+    await log.append(drafts(f"others-{batch}", 9, scope=OTHER))
+    found = await log.append(drafts(f"mine-{batch}", 4))
+    await log.append(drafts(f"more-{batch}", 9, scope=OTHER))
+    return found
+
+
+async def test_the_past_ends_before_what_was_erased_at_its_end(log: NatsLog) -> None:
+    """Nobody waits for messages that are gone, be it some of them or all."""
+    positions = await written(log, "a", 20)
+    await log.append(drafts("others", 3, scope=OTHER))
+    await log.erase(positions[15:])
+
+    assert await past(log, SCOPE) == [f"a-{number}" for number in range(15)]
+    await log.erase(positions[:15])
+    assert await past(log, SCOPE) == []
+
+
+async def test_the_past_of_a_memory_that_moved_is_in_both_streams(log: NatsLog, bus: NatsBus) -> None:
+    """What it said before, and then what it said in its new place."""
+    scopes = [Scope(Tenant("acme"), MemoryName(f"m{number}")) for number in range(16)]
+    for scope in scopes:
+        await log.append(drafts("before", 3, scope=scope))
+    async with another_bus(replace(SMALL, partitions=4)) as wider:
+        await until(lambda: _wide(wider), deadline=30)
+        for scope in scopes:
+            await wider.log.append(drafts("after", 2, scope=scope))
+
+        told = [await past(wider.log, scope) for scope in scopes]
+
+    assert told == [["before-0", "before-1", "before-2", "after-0", "after-1"]] * len(scopes)
+
+
+async def _wide(bus: NatsBus) -> bool:
+    return len(await bus.log.heads()) == 4
 
 
 async def test_following_goes_over_holes(log: NatsLog) -> None:

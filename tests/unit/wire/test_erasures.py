@@ -10,11 +10,11 @@ from tests.support.keys import MemoryKeys, vault_over
 from tests.support.records import MemoryRecords
 
 from kalends.domain.erasures import Erasure, Hold, Selector
-from kalends.domain.errors import Conflict, Damaged
+from kalends.domain.errors import Conflict, Damaged, Unavailable
 from kalends.domain.events import EventId
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.wire.documents import session_of
-from kalends.wire.erasures import HOLD, KIND, ErasureStore, decode_selector, encode_selector, sealing_scope
+from kalends.wire.erasures import HOLD, KIND, MARK, ErasureStore, decode_selector, encode_selector, sealing_scope
 
 HERE = Scope(Tenant("acme"), MemoryName("notes"))
 THERE = Scope(Tenant("acme"), MemoryName("diary"))
@@ -22,11 +22,34 @@ NAME = "a-name-that-nobody-may-read"
 SECOND = timedelta(seconds=1)
 
 
+class Noting(MemoryRecords):
+    """Records that note what was read, and that are away for writes of the kind ``away``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[tuple[str, str]] = []
+        self.away = ""
+
+    async def get(self, kind, owner, name):
+        self.read.append((kind, name))
+        return await super().get(kind, owner, name)
+
+    async def list(self, kind, owner=None):
+        found = await super().list(kind, owner)
+        self.read += [(kind, one.name) for one in found]
+        return found
+
+    async def put(self, kind, owner, name, value, *, revision=None):
+        if kind == self.away:
+            raise Unavailable("away", dependency="records")
+        return await super().put(kind, owner, name, value, revision=revision)
+
+
 class Place:
     """Records and keys, and what one process makes of them."""
 
     def __init__(self) -> None:
-        self.records = MemoryRecords()
+        self.records = Noting()
         self.keys = MemoryKeys()
         self.store = self.process()
 
@@ -75,6 +98,7 @@ async def test_what_is_named_stands_nowhere_in_the_clear_and_cannot_be_read_afte
     before = [record.value for record in await place.records.list(KIND)]
     done = await place.store.put(begun, state="erased", selector=None)
     await place.store.forget_selector(done)
+    await place.store.mark(done)
 
     assert not any(NAME.encode() in value for value in [*before, *(record.value for record in await place.records.list(KIND))])
     assert await place.store.active() == []
@@ -110,10 +134,64 @@ async def test_every_change_is_marked():
     place = Place()
     assert await place.store.seen() == 0
 
-    await place.store.begin(an_erasure())
-    await place.store.mark()
+    begun = await place.store.begin(an_erasure())
+    await place.store.mark(begun)
 
     assert await place.process().seen() == 2
+
+
+async def test_those_that_are_over_are_not_looked_at():
+    """There may be one for each hour of years; the mark names those under way, so records of the others are not even read."""
+    place = Place()
+    for number in range(5):
+        over = await place.store.put(await place.store.begin(an_erasure(number)), state="erased", selector=None)
+        await place.store.mark(over)
+    begun = await place.store.begin(an_erasure(9))
+    place.records.read.clear()
+
+    assert await place.process().active() == [begun]
+
+    assert [name for kind, name in place.records.read if kind == KIND] == [begun.erasure_id]
+
+
+async def test_one_that_was_stored_and_never_marked_is_found_by_who_looks_through_all():
+    """Its writer died in between; from then on the mark names it, and no other."""
+    place = Place()
+    marked = await place.store.begin(an_erasure(1))
+    over = await place.store.put(await place.store.begin(an_erasure(2)), state="erased", selector=None)
+    place.records.away = MARK
+    with pytest.raises(Unavailable):
+        await place.store.begin(an_erasure(3))
+    place.records.away = ""
+    assert [one.erasure_id for one in await place.process().active()] == [marked.erasure_id]
+
+    found = await place.process().recover()
+
+    assert [one.erasure_id for one in found] == [marked.erasure_id, an_erasure(3).erasure_id]
+    assert list(await place.process().active()) == list(found)
+    count = await place.store.seen()
+    assert list(await place.process().recover()) == list(found)
+    assert await place.store.seen() == count, "nothing was new"
+    assert over.erasure_id not in {one.erasure_id for one in found}
+
+
+async def test_more_than_the_mark_can_name_are_found_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    """By looking through all, until they are few again."""
+    monkeypatch.setattr("kalends.wire.erasures._LISTED", 2)
+    place = Place()
+    begun = [await place.store.begin(an_erasure(number)) for number in range(4)]
+    assert list(await place.process().active()) == begun
+    count = await place.store.seen()
+    assert list(await place.process().active()) == begun
+    assert await place.store.seen() == count, "looking changes nothing"
+
+    for one in begun[:2]:
+        await place.store.mark(await place.store.put(one, state="erased", selector=None))
+
+    assert list(await place.process().active()) == begun[2:]
+    place.records.read.clear()
+    assert list(await place.process().active()) == begun[2:]
+    assert [name for kind, name in place.records.read if kind == KIND] == [one.erasure_id for one in begun[2:]]
 
 
 async def test_a_hold_is_kept_sealed_until_it_is_released():

@@ -36,14 +36,14 @@ class World(Place):
         begun = await self.store.begin(an_erasure(number, selector=selector))
         if changes:
             begun = await self.store.put(begun, **changes)
-            await self.store.mark()
+            await self.store.mark(begun)
         await self.view.refresh()
         return begun
 
     async def change(self, erasure, **changes: object):
         """Have it go on, and look."""
         changed = await self.store.put(erasure, **changes)
-        await self.store.mark()
+        await self.store.mark(changed)
         await self.view.refresh()
         return changed
 

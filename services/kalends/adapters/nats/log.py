@@ -19,7 +19,7 @@ from typing import NamedTuple
 from kalends.adapters.nats import consumers, erasing, reading, streams, widening
 from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
-from kalends.adapters.nats.following import Follower
+from kalends.adapters.nats.following import Followed, Follower
 from kalends.adapters.nats.layout import Placed, own_subject
 from kalends.adapters.nats.options import MIB, NatsOptions
 from kalends.adapters.nats.requests import Question, Requests, header_block
@@ -239,17 +239,34 @@ class NatsLog:
             try:
                 while True:
                     await self._open_places(follower, after)
-                    yield [
-                        Message(
-                            position=self._whereabouts.position(one.stream, one.about.sequence),
-                            body=one.message.data,
-                            headers=reading.given_headers(one.message),
-                            recorded_us=one.about.recorded_us,
-                        )
-                        for one in await follower.take(wait=self._options.idle)
-                    ]
+                    yield [self._followed(one) for one in await follower.take(wait=self._options.idle)]
             finally:
                 self._whereabouts.off_change(follower.wake)
+
+    def _followed(self, one: Followed) -> Message:
+        return Message(
+            position=self._whereabouts.position(one.stream, one.about.sequence),
+            body=one.message.data,
+            headers=reading.given_headers(one.message),
+            recorded_us=one.about.recorded_us,
+        )
+
+    async def history(
+        self, scope: Scope, *, after: Mapping[str, int], upto: Mapping[str, int], limit: int
+    ) -> AsyncGenerator[Sequence[Message], None]:
+        """The messages of *scope* behind *after* up to *upto*, in each stream's order, in batches of up to *limit*; it ends.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        place = self._places.get(scope) or await self._place(scope)
+        for stream in [place.own] if place.own else sorted(upto):
+            start, end, only = {stream: after.get(stream, 0)}, upto.get(stream, 0), place.subject
+            async with Follower(requests=self._requests, options=self._options, after=start, limit=limit, filter_subject=only) as follower:
+                while not await self._has_none(stream, after=follower.place(stream) or 0, upto=end, subject=only):
+                    taken = await follower.take(wait=self._options.idle)
+                    if messages := [self._followed(one) for one in taken if one.about.sequence <= end]:
+                        yield messages
 
     async def _open_places(self, follower: Follower, after: Mapping[str, int]) -> None:
         """Have *follower* read the streams that it does not read yet, each once what its memories have elsewhere was handed out."""
@@ -262,16 +279,21 @@ class NatsLog:
             place = follower.place(stream)
             if place is None:
                 return False
-            if place < end and not (follower.is_quiet(stream) and await self._has_none(stream, after=place, upto=end)):
+            if place < end and not (follower.is_quiet(stream) and await self._is_empty(stream, after=place, upto=end)):
                 return False
         return bool(placed.slots or placed.memory)
 
-    async def _has_none(self, stream: str, *, after: int, upto: int) -> bool:
-        """Whether *stream* has no message behind *after* up to *upto* any more: the last ones may have been erased."""
+    async def _is_empty(self, stream: str, *, after: int, upto: int) -> bool:
         try:
-            following = await reading.from_leader(self._requests, stream, {"seq": after + 1, "next_by_subj": ">"})
+            return await self._has_none(stream, after=after, upto=upto)
         except (Unavailable, DeadlineExceeded):
             return False
+
+    async def _has_none(self, stream: str, *, after: int, upto: int, subject: str = ">") -> bool:
+        """Whether *stream* has no message behind *after* up to *upto* (any more), by its leader's word: the last may have been erased."""
+        if after >= upto:
+            return True
+        following = await reading.from_leader(self._requests, stream, {"seq": after + 1, "next_by_subj": subject})
         return following is None or following.sequence > upto
 
     async def consumer(self, name: str, *, start: Mapping[str, int] | None = None) -> consumers.NatsConsumer:

@@ -114,10 +114,24 @@ class StateTime(_message.Message):
     def __init__(self, state: _Optional[str] = ..., at_us: _Optional[int] = ...) -> None: ...
 
 class ErasureMark(_message.Message):
-    __slots__ = ("count",)
+    __slots__ = ("count", "under_way", "unlisted")
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNDER_WAY_FIELD_NUMBER: _ClassVar[int]
+    UNLISTED_FIELD_NUMBER: _ClassVar[int]
     count: int
-    def __init__(self, count: _Optional[int] = ...) -> None: ...
+    under_way: _containers.RepeatedCompositeFieldContainer[ErasureUnderWay]
+    unlisted: bool
+    def __init__(self, count: _Optional[int] = ..., under_way: _Optional[_Iterable[_Union[ErasureUnderWay, _Mapping]]] = ..., unlisted: _Optional[bool] = ...) -> None: ...
+
+class ErasureUnderWay(_message.Message):
+    __slots__ = ("tenant", "memory", "erasure_id")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_ID_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    memory: str
+    erasure_id: str
+    def __init__(self, tenant: _Optional[str] = ..., memory: _Optional[str] = ..., erasure_id: _Optional[str] = ...) -> None: ...
 
 class ErasureRequest(_message.Message):
     __slots__ = ("erasure_id", "digest")
