@@ -22,7 +22,7 @@ from tests.support.proxy import relay
 from tests.support.waiting import until
 
 from kalends.adapters.opensearch import OpenSearchGenerations, OpenSearchLexicon, open_generations
-from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Unavailable
+from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Unavailable
 from kalends.domain.queries import Criteria
 from kalends.settings import OpensearchSettings
 
@@ -209,7 +209,7 @@ async def test_a_document_that_is_refused_is_told_after_the_good_ones_are_in(set
     """So that whoever writes can find it and put it aside; a term of 40 kB is more than Lucene takes."""
     broken = replace(entry("broken", "billing"), tags=("x" * 40_000,))
     async with serving(settings) as lexicon:
-        with pytest.raises(Damaged) as caught:
+        with pytest.raises(Invalid) as caught:
             await lexicon.put([entry("a", "billing"), broken, entry("c", "billing")])
         assert "xxx" not in str(caught.value)
         await lexicon.put([entry("d", "billing")])

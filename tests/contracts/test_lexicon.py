@@ -371,6 +371,18 @@ async def test_a_folder_has_one_owner(folder_lexicon: TantivyLexicon, tmp_path: 
         await TantivyLexicon.open(tmp_path / "lexicon")
 
 
+async def test_a_write_that_failed_leaves_the_index_free_for_the_next(folder_lexicon: TantivyLexicon) -> None:
+    """Also while whoever was told keeps the error, and with it all that the failing call had at hand."""
+    await folder_lexicon.put([entry("a", "billing")])
+    with pytest.raises(Exception, match="int") as kept:
+        await folder_lexicon.put([entry("b", "billing"), replace(entry("c", "billing"), version=1 << 64)])
+
+    await folder_lexicon.put([entry("d", "billing")])
+
+    assert {one.key for one in await everything_held(folder_lexicon, limit=10)} == {key_of("a"), key_of("d")}
+    assert kept.value.__traceback__ is not None
+
+
 async def test_a_damaged_folder_is_said_to_be_damaged(folder_lexicon: TantivyLexicon, tmp_path: Path) -> None:
     """So that whoever opens it knows that a rebuild helps."""
     await folder_lexicon.put([entry("a", "billing")])

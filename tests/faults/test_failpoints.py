@@ -87,18 +87,9 @@ FAMILIES: Mapping[str, Mapping[str, Scenario]] = {
     "erasure": {
         f"erasure.{place}": Scenario(act=forget, after=forget_again)
         for place in (
-            *(
-                "before-mark",
-                "after-record",
-                "after-fence",
-                "after-begin",
-                "after-tombstone",
-                "before-followed",
-                "after-tombstones",
-                "after-destroy",
-            ),
-            *("after-keys", "after-piece", "after-messages", "after-leftovers", "after-calendar", "after-engines", "after-probe"),
-            "after-receipt",
+            *("before-mark", "after-record", "after-fence", "after-begin", "after-tombstone", "before-followed", "after-tombstones"),
+            *("after-destroy", "after-keys", "after-piece", "after-messages", "after-leftovers", "after-calendar", "after-engines"),
+            *("after-probe", "after-receipt"),
         )
     },
     "handing over": {

@@ -7,7 +7,7 @@ import pytest
 from tests.support.engines import NOON, QUICK, SCOPE, Engines, engines, event, ledger
 from tests.support.waiting import until
 
-from kalends.domain.errors import Damaged, Invalid, KalendsError, Unavailable
+from kalends.domain.errors import Conflict, Damaged, Forbidden, Invalid, KalendsError, Occupied, Throttled, Unavailable
 from kalends.domain.events import event_key
 from kalends.domain.positions import Position
 from kalends.domain.queries import Criteria, Entry, Tombstone
@@ -253,26 +253,44 @@ async def test_a_message_that_the_store_refuses_becomes_a_dead_letter_and_its_ne
     assert sink.puts <= 8
 
 
-class Deaf:
-    """A real sink that refuses what takes something out, as a damaged store may, so many times."""
+class Moody:
+    """A real sink that fails so many times, at everything or only at what takes something out."""
 
-    def __init__(self, real: LexicalSink, times: int) -> None:
+    def __init__(self, real: LexicalSink, error: KalendsError, *, times: int, only_tombstones: bool = False) -> None:
         self._real = real
+        self._error = error
         self._left = times
+        self._only_tombstones = only_tombstones
 
     async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
-        if tombstones and self._left:
+        if self._left and (tombstones or not self._only_tombstones):
             self._left -= 1
-            raise Damaged("no")
+            raise self._error
         await self._real.put(entries, tombstones)
 
     async def probe(self) -> None:
         await self._real.probe()
 
 
+@pytest.mark.parametrize(
+    "error", [Occupied("held"), Damaged("broken"), Throttled("full"), Conflict("other"), Forbidden("no")], ids=lambda error: error.code
+)
+async def test_no_message_is_given_up_for_what_is_about_the_store(made, error):
+    """It waits, and is written once the store takes it; an index that somebody still holds is free a moment later."""
+    sink = Moody(LexicalSink(made.lexicon), error, times=4)
+    made.projections["lexical"]._sink_of = lambda _: sink
+    await record(made)
+    made.start("lexical")
+
+    await made.caught_up("lexical")
+
+    assert await made.ledger.bus.dead_letters.count() == 0
+    assert (await made.digests())["lexical"][0] == len(SAID)
+
+
 async def test_what_takes_something_out_is_never_given_up(made):
     """Given up it would leave what was erased to be found for ever; it waits until the store takes it."""
-    sink = Deaf(LexicalSink(made.lexicon), times=4)
+    sink = Moody(LexicalSink(made.lexicon), Invalid("no"), times=4, only_tombstones=True)
     made.projections["lexical"]._sink_of = lambda _: sink
     await record(made)
     known = event("e0", SAID[0])

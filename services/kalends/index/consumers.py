@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from kalends.domain.errors import Conflict, DeadlineExceeded, KalendsError, Misconfigured, NotFound, Unavailable
+from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, KalendsError, TooLarge, Unavailable
 from kalends.domain.queries import Entry, Tombstone
 from kalends.edge import tracing
 from kalends.kit import failpoints, tasks
@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 _HAND_BACK_S = 2.0
 _AGAIN_S = 1.0
 """When a message comes again that could not be written."""
+
+_REFUSALS = (Invalid, TooLarge)
+"""What a store says of a message itself. Anything else is about the store, and no message is given up for it."""
 
 _PIECE = 32
 """Events that are embedded together while those before them are written."""
@@ -264,12 +267,12 @@ class Projector:
         deliveries = [delivery for delivery, _ in good]
         try:
             await self._put([opened for _, opened in good])
-        except (Unavailable, DeadlineExceeded, NotFound, Misconfigured) as error:
-            await self._hand_back(deliveries, after=_AGAIN_S)
-            raise self._away(error) from error
-        except KalendsError as error:
+        except _REFUSALS as error:
             await self._write_singly(good, error)
             return
+        except KalendsError as error:
+            await self._hand_back(deliveries, after=_AGAIN_S)
+            raise self._away(error) from error
         await failpoints.reach(f"index.{self._projection}.before-ack")
         await self._consumer.ack_all(deliveries)
         await failpoints.reach(f"index.{self._projection}.after-ack")
@@ -305,9 +308,8 @@ class Projector:
         await self._sink.put(list(newest.values()), tombstones)
 
     def _away(self, error: KalendsError) -> KalendsError:
-        """An index that is gone, or a credential that is refused, is no fault of what was to be written but an outage of the store."""
-        outage = isinstance(error, NotFound | Misconfigured)
-        return Unavailable(error.detail, dependency=self._projection) if outage else error
+        """An index that is gone, damaged or held by another, or a refused credential: no fault of what was to be written, but an outage."""
+        return error if isinstance(error, Unavailable | DeadlineExceeded) else Unavailable(error.detail, dependency=self._projection)
 
     def _finish(self, opened: Sequence[Readable]) -> None:
         self.written += len(opened)

@@ -70,7 +70,8 @@ class MemoryLexicon:
                     writer.add_document(self._document(change))
                 writer.commit()
             except BaseException:
-                self._writer = None  # what it holds is unknown; without a reference it gives the lock free
+                # what it holds is unknown; without a reference it gives the lock free, and the error that goes on has this frame
+                writer = self._writer = None
                 raise
             self._note(change.key for change in fresh)
             files.sync_folder(self._folder)
@@ -89,7 +90,7 @@ class MemoryLexicon:
                     writer.delete_documents_by_term("key", str(one.key))
                 writer.commit()
             except BaseException:
-                self._writer = None
+                writer = self._writer = None
                 raise
             self._note(one.key for one in doomed)
             files.sync_folder(self._folder)
@@ -108,7 +109,7 @@ class MemoryLexicon:
                 writer.commit()
                 writer.garbage_collect_files()
             except BaseException:
-                self._writer = None
+                writer = self._writer = None
                 raise
             files.sync_folder(self._folder)
             if not was_open:

@@ -15,7 +15,7 @@ from opensearchpy.exceptions import TransportError
 
 from kalends.adapters.opensearch import failures
 from kalends.adapters.opensearch.client import OpenSearchClient
-from kalends.domain.errors import Damaged, KalendsError, Unavailable
+from kalends.domain.errors import Invalid, KalendsError, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Entry, Tombstone
 from kalends.domain.terms import grams, normalised
@@ -170,5 +170,5 @@ def _error(outcome: Outcome) -> KalendsError:
     if outcome.status == MISSING:
         return Unavailable("there is no such index", dependency=failures.DEPENDENCY, retry_after=failures.RETRY_AFTER_S)
     if outcome.status == _REFUSED:
-        return Damaged(f"OpenSearch refuses a document: {outcome.error}", dependency=failures.DEPENDENCY)
+        return Invalid(f"OpenSearch refuses a document: {outcome.error}", dependency=failures.DEPENDENCY)
     return failures.refusal(outcome.status, outcome.error)

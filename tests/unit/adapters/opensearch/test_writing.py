@@ -9,7 +9,7 @@ from tests.contracts.projections import SCOPE, entry, key_of, tombstone
 
 from kalends.adapters.opensearch import failures, writing
 from kalends.adapters.opensearch.writing import Operation, Outcome
-from kalends.domain.errors import Damaged, Unavailable
+from kalends.domain.errors import Invalid, Unavailable
 
 
 def operation(size: int = 10) -> Operation:
@@ -72,7 +72,7 @@ def test_what_waiting_helps_goes_before_what_it_does_not() -> None:
     poison, away = outcome(400, "mapper_parsing_exception"), outcome(503, "unavailable_shards_exception")
 
     assert isinstance(writing.verdict([poison, away]), Unavailable)
-    assert isinstance(writing.verdict([outcome(201), poison]), Damaged)
+    assert isinstance(writing.verdict([outcome(201), poison]), Invalid)
     assert isinstance(writing.verdict([outcome(429, failures.BLOCKED)]), Unavailable)
     assert isinstance(writing.verdict([outcome(404, "index_not_found_exception")]), Unavailable)
 
