@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import random
+import shutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -381,6 +383,39 @@ async def test_a_write_that_failed_leaves_the_index_free_for_the_next(folder_lex
 
     assert {one.key for one in await everything_held(folder_lexicon, limit=10)} == {key_of("a"), key_of("d")}
     assert kept.value.__traceback__ is not None
+
+
+async def test_a_kill_within_a_commit_does_not_stop_the_next(tmp_path: Path) -> None:
+    """It leaves a list of deletions of a commit that never was, and the same commit again makes one of the same name."""
+    async with opened(tmp_path / "a") as lexicon:
+        await lexicon.put([entry("a", "billing"), entry("b", "billing"), entry("c", "billing")])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    async with opened(tmp_path / "b") as other:
+        await other.put([], [tombstone("a", version=9)])
+    (half,) = set(deletions(tmp_path / "b")) - set(deletions(tmp_path / "a"))
+    shutil.copy(tmp_path / "b" / half, tmp_path / "a" / half)
+
+    async with opened(tmp_path / "a") as lexicon:
+        await lexicon.put([], [tombstone("a", version=9)])
+
+        assert await lexicon.count(SCOPE) == 2
+    async with opened(tmp_path / "a") as lexicon:
+        assert [(one.key, one.live) for one in await everything_held(lexicon, limit=10)] == sorted(
+            [(key_of("a"), False), (key_of("b"), True), (key_of("c"), True)]
+        )
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[TantivyLexicon]:
+    """A lexicon in a folder, closed at the end."""
+    lexicon = await TantivyLexicon.open(folder)
+    yield lexicon
+    await lexicon.close()
+
+
+def deletions(folder: Path) -> list[Path]:
+    """The engine's lists of deletions below *folder*."""
+    return [path.relative_to(folder) for path in folder.glob("*/*.del")]
 
 
 async def test_a_damaged_folder_is_said_to_be_damaged(folder_lexicon: TantivyLexicon, tmp_path: Path) -> None:

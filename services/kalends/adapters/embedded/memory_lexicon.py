@@ -6,6 +6,7 @@ itself is never stored, and not even the key is (two number columns hold it), bu
 used, so no punctuation has a meaning; and tantivy renames its list of segments last without syncing the folder, so this module does.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,7 @@ class MemoryLexicon:
     def _writing(self) -> Any:
         if self._writer is None:
             with translated("lexical, opening"):
+                _clear_unfinished(self._folder)
                 self._writer = self._index.writer(WRITER_BYTES, 1)
         return self._writer
 
@@ -338,6 +340,18 @@ def _by_key(one: Held) -> str:
 
 def _key(high: int, low: int) -> EventKey:
     return EventKey(f"{high:016x}{low:016x}")
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """Take away what a kill within a commit, or one that failed, left of it: lists of deletions that are newer than the last commit.
+
+    Their names say segment and number of the commit, so the next try of the same commit would make the same name, which the engine refuses;
+    and it never takes them away itself, for that it does after a commit.
+    """
+    committed = int(json.loads((folder / "meta.json").read_bytes())["opstamp"])
+    for path in folder.glob("*.del"):
+        if int(path.stem.rpartition(".")[2]) > committed:
+            path.unlink()
 
 
 def _open(folder: Path, analysers: Mapping[str, Any]) -> Any:
