@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.faults import test_new_memories
 from tests.faults.acts import (
     BRISK,
     MEMORY,
@@ -142,8 +143,10 @@ def failpoints() -> Iterator[str]:
                     yield str(ast.literal_eval(name))
 
 
-ELSEWHERE = {"log.before-giving", "log.before-receiving"}
+WIDENING = {"log.before-giving", "log.before-receiving"}
 """Only a log that is widened comes there: tests/services/test_log_widening.py and tests/cluster/test_widening.py."""
+
+ELSEWHERE = WIDENING | set(test_new_memories.PLACES)
 
 
 def test_every_failpoint_of_the_source_has_a_scenario() -> None:

@@ -16,6 +16,7 @@ from kalends.domain.errors import Conflict, Damaged, KalendsError, Misconfigured
 from kalends.domain.redaction import Policy
 from kalends.domain.retention import Retention, Rule
 from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.kit import failpoints
 from kalends.kit.backoff import pauses
 from kalends.ports.records import Record, Records
 from kalends.wire.gen.kalends.v1 import records_pb2 as pb
@@ -107,6 +108,7 @@ class MemoryRegistry:
         except Conflict:
             self._known.pop(scope, None)
             return await self.find(scope), False
+        await failpoints.reach("memory.after-record")
         self._known[scope] = memory
         return memory, True
 
@@ -115,6 +117,7 @@ class MemoryRegistry:
         claim = await self._isolations.claim(scope, isolation)
         if claim.says != isolation:
             raise Conflict(f"a memory of this name was {claim.says!r} before it was erased, and can only be so again")
+        await failpoints.reach("memory.after-claim")
         if isolation == DEDICATED:
             await self._make_own(claim)
 
@@ -126,6 +129,7 @@ class MemoryRegistry:
         except Throttled:
             await self._isolations.release(claim)
             raise
+        await failpoints.reach("memory.after-stream")
         if not claim.ours:
             await self._isolations.confirm(claim)
 
