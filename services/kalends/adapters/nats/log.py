@@ -20,7 +20,7 @@ from kalends.adapters.nats import consumers, erasing, reading, streams, widening
 from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Followed, Follower
-from kalends.adapters.nats.layout import Placed, own_subject
+from kalends.adapters.nats.layout import Placed, is_own, own_subject
 from kalends.adapters.nats.options import MIB, NatsOptions
 from kalends.adapters.nats.requests import Question, Requests, header_block
 from kalends.adapters.nats.whereabouts import Whereabouts
@@ -260,7 +260,7 @@ class NatsLog:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
         place = self._places.get(scope) or await self._place(scope)
-        for stream in [place.own] if place.own else sorted(upto):
+        for stream in [place.own] if place.own else sorted(name for name in upto if not is_own(name)):
             start, end, only = {stream: after.get(stream, 0)}, upto.get(stream, 0), place.subject
             async with Follower(requests=self._requests, options=self._options, after=start, limit=limit, filter_subject=only) as follower:
                 while not await self._has_none(stream, after=follower.place(stream) or 0, upto=end, subject=only):
