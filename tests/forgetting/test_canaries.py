@@ -19,6 +19,8 @@ from tests.support.instance import Instance, wait_until
 
 from kalends.adapters.nats import NatsBus, open_nats
 
+pytestmark = pytest.mark.timeout(900)
+
 PLACES = tuple(FAMILIES["erasure"])
 DIED_S = 60.0
 
