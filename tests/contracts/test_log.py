@@ -141,6 +141,7 @@ async def test_a_full_log_throttles_and_keeps_what_it_has() -> None:
 async def test_too_many_waiting_messages_throttle() -> None:
     """Memory is bounded: beyond the limit callers are sent away instead of queued."""
     async with fresh_bus(replace(SMALL, waiting_max=50)) as bus:
+        await bus.log.append(drafts("first", 1))  # from here on it is known where the memory is, so that all of them wait at once
         outcomes = await asyncio.gather(*(bus.log.append(drafts(f"c{n}", 20)) for n in range(8)), return_exceptions=True)
 
         assert any(isinstance(outcome, Throttled) for outcome in outcomes)
