@@ -64,11 +64,11 @@ def test_after_the_receipts_no_node_and_no_folder_holds_what_was_erased(canaries
             _die(canaries, number)
         else:
             canaries.erase(canaries.slice(number))
-    canaries.check(document=False)
+    canaries.check()
 
     canaries.erase(EVERYTHING)
 
-    canaries.check(document=False)
+    canaries.check()
 
 
 def _die(canaries: Canaries, number: int) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from tests.support.api import Api, Reply
-from tests.support.engines import copy_models
 from tests.support.files import contents
 from tests.support.instance import Instance, wait_until
 
@@ -141,16 +140,6 @@ MEANT: Mapping[str, Any] = {
     "label": lambda _, __, item: "blue" in item["labels"],
     "everything": lambda _, __, ___: True,
 }
-
-
-@pytest.fixture(scope="module")
-def brisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """An instance that does not wait long for anything."""
-    data = tmp_path_factory.mktemp("forgetting") / "data"
-    data.mkdir()
-    copy_models(data / "models")
-    with Instance(data, settings=SETTINGS) as instance:
-        yield instance.start()
 
 
 @pytest.fixture

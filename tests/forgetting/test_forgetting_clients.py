@@ -21,14 +21,7 @@ from kalends.client import AsyncKalends, Kalends
 from kalends.domain.errors import NotFound
 
 WAIT_S = 120.0
-BRISK = {"KALENDS_ERASURE__FENCE_S": "0.5"}
-
-
-@pytest.fixture(scope="module")
-def brisk(tmp_path_factory: pytest.TempPathFactory, prepared: Callable[[Path], Path]) -> Iterator[Instance]:
-    """An instance that does not wait long for anything."""
-    with Instance(prepared(tmp_path_factory.mktemp("clients") / "data"), settings=BRISK) as started:
-        yield started.start()
+SETTINGS = {"KALENDS_ERASURE__FENCE_S": "0.5"}
 
 
 @pytest.fixture
@@ -135,7 +128,7 @@ def test_a_lost_answer_forgets_once(brisk: Instance, owner: Person) -> None:
 
 def test_a_whole_tenant_is_forgotten_and_no_other(tmp_path: Path, prepared: Callable[[Path], Path]) -> None:
     """Both memories with their names; of the other tenant nothing, which has a memory of the same name."""
-    started = Instance(prepared(tmp_path / "data"), settings=BRISK)
+    started = Instance(prepared(tmp_path / "data"), settings=SETTINGS)
     with started as instance, Person(instance.start(), instance.token) as mine, another_tenant(instance) as theirs:
         (first, ids), (second, _), (foreign, kept) = told(mine, "one"), told(mine, "two"), told(theirs, "one")
         with mine.with_token("admin", memories=["one"]) as limited:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from tests.forgetting.test_forgetting import AWHILE, left_in_files
 from tests.support.api import Api
-from tests.support.engines import copy_models
 from tests.support.instance import Instance, clean_environment, wait_until
 
 from kalends.client import AsyncKalends, Kalends
@@ -108,16 +107,6 @@ class World:
         assert answer["dry_run"]
         items: list[dict[str, Any]] = answer["items"]
         return items
-
-
-@pytest.fixture(scope="module")
-def brisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """An instance that does not wait long for anything, and in which retention runs when it is asked to."""
-    data = tmp_path_factory.mktemp("retention") / "data"
-    data.mkdir()
-    copy_models(data / "models")
-    with Instance(data, settings=SETTINGS) as instance:
-        yield instance.start()
 
 
 @pytest.fixture

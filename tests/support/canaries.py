@@ -123,6 +123,7 @@ class Canaries:
     open_bus: OpenBus
     events: dict[str, Event] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
+    has_document: bool = True
     sections: dict[str, str] = field(default_factory=dict)
     sealed: dict[str, bytes] = field(default_factory=dict)
     wrapped: dict[str, bytes] = field(default_factory=dict)
@@ -144,8 +145,9 @@ class Canaries:
         self.api.run_job("toc-day")
         self.api.quiet()
         asyncio.run(self._stored())
-        assert self.files_with([*self.sealed.values()]), "the log's own bytes are not found"
-        assert self.found(self.events.values())
+        needles = [*self.sealed.values(), *self.wrapped.values()]
+        assert {needle for _, content in self._files() for needle in _held(content, needles)} == set(needles), "not all can be looked for"
+        assert self.found() == self.events.keys()
 
     def path(self, rest: str = "") -> str:
         """A path below the memory."""
@@ -164,6 +166,8 @@ class Canaries:
         meant = {event_id for event_id, one in self.events.items() if some.means(one)} - self.gone
         assert meant or "document_id" in some.selector, "nothing is left for this selector"
         self.gone |= meant
+        if "document_id" in some.selector or "everything" in some.selector:
+            self.has_document = False
 
     def erase(self, some: Slice) -> dict[str, Any]:
         """Erase *some*, and give its receipt."""
@@ -185,45 +189,47 @@ class Canaries:
         assert not any(receipt["probe"].values()), receipt
         return receipt
 
-    def check(self, *, document: bool) -> None:
+    def check(self) -> None:
         """What is gone is in no answer, log, metric or file; everything else is found, by its id and by its word."""
         self.api.quiet()
         left = {event_id: one for event_id, one in self.events.items() if event_id not in self.gone}
-        assert {event["event_id"] for event in self.api.events(_MEMORY)} - self._chunks() == left.keys()
+        # the chunks of the document are events, too
+        assert {event["event_id"] for event in self.api.events(_MEMORY)} & self.events.keys() == left.keys()
         assert {event_id: self.api.event(_MEMORY, event_id).status for event_id in self.events} == {
             event_id: 410 if event_id in self.gone else 200 for event_id in self.events
         }
-        assert self.found(self.events.values()) == left.keys()
-        words = {self.events[event_id].word for event_id in self.gone} | (set() if document else set(self.sections))
+        assert self.found() == left.keys()
+        assert {bool(self._hits(word)) for word in self.sections} == {self.has_document}
+        words = {self.events[event_id].word for event_id in self.gone} | (set() if self.has_document else set(self.sections))
         said = "".join(map(str, self._every_answer())) + self.instance.logs + self._metrics()
         assert not [word for word in words if word in said]
         sessions = {f"session-{one.session}" for one in self.events.values()} - {f"session-{one.session}" for one in left.values()}
         bytes_gone = [self.sealed[event_id] for event_id in self.gone]
-        bytes_gone += [key for session, key in self.wrapped.items() if session in sessions or (session == _DOCUMENT and not document)]
+        bytes_gone += [
+            key for session, key in self.wrapped.items() if session in sessions or (session == _DOCUMENT and not self.has_document)
+        ]
         assert self.files_with(bytes_gone, words) == set()
 
-    def found(self, events: "Sequence[Event] | Any") -> set[str]:
-        """The ids that the words of *events* find."""
-        hits: set[str] = set()
-        for one in events:
-            answer = self.api.good("POST", self.path("/search"), {"query": one.word, "mode": "lexical", "limit": 3})
-            hits |= {hit["id"] for hit in answer["hits"]}
-        return hits
+    def found(self) -> set[str]:
+        """The ids that the words of all events find."""
+        return {hit for one in self.events.values() for hit in self._hits(one.word)}
 
-    def files_with(self, needles: Sequence[bytes], words: set[str] | None = None) -> set[str]:
-        """The files of all folders but those of models that hold one of *needles*, or one of *words* in any case."""
+    def _hits(self, word: str) -> list[str]:
+        answer = self.api.good("POST", self.path("/search"), {"query": word, "mode": "lexical", "limit": 3})
+        return [hit["id"] for hit in answer["hits"]]
+
+    def files_with(self, needles: Sequence[bytes], words: set[str]) -> set[str]:
+        """The files that hold one of *needles*, or one of *words* in any case."""
         found = set()
-        for path, content in contents(*self.folders):
-            if "models" in path.parts:
-                continue
-            read = {match.group().decode().lower() for match in _WORD.finditer(content)} if words else set()
-            if _holds(content, needles) or read & (words or set()):
+        for path, content in self._files():
+            read = {match.group().decode().lower() for match in _WORD.finditer(content)}
+            if _held(content, needles) or read & words:
                 found.add(str(path))
         return found
 
-    def _chunks(self) -> set[str]:
-        """The ids of the document's chunks, which are events, too."""
-        return {event["event_id"] for event in self.api.events(_MEMORY) if event["event_id"] not in self.events}
+    def _files(self) -> Iterator[tuple[Path, bytes]]:
+        """All files but those of models, which nobody writes to."""
+        return ((path, content) for path, content in contents(*self.folders) if "models" not in path.parts)
 
     def _every_answer(self) -> Iterator[Any]:
         """Nodes in every version that can be read, lists, and searches of each mode."""
@@ -261,8 +267,9 @@ class Canaries:
         assert all(len(needle) > 16 for needle in [*self.sealed.values(), *self.wrapped.values()])
 
 
-def _holds(content: bytes, needles: Sequence[bytes]) -> bool:
-    """Whether one of *needles*, of eight bytes and more, is in *content*: a thousand of them in one go, by how they begin."""
+def _held(content: bytes, needles: Sequence[bytes]) -> set[bytes]:
+    """Those of *needles*, of eight bytes and more, that are in *content*: a thousand of them in one go, by how they begin."""
+    found: set[bytes] = set()
     heads = np.unique(np.frombuffer(b"".join(needle[:8] for needle in needles), dtype="<u8"))
     likely = np.zeros(1 << 16, dtype=bool)
     likely[heads & 0xFFFF] = True
@@ -272,6 +279,5 @@ def _holds(content: bytes, needles: Sequence[bytes]) -> bool:
         places = np.searchsorted(heads, words[filled]).clip(max=len(heads) - 1)
         for place in filled[heads[places] == words[filled]]:
             start = offset + 8 * int(place)
-            if any(content.startswith(needle, start) for needle in needles):
-                return True
-    return False
+            found.update(needle for needle in needles if content.startswith(needle, start))
+    return found

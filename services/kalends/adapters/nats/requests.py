@@ -104,24 +104,30 @@ class Requests:
         Raises:
             DeadlineExceeded: one did not come in time. Unavailable: there is no connection, it broke, or nobody listens.
         """
-        said: Unavailable | None = None
+        async with self._trying(within) as said:
+            for wait in pauses(first=_PAUSE, longest=_LONGEST_PAUSE):
+                # While the connection is away, waiting for it is cheaper for all than failing and being asked again.
+                await self.link.connected.wait()
+                try:
+                    return await self._exchange(questions, repeat=repeat)
+                except Unavailable as error:
+                    if not repeat:
+                        raise
+                    said.append(error)
+                await asyncio.sleep(wait)
+        raise AssertionError("pauses never end")
+
+    @asynccontextmanager
+    async def _trying(self, within: float | None = None) -> AsyncIterator[deque[Unavailable]]:
+        """As ``in_time``; once the time is over, the last error that was noted is raised, which says more than that."""
+        said: deque[Unavailable] = deque(maxlen=1)
         try:
             async with self.in_time(within):
-                for wait in pauses(first=_PAUSE, longest=_LONGEST_PAUSE):
-                    # While the connection is away, waiting for it is cheaper for all than failing and being asked again.
-                    await self.link.connected.wait()
-                    try:
-                        return await self._exchange(questions, repeat=repeat)
-                    except Unavailable as error:
-                        if not repeat:
-                            raise
-                        said = error
-                    await asyncio.sleep(wait)
+                yield said
         except DeadlineExceeded as error:
-            if said is None:
+            if not said:
                 raise
-            raise said from error  # it says more than that the time is over
-        raise AssertionError("pauses never end")
+            raise said[0] from error
 
     @asynccontextmanager
     async def in_time(self, seconds: float | None = None) -> AsyncIterator[None]:
@@ -188,22 +194,16 @@ class Requests:
         Raises:
             KalendsError: the broker refuses, or does not answer.
         """
-        refused: Unavailable | None = None
-        try:
-            async with self.in_time():
-                for wait in pauses(first=_PAUSE, longest=_LONGEST_PAUSE):
-                    message = await self.ask(f"$JS.API.{operation}", body)
-                    try:
-                        return answer(message.data)
-                    except Unavailable as error:
-                        if not _is_for_now(message) or not may():
-                            raise
-                        refused = error
-                    await asyncio.sleep(wait)
-        except DeadlineExceeded as error:
-            if refused is None:
-                raise
-            raise refused from error  # it says more than that the time is over
+        async with self._trying() as refused:
+            for wait in pauses(first=_PAUSE, longest=_LONGEST_PAUSE):
+                message = await self.ask(f"$JS.API.{operation}", body)
+                try:
+                    return answer(message.data)
+                except Unavailable as error:
+                    if not _is_for_now(message) or not may():
+                        raise
+                    refused.append(error)
+                await asyncio.sleep(wait)
         raise AssertionError("pauses never end")
 
     async def _arrived(self, message: Msg) -> None:
