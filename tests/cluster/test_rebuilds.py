@@ -155,12 +155,12 @@ def test_two_replicas_rebuild_together_under_load_and_no_answer_is_wrong(pairs: 
 
     def told_by_all() -> bool:
         shares.update({name: written(pairs, name, operation) for name in INDEXES})
-        return sum(shares.values()) >= 2 * EVENTS
+        return min(shares.values()) > 0 and sum(shares.values()) >= 2 * EVENTS
 
-    # lexical and vector; whoever helped says what it wrote a moment after the operation is over
+    # lexical and vector; whoever helped says what it wrote a moment after the operation is over, and events of the load make the sum
+    # alone say nothing of who is still to speak
     assert wait_until(told_by_all, seconds=SOON_S, every=0.1), shares
     # each of the writers rests after a batch, so none is done sooner, but for its first batch
-    assert min(shares.values()) > 0, shares
     assert took > 2 * EVENTS / (RATE * WORKERS * len(INDEXES)) * 0.8, (took, shares)
     trial.check()
     nothing_left_behind(pairs)
