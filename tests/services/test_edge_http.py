@@ -187,6 +187,30 @@ async def test_headers_without_an_end_are_cut_off(edge):
     assert (await edge.client.get(NOTES)).status_code == 200
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 50])
+@pytest.mark.parametrize(("size", "status"), [(60_000, 200), (80_000, 431), (200_000, 431)])
+async def test_a_head_that_is_too_long_is_refused_in_however_many_pieces_it_comes(edge, size, status, pieces):
+    """Also where its end comes with its beginning, and nothing else is said."""
+    path = edge.client.base_url.copy_with(path=f"/v1{NOTES}").raw_path
+    request = b"GET " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-long: " + b"a" * size + b"\r\n"
+    request += f"authorization: {edge.client.headers['authorization']}\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    step = -(-len(request) // pieces)
+    with contextlib.suppress(ConnectionError):
+        for start in range(0, len(request), step):
+            writer.write(request[start : start + step])
+            await writer.drain()
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+    writer.close()
+
+    # who still sends when the connection ends may lose the answer; nothing else can be said
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()) or (status == 431 and pieces > 1 and not answer)
+    assert answer.count(b"HTTP/1.1 ") <= 1
+
+
 async def test_a_method_that_a_path_does_not_have_is_405_with_allow(edge):
     """The header names those it has."""
     answer = await edge.client.put(NOTES)

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+import httptools
 import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -44,27 +45,50 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class _Protocol(HttpToolsProtocol):
-    """Ends a connection whose request line and headers do not end; uvicorn would keep them all, before any credential was seen."""
+    """Ends a connection whose request line and headers are too long, or do not end; uvicorn would keep them all, before any credential.
+
+    What has ended is counted as it is parsed, in however many pieces it came; what has not, as it comes.
+    """
 
     _in_head = False
-    _head_bytes = 0
+    _parsed_bytes = 0
+    _unended_bytes = 0
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._parsed_bytes, self._unended_bytes = True, 0, 0
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._parsed_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._parsed_bytes += len(name) + len(value)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._parsed_bytes > _HEAD_BYTES:
+            self._refuse()
+            raise httptools.HttpParserError("the head is too long")
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         waiting = self._in_head
         super().data_received(data)
         if waiting and self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-                self.transport.close()
+            self._unended_bytes += len(data)
+            if self._unended_bytes > _HEAD_BYTES:
+                self._refuse()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _refuse(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
