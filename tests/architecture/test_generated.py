@@ -1,5 +1,6 @@
 """Generated files are what their source makes today."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from grpc_tools import protoc
 
 from kalends.app import rights
 from kalends.settings import reference
+from kalends_operator import reference as operator_page
+from kalends_operator.crds import manifests
 from tests.architecture import sources
 
 
@@ -35,10 +38,54 @@ def test_the_table_of_rights_is_fresh():
     assert page.read_text(encoding="utf-8") == rights.render()
 
 
+def test_the_page_of_the_operator_is_fresh():
+    """After a change of the operator's settings or rights, run ``make docs``."""
+    page = sources.ROOT / "docs" / "reference" / "operator.md"
+
+    assert page.read_text(encoding="utf-8") == operator_page.render()
+
+
+def test_the_crds_are_fresh():
+    """After a change of the operator's model, run ``make crds``."""
+    folder = sources.ROOT / "charts" / "kalends" / "crds"
+
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == manifests.rendered()
+
+
+def test_the_generated_parts_of_the_chart_are_fresh():
+    """After a change of the settings, of values.yaml, of the operation table or of the operator's rights, run ``make chart``."""
+    stale = [path.name for path, text in _chart_tool().generated().items() if path.read_text(encoding="utf-8") != text]
+
+    assert stale == []
+
+
+def test_the_manifests_of_kustomize_are_renders_of_the_chart():
+    """After a change of the chart, run ``make chart``."""
+    renders = _chart_tool().base()
+    stale = [name for name, text in renders.items() if (sources.ROOT / "k8s" / name).read_text(encoding="utf-8") != text]
+    crds = {f"base/crds/{path.name}" for path in (sources.ROOT / "k8s" / "base" / "crds").iterdir()}
+
+    assert stale == []
+    assert crds <= renders.keys()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no executable bit")
 def test_the_scripts_can_be_run():
     """A checkout that lost the bit fails in CI only."""
-    assert [path.name for path in (sources.ROOT / ".ci").iterdir() if not path.stat().st_mode & 0o111] == []
+    scripts = [path for path in (sources.ROOT / ".ci").iterdir() if path.is_file()]
+    scripts += [sources.ROOT / "k8s" / "make-secrets", sources.ROOT / "charts" / "mirror-images"]
+
+    assert [path.name for path in scripts if not path.stat().st_mode & 0o111] == []
+
+
+def _chart_tool():
+    """The module that ``make chart`` runs; its folder is no package."""
+    spec = importlib.util.spec_from_file_location("chart_tool", sources.ROOT / ".ci" / "chart.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _contents(folder: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from random import Random
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -24,7 +25,11 @@ from tests.bench import corpus
 
 
 class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to send. ``seconds`` ends a closed loop; ``rate`` (requests a second) makes the loop open."""
+    """What to send. ``seconds`` ends a closed loop; ``rate`` (requests a second) makes the loop open.
+
+    ``random``: with that seed the gaps of an open loop are of exponential length, as those of callers who know nothing of each other; two
+    loops of even gaps meet always or never.
+    """
 
     url: str
     token: str
@@ -35,6 +40,7 @@ class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     requests: int = 1000
     seconds: float = 60.0
     rate: float | None = None
+    random: int | None = None
     batch: int = 1
     first: int = 0
     session_turns: int = corpus.SESSION_TURNS
@@ -196,8 +202,10 @@ class Run:
 
     async def _paced(self, started: float, rate: float) -> None:
         """The open loop: each request has its time, and its latency counts from then, whether or not a connection was free."""
+        gaps = None if self._job.random is None else Random(self._job.random)
+        due = started
         for number, request in self._feed:
-            due = started + number / rate
+            due = due + gaps.expovariate(rate) if gaps else started + number / rate
             pause = due - time.perf_counter()
             if pause > 0:
                 await asyncio.sleep(pause)

@@ -14,7 +14,7 @@ from tests.support.trials import Trial
 
 from kalends.adapters.nats import NatsOptions
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 ACK_WAIT_S = NatsOptions().redelivery[0]
 PAIRS = [f"{role}-{number}" for role in ROLES for number in (1, 2)]
 

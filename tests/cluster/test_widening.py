@@ -15,7 +15,7 @@ from tests.support.api import Api
 from tests.support.instance import Broker, Instance, NotStarted, wait_until
 from tests.support.load import Ledger, writing
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 MEMORIES = ("load", "w-a", "w-b", "w-c")
 """In four of the eight streams that there will be; the first one in the stream that the first widening leaves without slots."""
 WIDER = {"KALENDS_LOG__PARTITIONS": "8"}

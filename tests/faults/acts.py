@@ -253,6 +253,31 @@ def forget_again(run: Run, name: str) -> None:
     run.forgotten()
 
 
+def back_up(run: Run, name: str) -> None:
+    """Something is written, and everything backed up."""
+    run.write(name)
+    run.until(lambda api: _done(api.ask("POST", "/admin/backups", {"all": True})))
+    wait_until(lambda: not run.instance.running, seconds=30)
+
+
+def wait_for_backups(run: Run, _: str) -> None:
+    """What was begun is done without anybody's asking again, and every byte and every seal of it is good."""
+
+    def all_good(api: Api) -> bool:
+        listed = api.ask("GET", "/operations?limit=200")
+        if not _done(listed):
+            return False
+        states = {one["kind"]: one["state"] for one in listed.body["items"]}
+        return states.get("backup") == "succeeded"
+
+    run.until(all_good)
+    with verdicts.api_of(run.instance) as api:
+        backups = api.good("GET", "/admin/backups")
+        assert backups["unreadable"] == []
+        asked = api.good("POST", "/admin/verifications", {"backup_id": backups["items"][0]["backup_id"], "deep": True})
+        api.finished(asked["operation_id"], seconds=60)
+
+
 def hand_over(run: Run, name: str) -> None:
     """What was written is handed over; the process dies whenever it does what was approved."""
     run.write(name)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.faults import test_new_memories
+from tests.faults import test_backups, test_new_memories
 from tests.faults.acts import (
     BRISK,
     MEMORY,
     SHORT,
     Run,
+    back_up,
     forget,
     forget_again,
     hand_over,
@@ -34,6 +35,7 @@ from tests.faults.acts import (
     tell,
     tell_and_sweep,
     tell_and_wait,
+    wait_for_backups,
     wait_for_hand_over,
     write_often,
     write_once,
@@ -61,6 +63,8 @@ class Scenario:
     after: Act = write_once
     beside: str = ""
 
+
+pytestmark = pytest.mark.timeout(900)
 
 DOCUMENT = Scenario(act=keep_short, before=keep_long, after=keep_short)
 CALENDAR = Scenario(act=tell_and_sweep, after=tell)
@@ -90,8 +94,12 @@ FAMILIES: Mapping[str, Mapping[str, Scenario]] = {
         for place in (
             *("before-mark", "after-record", "after-fence", "after-begin", "after-tombstone", "before-followed", "after-tombstones"),
             *("after-destroy", "after-keys", "after-piece", "after-messages", "after-leftovers", "after-calendar", "after-engines"),
-            *("after-probe", "after-receipt"),
+            *("after-probe", "after-note", "after-receipt"),
         )
+    },
+    "backup": {
+        f"backup.{place}": Scenario(act=back_up, after=wait_for_backups)
+        for place in ("after-segment", "after-messages", "before-manifest", "after-manifest")
     },
     "handing over": {
         place: Scenario(act=hand_over, after=wait_for_hand_over)
@@ -146,7 +154,7 @@ def failpoints() -> Iterator[str]:
 WIDENING = {"log.before-giving", "log.before-receiving"}
 """Only a log that is widened comes there: tests/services/test_log_widening.py and tests/cluster/test_widening.py."""
 
-ELSEWHERE = WIDENING | set(test_new_memories.PLACES)
+ELSEWHERE = WIDENING | set(test_new_memories.PLACES) | set(test_backups.PLACES)
 
 
 def test_every_failpoint_of_the_source_has_a_scenario() -> None:

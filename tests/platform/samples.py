@@ -47,6 +47,9 @@ BODIES: Mapping[str, Any] = {
     "holds.set": {"session_id": "absent"},
     "retention.run": {"dry_run": True},
     "key_rotations.start": {"dry_run": True},
+    "backups.create": {"tenant": True, "dry_run": True},
+    "verifications.start": {"backup_id": ABSENT_ID},
+    "restores.start": {"backup_id": ABSENT_ID, "memory": "sample", "into": "sample-restored", "dry_run": True},
     "search": {"query": "words"},
     "context": {"max_tokens": 200, "query": "words"},
 }

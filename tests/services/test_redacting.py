@@ -177,7 +177,7 @@ def test_planted_secrets_differ_between_numbers():
 
 
 @pytest.mark.parametrize("categories", [frozenset({"credentials"}), frozenset(CATEGORIES)], ids=["by default", "everything"])
-def test_false_alarms_on_people_talking_are_rare(categories, record_testsuite_property):
+def test_false_alarms_on_people_talking_are_rare(categories, record_property):
     """On the public conversations of LoCoMo, in which nobody tells a secret: at most one thousandth of the events; the count is printed."""
     if not LOCOMO.exists():
         pytest.skip("the public collection is not part of the repository")
@@ -186,7 +186,6 @@ def test_false_alarms_on_people_talking_are_rare(categories, record_testsuite_pr
 
     alarms = [item["text"][one.start : one.end] for item in items for one in redactor.find(item["text"], categories)]
 
-    record_testsuite_property("false alarms", len(alarms))
-    print(f"{len(alarms)} false alarms in {len(items)} events")  # noqa: T201 - the count is asked for by people
+    record_property("figure", f"{len(alarms)} false alarms in {len(items)} events of LoCoMo")
     assert len(items) > 2000
     assert len(alarms) * 1000 <= len(items), alarms[:10]

@@ -300,8 +300,8 @@ async def test_a_document_goes_whole_by_its_last_writing(books, kept):
             document_id=name, text=f"# {name}\n\nwords of it", title="", source="", markdown=True, occurred_at=None, metadata={}
         )
         await books.keep.keep(SCOPE, document)
+        await books.followed()
     books.clock.ahead = timedelta(0)
-    await books.followed()
     await kept.keep(retention=Retention(rule=YEAR.rule, pinned_kinds=frozenset({"chunk"})))
     assert (await kept.retain()()).memories == []
     await kept.keep(retention=YEAR)

@@ -106,7 +106,7 @@ SLICES: tuple[Slice | None, ...] = (
 
 MORE_SLICES: tuple[Slice, ...] = (
     *(_session(4), _actor(5), _range(6, "10:00", "11:00"), _topic(11), _session(7)),
-    *(_actor(0), _range(8, "11:00", "12:00"), _session(9), _topic(2)),
+    *(_actor(0), _range(8, "11:00", "12:00"), _session(9), _topic(2), _session(3)),
 )
 """Further ones, none of which means everything that an earlier one has left."""
 

@@ -340,6 +340,7 @@ async def engines(ledger: Ledger, folder: Path) -> AsyncIterator[Engines]:
     for name, projection in projections.items():
         ledger.progress.add(name, projection.floors)
     phrases = DateparserPhrases()
+    await phrases.load()  # as a process does before it serves
     made = Engines(
         ledger=ledger,
         generations={"lexical": lexical, "vector": vector},

@@ -2,7 +2,7 @@
 
 Belongs here: what an OpenID issuer and a Kubernetes API server say, on a real socket with a certificate of its own. Does not belong here:
 what must follow. A newcomer would get wrong: the TokenReview route speaks the API's form and checks audience and signature, but it is no
-API server; that one accepts us is not proven here.
+API server; that one accepts us is proven in ``kubernetes.test_service_accounts``.
 """
 
 import base64
@@ -119,6 +119,8 @@ class IssuerServer:
         """The keys; the cluster's want a bearer."""
         if request.path.startswith("/openid/") and request.headers.get("authorization") != f"Bearer {self.wanted}":
             return web.json_response({"kind": "Status", "code": 401}, status=401)
+        if request.path.startswith("/openid/") and "application/jwk-set+json" not in request.headers.get("accept", ""):
+            return web.json_response({"kind": "Status", "code": 406}, status=406)
         return self._answer(request, {"keys": [key.jwk for key in self.keys]})
 
     async def review(self, request: web.Request) -> web.Response:

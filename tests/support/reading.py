@@ -134,6 +134,7 @@ async def write(made: Engines, *nodes: Node, scope: Scope = SCOPE) -> None:
     """Append *nodes*, and wait until the calendar knows them and every projection has them."""
     books = made.ledger
     known = await books.calendar.newest(scope, [one.period for one in nodes])
-    written = await books.nodes.append(scope, [Proposed(node=one, newest=known.get(one.period)) for one in nodes])
+    proposed = [Proposed(node=one, newest=known.get(one.period)) for one in nodes]
+    written = await books.nodes.append(scope, proposed, since=await books.nodes.erasures_known())
     assert await books.progress.reached(written.floors, ("timeline", "toc"), seconds=20)
     await made.caught_up()

@@ -35,8 +35,10 @@ _COMMANDS = "kalends.app.commands."
 PLACES: Mapping[str, str] = {
     "up": _COMMANDS + "run:up",
     "serve": _COMMANDS + "run:serve",
+    "broker-users": _COMMANDS + "broker_users:broker_users",
     "demo": _COMMANDS + "run:demo",
     "doctor": _COMMANDS + "run:doctor",
+    "selftest": _COMMANDS + "selftest:selftest",
     "status": _COMMANDS + "run:status",
     "version": _COMMANDS + "run:version",
     "add": _COMMANDS + "write:add",
@@ -57,6 +59,7 @@ PLACES: Mapping[str, str] = {
     "agent": _COMMANDS + "agents:agent",
     "admin": _COMMANDS + "admin:admin",
     "scheduler": _COMMANDS + "scheduler:scheduler",
+    "backup": _COMMANDS + "backups:backup",
     "approvals": _COMMANDS + "approvals:approvals",
     "audit": _COMMANDS + "audit:audit",
     "dead-letters": _COMMANDS + "dead_letters:dead_letters",

@@ -18,12 +18,13 @@ from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, upkeep
+from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, upkeep
 from kalends.app.engines import Engine, Engines, open_engines
 from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.app.status import StatusBoard
+from kalends.backups.running import Backups
 from kalends.domain.errors import Misconfigured
 from kalends.domain.queries import Digest
 from kalends.edge import long_work
@@ -39,6 +40,7 @@ from kalends.index.compacting import Compact
 from kalends.index.reconciling import Index, Reconciled
 from kalends.index.usecases import Projection
 from kalends.ingest import service as ingest_service
+from kalends.ingest.approving import Approvals
 from kalends.ingest.erasing_routes import ErasureRoutes
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.phrases import TimePhrases
@@ -112,8 +114,10 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         engines = await _open_engines(stack, folders, settings, bus) if {"index", "search"} & {*roles} else None
         follow_shared(common, settings, engines)
         if "ingest" in roles:
-            services += _taking_in(common, known, auditor, shown, alone=broker is not None)
+            approvals = handing.approvals(common, auditor)
+            services += _taking_in(common, known, approvals, shown, alone=broker is not None)
             tasks |= upkeep.ingest_tasks(common, forgetting.retain(common), shown.health)
+            services.append(await _backups(stack, common, folders, approvals, shown, tasks, alone=broker is not None))
         if engines is not None:
             watches = [StoreWatch(name, engine.ask) for name, engine in parts_of(engines).items() if engine.ask is not None]
             loops += [Loop(name=f"{watch.name}.watch", run=watch.run) for watch in watches]
@@ -146,6 +150,24 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             audit=auditor,
             limits=Limits(settings.limits, clock=common.clock),
         )
+
+
+async def _backups(
+    stack: AsyncExitStack,
+    common: Common,
+    folders: Folders,
+    approvals: Approvals,
+    shown: "_Shown",
+    tasks: dict[str, TaskHandler],
+    *,
+    alone: bool,
+) -> Service:
+    """Backups, whose scheduled work goes into *tasks*; *alone*: no other process can do their long work."""
+    backups = await backing_up.build(stack, common, folders, approvals, forgetting.asking(common), alone=alone)
+    tasks |= backups.tasks
+    shown.health.append(backups.made.health)
+    shown.last_backups.append(backups.made)
+    return backups.service
 
 
 async def _open_engines(stack: AsyncExitStack, folders: Folders, settings: Settings, bus: NatsBus) -> Engines:
@@ -183,6 +205,7 @@ class _Shown:
     generations: dict[str, Callable[[], str]] = field(default_factory=dict)
     projections: dict[str, Projection] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    last_backups: list[Backups] = field(default_factory=list)
 
 
 def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator, shown: _Shown) -> list[Service]:
@@ -203,6 +226,7 @@ def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator
         models=shown.models,
         # who only reads it settles nothing of what is due, and would tell of a backlog that grows for ever
         calendar=common.calendar if "summarize" in roles else None,
+        last_backup=lambda: next((one.last_made for one in shown.last_backups), None),
     )
     return [board.service(), Service(name="dependencies", health=dependencies)]
 
@@ -231,7 +255,8 @@ async def _engine_services(
         compact = _compact(common, engines)
         tasks |= upkeep.index_tasks(common, partial(_targets, shown.projections), compact)
         services.append(_index(common, engines, shown.projections, compact, operations, own=own))
-        services.append(await forgetting.eraser(common, engines, folders, alone=own))
+        notes = backing_up.notes(stack, common, folders)
+        services.append(await forgetting.eraser(common, engines, folders, alone=own, backed_up=notes))
     if "search" in roles:
         phrases = await stack.enter_async_context(open_phrases())
         services.append(_search(common, engines, phrases))
@@ -270,9 +295,8 @@ def _follow(common: Common, name: str, current: Current) -> None:
     common.progress.add(name, floors.floors, generation=current.refresh)
 
 
-def _taking_in(common: Common, known: identities.Known, auditor: Auditor, shown: "_Shown", *, alone: bool) -> list[Service]:
+def _taking_in(common: Common, known: identities.Known, approvals: Approvals, shown: "_Shown", *, alone: bool) -> list[Service]:
     """What takes events in, and what is asked of a memory as a whole; *alone*: no other process can do its long work."""
-    approvals = handing.approvals(common, auditor)
     erasures = forgetting.requests(common, approvals)
     handed = handing.services(common, approvals, erasures, owners=known.owners, names=known.principals, alone=alone)
     return [_ingest(common, erasures), upkeep.key_rotations(common, shown.health, alone=alone), *handed]

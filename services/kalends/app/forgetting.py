@@ -17,7 +17,7 @@ from kalends.app.parts import Common
 from kalends.domain.errors import Misconfigured
 from kalends.edge.operations import Operation
 from kalends.edge.services import Loop, Service
-from kalends.index.erasing import Erase, Stores
+from kalends.index.erasing import BackedUp, Erase, Stores
 from kalends.index.erasures import Erasures
 from kalends.ingest import erasing_routes, retention_routes
 from kalends.ingest.approving import Approvals
@@ -31,12 +31,12 @@ from kalends.wire.selecting import Select
 
 def requests(common: Common, approvals: Approvals) -> ErasureRoutes:
     """What asks for erasures and sets holds; erasing everything waits for a second person where *approvals* say so."""
-    return ErasureRoutes(erasures=_asking(common), memories=common.memories, clock=common.clock, approvals=approvals)
+    return ErasureRoutes(erasures=asking(common), memories=common.memories, clock=common.clock, approvals=approvals)
 
 
 def operations(common: Common, erasures: ErasureRoutes) -> list[Operation]:
     """The operations that ask for erasures, set holds, run retention and end sessions."""
-    asked = _asking(common)
+    asked = asking(common)
     end = EndSession(erasures=asked, hidden=common.hidden, memories=common.memories, keys=common.bus.keys, clock=common.clock)
     kept = retention_routes.RetentionRoutes(retain=retain(common), end=end, memories=common.memories)
     return [*erasing_routes.operations(erasures), *retention_routes.operations(kept)]
@@ -45,7 +45,7 @@ def operations(common: Common, erasures: ErasureRoutes) -> list[Operation]:
 def retain(common: Common) -> Retain:
     """What asks for the erasure of what memories keep no longer."""
     return Retain(
-        erasures=_asking(common),
+        erasures=asking(common),
         holds=Holds(store=common.erasures, select=_select(common)),
         hidden=common.hidden,
         timeline=common.timeline,
@@ -60,7 +60,8 @@ def retain(common: Common) -> Retain:
     )
 
 
-def _asking(common: Common) -> RequestErasures:
+def asking(common: Common) -> RequestErasures:
+    """What hides and records what is to be erased."""
     select = _select(common)
     return RequestErasures(
         store=common.erasures,
@@ -73,7 +74,7 @@ def _asking(common: Common) -> RequestErasures:
     )
 
 
-async def eraser(common: Common, engines: Engines, folders: Folders, *, alone: bool) -> Service:
+async def eraser(common: Common, engines: Engines, folders: Folders, *, alone: bool, backed_up: BackedUp | None = None) -> Service:
     """What does them; *alone*: no other can be there.
 
     Raises:
@@ -108,6 +109,7 @@ async def eraser(common: Common, engines: Engines, folders: Folders, *, alone: b
         clock=common.clock,
         settings=settings.erasure,
         replicas=settings.log.replicas,
+        backed_up=backed_up,
     )
     lease = upkeep.lease(common, "erasure", alone=alone)
     doing = Erasures(erase=erase, store=common.erasures, hidden=common.hidden, lease=lease, clock=common.clock)

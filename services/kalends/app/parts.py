@@ -17,6 +17,7 @@ from kalends.adapters.nats.bus import NatsBus, open_nats
 from kalends.adapters.nats.options import NatsOptions
 from kalends.app import brokers, keks, lineage
 from kalends.app.folders import Folders
+from kalends.backups.replaying import check_whole
 from kalends.edge.metrics import Metrics
 from kalends.edge.progress import Progress
 from kalends.kit.traffic import Traffic
@@ -99,6 +100,7 @@ async def open_common(
     clock = SystemClock()
     wrapper = await keks.open_wrapper(stack, settings, folders)
     log_id = await check_seal(bus.records, wrapper)
+    await check_whole(bus.records)
     vault = Vault(keys=bus.keys, wrapper=wrapper)
     reader = Reader(vault)
     timeline = await lineage.open_timeline(folders, log_id=log_id, heads=await bus.log.heads())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kalends.app.status import StatusBoard
+from kalends.backups import routes as backups
 from kalends.domain.credentials import ROLES
 from kalends.edge import agent_operations, audit_operations, long_work, tokens
 from kalends.edge.operations import Operation
@@ -42,19 +43,20 @@ EVERY_LABEL = "\u00b9"
 """What stands behind a right where no label may be lacking."""
 
 
-class _Anything:
+class Anything:
     """In place of a service: whatever is asked of it, it has."""
 
     def __getattr__(self, name: str) -> Any:
         return self
 
     def __call__(self, *_: Any, **__: Any) -> Any:
+        """It answers with itself."""
         return self
 
 
 def rows() -> list[Operation]:
     """Every row of the operation table, by name."""
-    service: Any = _Anything()
+    service: Any = Anything()
     tables: Sequence[Callable[[], Sequence[Operation]]] = (
         lambda: tokens.token_operations(service, clock=service),
         lambda: agent_operations.agent_operations(service, service, clock=service, settled=service),
@@ -68,6 +70,7 @@ def rows() -> list[Operation]:
         lambda: rotation_routes.service(service).operations,
         lambda: hand_over_routes.operations(service),
         lambda: approval_routes.operations(service),
+        lambda: backups.operations(service),
         lambda: search.operations(service, service, service),
         lambda: calendar_routes.operations(service),
         lambda: index.operations(service, service, service),

@@ -45,6 +45,7 @@ class StatusBoard:
     generations: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     calendar: Calendar | None = None
+    last_backup: Callable[[], str | None] = lambda: None
     letters_seen: int = 0
 
     async def show(self, call: Call) -> Answer:
@@ -78,6 +79,7 @@ class StatusBoard:
             digests=digests,
             models=dict(self.models),
             calendar=await self._calendar(),
+            last_backup=self.last_backup(),
         )
         return Answer(body=body)
 

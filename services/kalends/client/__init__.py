@@ -7,6 +7,7 @@ package's own, lenient types. A newcomer would get wrong: an append is safe to r
 from kalends.client.approvals import Approval, HandOver
 from kalends.client.asynchronous import AsyncKalends, AsyncMemory
 from kalends.client.audit import AuditBreak, AuditEntry, AuditVerdict
+from kalends.client.backups import AsyncBackups, Backup, BackupList, Backups, RestoreStarted
 from kalends.client.blocking import Kalends, Memory
 from kalends.client.calendar import Bullet, ExpandedGrip, Grip, TocEntry, TocNode
 from kalends.client.connection import Connection, find
@@ -66,11 +67,15 @@ __all__ = [
     "AppendReceipt",
     "AppendResult",
     "Approval",
+    "AsyncBackups",
     "AsyncKalends",
     "AsyncMemory",
     "AuditBreak",
     "AuditEntry",
     "AuditVerdict",
+    "Backup",
+    "BackupList",
+    "Backups",
     "Bullet",
     "ClientError",
     "Conflict",
@@ -107,6 +112,7 @@ __all__ = [
     "Problem",
     "Quota",
     "Rejection",
+    "RestoreStarted",
     "Retained",
     "RetentionRun",
     "RetryPolicy",

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from kalends.client import approvals, audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
 from kalends.client.approvals import Approval, HandOver
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
+from kalends.client.backups import AsyncBackups
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
@@ -73,6 +74,7 @@ class AsyncKalends:
         )
         self.url = found.url
         self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
+        self.backups = AsyncBackups(self._driver)
 
     async def __aenter__(self) -> Self:
         return self
@@ -374,9 +376,9 @@ class AsyncMemory:
         """Forget what is named: hidden with the answer, erased soon after (``wait_for_erasure``)."""
         return await self._driver.send(erasures.forget(self.name, options))
 
-    async def forget_all(self, *, undo_s: int = 0) -> Erasure:
-        """Forget the memory itself, with everything in it."""
-        return await self._driver.send(erasures.forget_memory(self.name, undo_s=undo_s))
+    async def forget_all(self, *, undo_s: int = 0, idempotency_key: str | None = None) -> Erasure:
+        """Forget the memory itself, with everything in it; the same again with the same key is the same erasure."""
+        return await self._driver.send(erasures.forget_memory(self.name, undo_s=undo_s, idempotency_key=idempotency_key))
 
     def erasures(self) -> AsyncIterator[Erasure]:
         """Erasures, newest first."""

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from kalends.client import approvals, audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
 from kalends.client.approvals import Approval, HandOver
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
+from kalends.client.backups import Backups
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
@@ -72,6 +73,7 @@ class Kalends:
         )
         self.url = found.url
         self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
+        self.backups = Backups(self._driver)
 
     def __enter__(self) -> Self:
         return self
@@ -369,9 +371,9 @@ class Memory:
         """Forget what is named: hidden with the answer, erased soon after (``wait_for_erasure``)."""
         return self._driver.send(erasures.forget(self.name, options))
 
-    def forget_all(self, *, undo_s: int = 0) -> Erasure:
-        """Forget the memory itself, with everything in it."""
-        return self._driver.send(erasures.forget_memory(self.name, undo_s=undo_s))
+    def forget_all(self, *, undo_s: int = 0, idempotency_key: str | None = None) -> Erasure:
+        """Forget the memory itself, with everything in it; the same again with the same key is the same erasure."""
+        return self._driver.send(erasures.forget_memory(self.name, undo_s=undo_s, idempotency_key=idempotency_key))
 
     def erasures(self) -> Iterator[Erasure]:
         """Erasures, newest first."""

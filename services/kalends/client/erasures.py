@@ -25,7 +25,7 @@ class ForgetOptions(TypedDict, total=False):
     """What to forget, by exactly one of these: ids, a session, an actor, a document, tags, a label, a stretch of time, or everything.
 
     ``since`` ≤ occurred_at < ``until``. ``dry_run`` only counts; for ``undo_s`` seconds it is only hidden. ``reason``: request,
-    consent_withdrawn, retention, legal or other.
+    consent_withdrawn, retention, legal or other. ``idempotency_key``: the same again with the same key is the same erasure.
     """
 
     event_ids: Sequence[str]
@@ -40,6 +40,7 @@ class ForgetOptions(TypedDict, total=False):
     dry_run: bool
     undo_s: int
     reason: str
+    idempotency_key: str
 
 
 class Erasure(Struct, frozen=True, kw_only=True):
@@ -87,15 +88,17 @@ _WIRE_NAMES = {"since": "from", "until": "to"}
 
 def forget(memory: str, options: Mapping[str, Any]) -> Request[Erasure]:
     """Forget what *options* name."""
-    body = {_WIRE_NAMES.get(name, name): _json(value) for name, value in options.items() if value is not None}
+    said = {name: value for name, value in options.items() if name != "idempotency_key"}
+    body = {_WIRE_NAMES.get(name, name): _json(value) for name, value in said.items() if value is not None}
     # chosen before the first try, so that a retry after a lost answer forgets once
-    headers = {"Idempotency-Key": str(new_ulid(datetime.now(UTC)))}
+    headers = {"Idempotency-Key": str(options.get("idempotency_key") or new_ulid(datetime.now(UTC)))}
     return Request(method="POST", path=_in(memory, "erasures"), body=encoded(body), headers=headers, result=Erasure)
 
 
-def forget_memory(memory: str, *, undo_s: int) -> Request[Erasure]:
-    """Forget a memory with everything in it."""
-    return Request(method="DELETE", path=_in(memory), params={"undo_s": str(undo_s)} if undo_s else {}, result=Erasure)
+def forget_memory(memory: str, *, undo_s: int, idempotency_key: str | None = None) -> Request[Erasure]:
+    """Forget a memory with everything in it; the same again with the same key is the same erasure, also when the memory is gone."""
+    headers = {"Idempotency-Key": idempotency_key or str(new_ulid(datetime.now(UTC)))}
+    return Request(method="DELETE", path=_in(memory), params={"undo_s": str(undo_s)} if undo_s else {}, headers=headers, result=Erasure)
 
 
 def list_erasures(memory: str, *, cursor: str | None = None, limit: int = 200) -> Request[Page[Erasure]]:

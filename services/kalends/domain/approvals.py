@@ -14,7 +14,8 @@ from kalends.domain.scope import Tenant
 
 ERASE_EVERYTHING = "erase_everything"
 HAND_OVER = "hand_over"
-OPERATIONS = (ERASE_EVERYTHING, HAND_OVER)
+RESTORE = "restore"
+OPERATIONS = (ERASE_EVERYTHING, HAND_OVER, RESTORE)
 """What a second person can be asked of."""
 
 PENDING, APPROVED, REFUSED, DONE, FAILED, EXPIRED = "pending", "approved", "refused", "done", "failed", "expired"

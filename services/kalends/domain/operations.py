@@ -4,7 +4,8 @@ Belongs here: what is known of one. Does not belong here: keeping, doing or show
 stands and not what is left of it; that is found in whatever the work is about.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from kalends.domain.events import EventId
 
@@ -17,7 +18,7 @@ class LongOperation:
 
     ``subject`` says what it is about, such as a projection; ``result`` what came of it. ``memory`` is empty for all memories, ``since`` an
     ISO date or empty; times in microseconds. ``place`` names the data folder that it is about, empty where any process may do it;
-    ``revision`` is that of its record.
+    ``arguments`` is what else was asked for, as codes, ids and names of memories; ``revision`` is that of its record.
     """
 
     operation_id: EventId
@@ -35,6 +36,7 @@ class LongOperation:
     result: str = ""
     dry_run: bool = False
     place: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
     revision: int = 0
 
     @property

@@ -98,6 +98,10 @@ class Agents:
         """Every agent that is neither revoked nor expired."""
         return [agent for agent in self._ids.values() if self._valid(agent)]
 
+    async def wait_ready(self) -> None:
+        """Return once every agent has been seen; the caller sets the deadline."""
+        await self._ready.wait()
+
     async def run(self) -> None:
         """Follow the records until cancelled, and begin again whenever they fail."""
         failures = 0

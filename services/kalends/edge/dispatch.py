@@ -84,8 +84,8 @@ class Route:
         if limits is None:
             return await self.recorded(call, audit=audit)
         limits.admit(call)
-        async with limits.turn(call, self.operation):
-            answer = await self.recorded(call, audit=audit)
+        async with limits.turn(call, self.operation) as turned:
+            answer = await self.recorded(turned, audit=audit)
         limits.charge(call, answer)
         return answer
 

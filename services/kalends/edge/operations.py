@@ -16,12 +16,16 @@ from kalends.domain.errors import KalendsError
 from kalends.domain.scope import Scope
 
 
+async def nobody_waits() -> None:
+    """How a call lets others pass where none has to."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request, checked and decoded.
 
     ``raw`` is the undecoded body of an operation that reads it itself; ``body`` and ``query`` are instances of the operation's types.
-    ``deadline`` is in seconds of the running loop's clock.
+    ``deadline`` is in seconds of the running loop's clock. ``give_way`` is awaited between the steps of what takes long.
     """
 
     principal: Principal
@@ -33,6 +37,7 @@ class Call:
     headers: Mapping[str, str]
     request_id: str
     deadline: float
+    give_way: Callable[[], Awaitable[None]] = nobody_waits
 
     @property
     def scoped(self) -> Scope:

@@ -8,6 +8,8 @@ the log, where the erasure's own messages say what they are about, and not in a 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 import structlog
 
@@ -68,8 +70,20 @@ class Stores:
     ledger: Ledger
 
 
+class BackedUp(Protocol):
+    """What backups are to know of erasures, and erasures of backups (``backups.notes``); times in microseconds."""
+
+    async def ends(self, scope: Scope, *, whole: bool, erased_us: int) -> datetime | None:
+        """When the last backup ends that may hold what was erased of a memory, *whole* sessions or not, by then; None: none does."""
+        ...
+
+    async def note(self, scope: Scope, erasure_id: str, *, said: Sequence[bytes], receipt: bytes, erased_us: int) -> None:
+        """Keep what the messages of an erasure say beside the backups, and its receipt; again changes nothing."""
+        ...
+
+
 class Erase:
-    """Does one erasure, or goes on with it. *replicas* are those of the log."""
+    """Does one erasure, or goes on with it. *replicas* are those of the log; *backed_up* is where backups are."""
 
     def __init__(
         self,
@@ -86,6 +100,7 @@ class Erase:
         clock: Clock,
         settings: ErasureSettings,
         replicas: int,
+        backed_up: BackedUp | None = None,
     ) -> None:
         self._stores = stores
         self._records = records
@@ -99,6 +114,7 @@ class Erase:
         self._clock = clock
         self._settings = settings
         self._replicas = replicas
+        self._backed_up = backed_up
         self._probe = Probe(stores.log, stores.timeline, stores.lexicon, stores.vectors)
         self._steps: Mapping[str, Callable[[Erasure], Awaitable[Erasure]]] = {
             "begin": self._begin,
@@ -371,7 +387,7 @@ class Erase:
         if "erased" not in times:
             times = {**times, "erased": microseconds(self._clock.now())}
             erasure = await self._records.put(erasure, times=times)
-        receipt = receipts.sign(erasure, self._signer)
+        receipt = await self._receipt(erasure, times["erased"])
         await self._stores.ledger.put(erasure.scope, erasure.erasure_id, receipt)
         await failpoints.reach("erasure.after-receipt")
         if erasure.with_memory:
@@ -381,6 +397,21 @@ class Erase:
         await self._records.mark(erasure)
         await self._hidden.refresh()
         log.info("erased", erasure=erasure.erasure_id, **erasure.counts)
+
+    async def _receipt(self, erasure: Erasure, erased_us: int) -> bytes:
+        """The receipt, once what was erased is noted beside the backups, so that none brings it back."""
+        if self._backed_up is None:
+            return receipts.sign(erasure, self._signer)
+        scope, whole = erasure.scope, erasure.selector_kind in {"session_id", "document_id", "everything"}
+        ends = await self._backed_up.ends(scope, whole=whole, erased_us=erased_us)
+        receipt = receipts.sign(erasure, self._signer, backups_expire_at=ends)
+        said = []
+        async for messages in self._read(scope, erasure.sweep, await self._heads()):
+            parsed = ((message.body, _parsed(message)) for message in messages)
+            said += [body for body, one in parsed if one is not None and _is_of(one, erasure)]
+        await self._backed_up.note(scope, erasure.erasure_id, said=said, receipt=receipt, erased_us=erased_us)
+        await failpoints.reach("erasure.after-note")
+        return receipt
 
     async def _said(self, erasure: Erasure) -> AsyncIterator[envelopes.Erased]:
         """What the messages of *erasure* say."""
@@ -412,6 +443,14 @@ def _selector(erasure: Erasure) -> Selector:
 def _touched(erasure: Erasure) -> bool:
     """Whether anything was there to be erased."""
     return any(erasure.counts.values())
+
+
+def _is_of(sealed: envelopes.Sealed, erasure: Erasure) -> bool:
+    """Whether a message says what *erasure* erased."""
+    try:
+        return sealed.is_erasure and envelopes.erased(sealed).erasure_id == erasure.erasure_id
+    except Damaged:
+        return False
 
 
 def _is_erasure(message: Message) -> bool:

@@ -75,7 +75,13 @@ class ErasureRoutes:
             await self._erasures.plan(call.scoped, _EVERYTHING)
             return await self._wait(call, WHOLE, reason="request", undo_s=query.undo_s)
         begun = await self._erasures.ask(
-            call.scoped, _EVERYTHING, reason="request", by=call.principal.token_id, undo_s=query.undo_s, with_memory=True
+            call.scoped,
+            _EVERYTHING,
+            reason="request",
+            by=call.principal.token_id,
+            undo_s=query.undo_s,
+            with_memory=True,
+            idempotency_key=call.headers.get(_KEY),
         )
         return Answer(body=self._out(begun))
 

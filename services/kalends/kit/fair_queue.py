@@ -6,7 +6,7 @@ one with a single one are served one each in turn; within an owner the order of 
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -28,6 +28,8 @@ class FairQueue:
         self._each = each
         self._longest = waiting
         self._active: Counter[Hashable] = Counter()
+        self._owners: Counter[Hashable] = Counter()
+        self._watching: list[asyncio.Future[None]] = []
         self._waiting: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
 
     @asynccontextmanager
@@ -40,11 +42,22 @@ class FairQueue:
         if owner in self._waiting or self._free <= 0 or self._active[part] >= self._each:
             await self._queued(owner, part)
         else:
-            self._enter(part)
+            self._enter(owner, part)
         try:
             yield
         finally:
-            self._leave(part)
+            self._leave(owner, part)
+
+    async def until_alone(self, owner: Hashable, *, but: Callable[[Hashable], bool]) -> None:
+        """Return once nobody has a place but *owner*, and those of whom *but* is true."""
+        while any(one != owner and not but(one) for one in self._owners):
+            somebody_left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._watching.append(somebody_left)
+            try:
+                await somebody_left
+            finally:
+                if somebody_left in self._watching:
+                    self._watching.remove(somebody_left)
 
     async def _queued(self, owner: Hashable, part: Hashable) -> None:
         line = self._waiting.setdefault(owner, deque())
@@ -57,21 +70,27 @@ class FairQueue:
             await waiter.woken
         except asyncio.CancelledError:
             if waiter.woken.done() and not waiter.woken.cancelled():
-                self._leave(part)  # the place came together with the cancellation, and somebody else can have it
+                self._leave(owner, part)  # the place came together with the cancellation, and somebody else can have it
             else:
                 self._forget(waiter)
             raise
 
-    def _enter(self, part: Hashable) -> None:
+    def _enter(self, owner: Hashable, part: Hashable) -> None:
         self._free -= 1
         self._active[part] += 1
+        self._owners[owner] += 1
 
-    def _leave(self, part: Hashable) -> None:
+    def _leave(self, owner: Hashable, part: Hashable) -> None:
         self._free += 1
-        self._active[part] -= 1
-        if not self._active[part]:
-            del self._active[part]
+        for count, key in ((self._active, part), (self._owners, owner)):
+            count[key] -= 1
+            if not count[key]:
+                del count[key]
         self._serve()
+        watching, self._watching = self._watching, []
+        for one in watching:
+            if not one.done():
+                one.set_result(None)
 
     def _forget(self, waiter: _Waiter) -> None:
         line = self._waiting.get(waiter.owner)
@@ -93,7 +112,7 @@ class FairQueue:
                 self._waiting.move_to_end(owner)
                 if not line:
                     del self._waiting[owner]
-                self._enter(waiter.part)
+                self._enter(owner, waiter.part)
                 waiter.woken.set_result(None)
                 served = True
                 break

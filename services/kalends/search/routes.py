@@ -48,6 +48,7 @@ class SearchRoutes:
             wanted=visibility_floors(body.min_visibility, scope=call.scoped) if body.min_visibility is not None else None,
             seconds=body.timeout_ms / 1000,
             zone=zone_asked(body),
+            give_way=call.give_way,
         )
         found = await self._find(call.scoped, query)
         return Answer(body=search_out(found, explain=body.explain))
@@ -66,6 +67,7 @@ class SearchRoutes:
                 wanted=wanted,
                 seconds=body.timeout_ms / 1000,
                 zone=zone,
+                give_way=call.give_way,
             )
         check_filter(filters)
         arranged, found = await self._read.context(

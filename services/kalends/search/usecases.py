@@ -5,7 +5,7 @@ what a time phrase does (``timing``). A newcomer would get wrong: neighbours com
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Generic, Protocol, TypeVar
@@ -19,6 +19,7 @@ from kalends.domain.labels import Clearance
 from kalends.domain.positions import Floors
 from kalends.domain.queries import Criteria, Entry, Filter
 from kalends.domain.scope import Scope
+from kalends.edge.operations import nobody_waits
 from kalends.edge.progress import LagNow, Progress
 from kalends.ports.clock import Clock
 from kalends.ports.phrases import TimePhrases, TimeRange
@@ -69,7 +70,11 @@ class Hydrating(Protocol[Item_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A checked question. ``wanted`` are the floors of ``min_visibility``; ``zone`` is where its time phrases are read, None: nowhere."""
+    """A checked question.
+
+    ``wanted`` are the floors of ``min_visibility``; ``zone`` is where its time phrases are read, None: nowhere; ``give_way`` is awaited
+    between two steps and lets others pass.
+    """
 
     text: str
     limit: int
@@ -79,6 +84,7 @@ class Query:
     wanted: Floors | None = None
     seconds: float = 2.0
     zone: tzinfo | None = None
+    give_way: Callable[[], Awaitable[None]] = nobody_waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,12 +238,15 @@ class Find(Generic[Read]):
     async def _look(self, scope: Scope, query: Query, names: tuple[str, ...], lift: Lift | None) -> _Looked[Read]:
         criteria, part = query.filter.criteria(), self.part(scope)
         depth = max(self._settings.depth, query.limit)
+        await query.give_way()
         findings = await self._arms.find(part, query.text, names=names, criteria=criteria, depth=depth, seconds=query.seconds)
         if not findings.scores:
             away = ", ".join(sorted(findings.failed))
             raise Unavailable(f"no arm could answer: {away}", dependency=away, retry_after=1.0)
         stages: dict[str, Mapping[EventKey, float]] = {}
+        await query.give_way()
         scores = await self._rank(scope, query, criteria, findings, stages, lift)
+        await query.give_way()
         before = time.perf_counter()
         hits = await self._hits(scope, query, scores, findings)
         seconds = findings.seconds | {"hydrate": time.perf_counter() - before}
@@ -284,6 +293,7 @@ class Find(Generic[Read]):
         stages["smoothed"] = around.smoothed(stages["fused"], head)
         if query.rerank == "off" or not stages["smoothed"]:
             return await lifted(stages["smoothed"], lift)
+        await query.give_way()
         case = _Reranking(scope=scope, query=query, findings=findings, stages=stages, arms=(lexical, vector), around=around)
         return await self._reranked(case, lift)
 

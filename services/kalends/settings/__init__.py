@@ -4,6 +4,7 @@ Belongs here: what can be set, its unit, its bounds and why its default is what 
 else than from an argument. A newcomer would get wrong: the name of a variable is ``KALENDS_<GROUP>__<FIELD>`` with two underscores.
 """
 
+from kalends.settings.backups import BackupSettings
 from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, IssuerSettings, KubernetesSettings, OidcSettings, WorkloadSettings
 from kalends.settings.loading import load, table
@@ -32,6 +33,7 @@ __all__ = [
     "ApprovalSettings",
     "AuditSettings",
     "AuthSettings",
+    "BackupSettings",
     "EmbedderSettings",
     "ErasureSettings",
     "HttpSettings",

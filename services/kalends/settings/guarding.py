@@ -45,8 +45,8 @@ class ApprovalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     operations: Annotated[
         str,
         Meta(
-            pattern="^((erase_everything|hand_over)(,(erase_everything|hand_over))*)?$",
-            description="What another admin must approve first: erase_everything, hand_over, with a comma between; empty: nothing.",
+            pattern="^((erase_everything|hand_over|restore)(,(erase_everything|hand_over|restore))*)?$",
+            description="What another admin must approve first: erase_everything, hand_over, restore; empty: nothing.",
         ),
     ] = ""
     expire_s: Annotated[float, Meta(gt=0, description="How long a request waits for the second person, in seconds.")] = 86_400.0

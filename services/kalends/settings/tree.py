@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from kalends.settings.backups import BackupSettings
 from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, KubernetesSettings, OidcSettings
 from kalends.settings.retention import RetentionSettings
@@ -122,6 +123,8 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reconcile: Annotated[str, Meta(description="Compare the projections with the log, and mend them.")] = "0 30 4 * * *"
     compaction: Annotated[str, Meta(description="Let stores give back what they do not need.")] = "0 0 5 * * SUN"
     key_check: Annotated[str, Meta(description="See that every key that is needed is there and opens.")] = "0 0 6 * * SUN"
+    backup: Annotated[str, Meta(description="Back everything up, on the newest backup where that is young enough.")] = ""
+    backup_check: Annotated[str, Meta(description="Check every byte and every seal of the newest backup of everything.")] = ""
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -276,6 +279,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: LimitSettings = LimitSettings()
     erasure: ErasureSettings = ErasureSettings()
     retention: RetentionSettings = RetentionSettings()
+    backup: BackupSettings = BackupSettings()
     keys: KeysSettings = KeysSettings()
     tls: TlsSettings = TlsSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -41,6 +41,10 @@ _PERIODS = 64
 _ROLL_EVERY_S = 30.0
 """While units are being worked off, what stands above them is rolled so often, so that a long backlog shows early."""
 
+_OUTDATED = 20
+_OUTDATED_S = 0.5
+"""So often, and with such a pause, what is due is read anew because an erasure went on while it was being summarized; then it stays due."""
+
 _FOLLOWED_S = 30.0
 _RETRIED = (BUDGET_SPENT, CHAT_AWAY, CHAT_SLOW)
 _RETRY_AFTER_S = 600
@@ -113,6 +117,7 @@ class KeepCalendar:
         self._traffic = traffic
         self._timing = timing
         self._one = asyncio.Lock()
+        self._outdated = 0
 
     async def sweep(self, *, open_too: bool = False) -> Done:
         """Cut every unit that is quiet (with *open_too*, every one that changed), and roll what stands above.
@@ -172,6 +177,7 @@ class KeepCalendar:
         for scope, group in _by_scope(units):
             cut: list[DueUnit] = []
             proposed: list[Proposed] = []
+            since = await self._store.erasures_known()
             for due in group:
                 await self._give_way(due)
                 try:
@@ -184,7 +190,9 @@ class KeepCalendar:
                     done = replace(done, failed=done.failed + 1)
                     continue
                 cut.append(due)
-            written = await self._store_all(scope, proposed)
+            written = await self._store_all(scope, proposed, since=since)
+            if written is None:
+                continue
             await failpoints.reach("calendar.before-settle")
             for due in cut:
                 await self._calendar.settle_unit(due.unit, version=due.version, forced=due.forced)
@@ -207,6 +215,7 @@ class KeepCalendar:
     async def _roll_together(self, scope: Scope, group: Sequence[DuePeriod], failed: set[tuple[Scope, Period]]) -> Done:
         rolled: list[DuePeriod] = []
         proposed: list[Proposed] = []
+        since = await self._store.erasures_known()
         for due in group:
             try:
                 one = await self._roll(due)
@@ -218,19 +227,33 @@ class KeepCalendar:
                 continue
             rolled.append(due)
             proposed += [one] if one is not None else []
-        written = await self._store_all(scope, proposed)
+        written = await self._store_all(scope, proposed, since=since)
+        if written is None:
+            return Done()
         await failpoints.reach("calendar.before-settle-period")
         for due in rolled:
             await self._calendar.settle_period(scope, due.period, version=due.version, forced=due.forced)
         return Done(periods=len(rolled), nodes=written, failed=len(group) - len(rolled))
 
-    async def _store_all(self, scope: Scope, proposed: Sequence[Proposed]) -> int:
-        """Append, and wait until the calendar of this process knows of it."""
+    async def _store_all(self, scope: Scope, proposed: Sequence[Proposed], *, since: int) -> int | None:
+        """Append, and wait until the calendar of this process knows of it; how many, None if something was erased meanwhile.
+
+        Raises:
+            Unavailable: that was so again and again; what is due stays so.
+        """
         if not proposed:
             return 0
-        written = await self._store.append(scope, proposed)
+        written = await self._store.append(scope, proposed, since=since)
         await self._follow(written.floors)
-        return written.nodes
+        if not written.outdated:
+            self._outdated = 0
+            return written.nodes
+        self._outdated += 1
+        if self._outdated > _OUTDATED:
+            self._outdated = 0
+            raise Unavailable("what the calendar is made of is being erased", dependency="erasure", retry_after=_OUTDATED_S)
+        await asyncio.sleep(_OUTDATED_S)
+        return None
 
     async def _follow(self, floors: Floors) -> None:
         if floors and not await self._progress.reached(floors, ("toc",), seconds=_FOLLOWED_S):

@@ -100,27 +100,53 @@ class DocumentStore:
         await self._records.delete(KIND, scope.key, document_id)
 
     async def _decode(self, scope: Scope, record: Record) -> DocumentRecord:
-        try:
-            stored = pb.Document.FromString(record.value)
-            box = (await self._vault.boxes(scope, [stored.key_ref.hex()])).get(stored.key_ref.hex())
-            title = pb.DocumentTitle()
-            if box is not None:
-                title = pb.DocumentTitle.FromString(box.open(stored.nonce, stored.sealed, context=_context(scope, stored.document_id)))
-        except (DecodeError, aead.TamperedError) as error:
-            raise Damaged("a document's record cannot be read") from error
-        return DocumentRecord(
-            document_id=stored.document_id,
-            title=title.title,
-            source=title.source,
-            content_hash=stored.content_hash,
-            chunk_ids=tuple(EventId(i) for i in stored.chunk_ids),
-            stale=tuple(EventId(i) for i in stored.stale_chunk_ids),
-            updated_us=stored.updated_us,
-            number=stored.revision_number,
-            pending=stored.pending,
-            stored=record.revision,
-            labels=tuple(title.labels),
-        )
+        reference = reference_of(record.value)
+        box = (await self._vault.boxes(scope, [reference])).get(reference)
+        return decode(scope, record.value, box, stored=record.revision)
+
+
+def reference_of(value: bytes) -> str:
+    """Which key opens the record of a document.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    return _parsed(value).key_ref.hex()
+
+
+def decode(scope: Scope, value: bytes, box: aead.Box | None, *, stored: int = 0) -> DocumentRecord:
+    """A document's record; without its key there is no title.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    found = _parsed(value)
+    title = pb.DocumentTitle()
+    try:
+        if box is not None:
+            title = pb.DocumentTitle.FromString(box.open(found.nonce, found.sealed, context=_context(scope, found.document_id)))
+    except (DecodeError, aead.TamperedError) as error:
+        raise Damaged("a document's record cannot be read") from error
+    return DocumentRecord(
+        document_id=found.document_id,
+        title=title.title,
+        source=title.source,
+        content_hash=found.content_hash,
+        chunk_ids=tuple(EventId(i) for i in found.chunk_ids),
+        stale=tuple(EventId(i) for i in found.stale_chunk_ids),
+        updated_us=found.updated_us,
+        number=found.revision_number,
+        pending=found.pending,
+        stored=stored,
+        labels=tuple(title.labels),
+    )
+
+
+def _parsed(value: bytes) -> pb.Document:
+    try:
+        return pb.Document.FromString(value)
+    except DecodeError as error:
+        raise Damaged("a document's record cannot be read") from error
 
 
 def _context(scope: Scope, document_id: str) -> bytes:

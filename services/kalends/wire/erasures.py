@@ -276,6 +276,25 @@ class ErasureStore:
         )
 
 
+def begun_anew(value: bytes) -> bytes:
+    """The record of an erasure for another log: one that is under way begins there from its first step, for its places were of this log.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    try:
+        stored = pb.ErasureRecord.FromString(value)
+    except DecodeError as error:
+        raise Damaged("the record of an erasure cannot be read") from error
+    if stored.state not in {"hidden", "unreadable"}:
+        return value
+    stored.state = "hidden"
+    for name in ("sweep", "step", "begun", "probe", "counts"):
+        stored.ClearField(name)
+    del stored.times[1:]
+    return stored.SerializeToString()
+
+
 def encode_selector(selector: Selector) -> bytes:
     """The bytes of a selector, to be sealed."""
     names = {"session_id": selector.session, "actor": selector.actor, "document_id": selector.document_id, "label": selector.label}

@@ -105,6 +105,26 @@ class HiddenView:
             return True
         return any(number > since and of == scope and _takes_any(named, sessions) for number, of, named in self._changes)
 
+    @property
+    def number(self) -> int:
+        """How many changes of erasures are known; to be noted before something is read, and given to ``took_since`` when it is written."""
+        return self._number
+
+    async def took_since(self, scope: Scope, sessions: Collection[str], *, since: int) -> bool:
+        """Whether an erasure that may have taken something of *sessions* began, went on or ended after the change *since*.
+
+        Known as of ``fresh_s`` seconds ago at most. Of an erasure that names no whole sessions it is not looked what it took.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the store does not answer.
+        """
+        if self._clock.monotonic() - self._confirmed > self._fresh_s:
+            await self.refresh()
+        if self._number - since > len(self._changes):
+            return True
+        later = (named for number, of, named in self._changes if number > since and of == scope)
+        return any(not named.is_whole or _takes_any(named, list(sessions)) for named in later)
+
     def active(self, scope: Scope) -> Sequence[Erasure]:
         """The erasures under way in one memory."""
         return self._active.get(scope, ())

@@ -2,7 +2,8 @@
 
 Belongs here: positions to nodes, nodes to sealed messages. Does not belong here: which nodes there should be (``summarize``), or which
 version is the newest (``ports.calendar``). A newcomer would get wrong: nothing is appended that says what the newest version says already;
-and the same node after the same predecessor has the same message id, so a repetition within the log's window is a duplicate.
+and the same node after the same predecessor has the same message id, so a repetition within the log's window is a duplicate. What was read
+before an erasure may not be written after it, however long the writer was held up between the two.
 """
 
 import hashlib
@@ -38,10 +39,14 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """How many nodes were appended, and up to where the calendar must be followed to know them."""
+    """How many nodes were appended, and up to where the calendar must be followed to know them.
+
+    ``outdated``: something was erased since they were read; what is due stays so, and takes back what should not be there.
+    """
 
     nodes: int
     floors: dict[str, int]
+    outdated: bool = False
 
 
 class NodeStore:
@@ -71,8 +76,19 @@ class NodeStore:
                 log.error("position belongs to another scope", stream=one.position.stream, sequence=one.position.sequence)
         return [found.get(position) for position in positions]
 
-    async def append(self, scope: Scope, proposed: Sequence[Proposed]) -> Written:
-        """Append those of *proposed* that say something new; durable on return.
+    async def erasures_known(self) -> int:
+        """How far erasures are now; to be noted before that is read of which nodes are made.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the store of erasures does not answer.
+        """
+        if self._hidden is None:
+            return 0
+        await self._hidden.refresh()
+        return self._hidden.number
+
+    async def append(self, scope: Scope, proposed: Sequence[Proposed], *, since: int) -> Written:
+        """Append those of *proposed* that say something new; durable on return. *since*: what ``erasures_known`` said before that.
 
         Raises:
             Throttled: the log is full. Unavailable, DeadlineExceeded: nothing is known of the outcome; propose them again.
@@ -80,6 +96,8 @@ class NodeStore:
         if self._hidden is not None:
             # made of what is being erased, while it was still there to be read; the erasure makes its period due again
             proposed = [one for one in proposed if not self._hidden.cites(scope, one.node)]
+        if await self._are_outdated(scope, proposed, since=since):
+            return Written(nodes=0, floors={}, outdated=True)
         references = [nodes.reference_of(scope, one.node) for one in proposed]
         boxes = await self._vault.boxes_for_writing(scope, references)
         fresh = []
@@ -105,7 +123,17 @@ class NodeStore:
         finally:
             self._stamps.settle(stamps, stored=stored)
         await failpoints.reach("calendar.after-append")
-        return Written(nodes=len(fresh), floors=highest(one.position for one in appended))
+        outdated = await self._are_outdated(scope, proposed, since=since)
+        return Written(nodes=len(fresh), floors=highest(one.position for one in appended), outdated=outdated)
+
+    async def _are_outdated(self, scope: Scope, proposed: Sequence[Proposed], *, since: int) -> bool:
+        """Whether something may have been erased of what *proposed* were made of; a node that says that nothing is left is always right."""
+        said = [one.node for one in proposed if not one.node.gone]
+        if self._hidden is None or not said:
+            return False
+        sessions = {one.session_id for one in said if one.session_id}
+        sessions |= {grip.session_id for one in said for bullet in one.bullets for grip in bullet.grips}
+        return await self._hidden.took_since(scope, sessions, since=since)
 
 
 def _message_id(scope: Scope, proposed: Proposed, mac: bytes) -> str:

@@ -124,6 +124,7 @@ def encode(operation: LongOperation) -> bytes:
         result=operation.result,
         dry_run=operation.dry_run,
         place=operation.place,
+        arguments=operation.arguments,
     ).SerializeToString()
 
 
@@ -153,5 +154,6 @@ def decode(record: Record) -> LongOperation:
         result=stored.result,
         dry_run=stored.dry_run,
         place=stored.place,
+        arguments=dict(stored.arguments),
         revision=record.revision,
     )

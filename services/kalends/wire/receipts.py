@@ -25,8 +25,8 @@ class Receipt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``key`` and ``signature`` are in hex.
 
-    ``keys_destroyed``: what is sealed is unreadable everywhere, backups included; else the messages themselves were taken out.
-    ``backups_expire_at``: when the last backup ends that was made before; null: there is none.
+    ``keys_destroyed``: what is sealed is unreadable everywhere, in backups once their keys end; else the messages were taken out.
+    ``backups_expire_at``: when the last backup, or its keys, ends that was begun before; null: there is none.
     """
 
     version: int
@@ -55,8 +55,8 @@ def canonical(receipt: Receipt) -> bytes:
     return _canonical.encode(members)
 
 
-def sign(erasure: Erasure, signer: signatures.Signer) -> bytes:
-    """The receipt of a finished erasure, as it travels."""
+def sign(erasure: Erasure, signer: signatures.Signer, *, backups_expire_at: datetime | None = None) -> bytes:
+    """The receipt of a finished erasure, as it travels; *backups_expire_at*: when the last backup ends that may hold what it erased."""
     receipt = Receipt(
         version=VERSION,
         erasure_id=erasure.erasure_id,
@@ -70,7 +70,7 @@ def sign(erasure: Erasure, signer: signatures.Signer) -> bytes:
         counts=dict(erasure.counts),
         probe=dict(erasure.probe),
         keys_destroyed=erasure.selector_kind in {"session_id", "document_id", "everything"},
-        backups_expire_at=None,
+        backups_expire_at=backups_expire_at,
         key=signer.public.hex(),
     )
     signature = signer.sign(canonical(receipt)).hex()

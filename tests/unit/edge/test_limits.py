@@ -171,3 +171,110 @@ async def test_too_many_that_wait_are_refused():
         gate.set()
 
     assert caught.value.retry_after
+
+
+QUIET = Scope("quiet", MemoryName("m"))  # type: ignore[arg-type]
+
+
+def theirs() -> Call:
+    """A call of another tenant."""
+    return asked(Principal(token_id="q", tenant=QUIET.tenant, memories=None, rights=frozenset()), QUIET)
+
+
+class Steps:
+    """Searches of two steps each, and the order in which they were done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.gate = asyncio.Event()
+        self.route = row(operation("search", "POST", "search", handle=self._search))
+
+    async def _search(self, given: Call) -> Answer:
+        who = given.principal.tenant
+        self.done.append(f"{who} 1")
+        await self.gate.wait()
+        await given.give_way()
+        self.done.append(f"{who} 2")
+        return Answer()
+
+
+async def side_by_side(guard: Limits, steps: Steps) -> None:
+    """Our search is amid its first step when theirs begins; theirs needs a few turns of the loop more."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(steps.route.perform(asked(), audit=NoAudit(), limits=guard))
+        await asyncio.sleep(0)
+        group.create_task(steps.route.perform(theirs(), audit=NoAudit(), limits=guard))
+        await asyncio.sleep(0)
+        steps.gate.set()
+
+
+async def test_who_was_refused_a_moment_ago_lets_the_others_pass_between_two_steps():
+    """Its search was there first, and goes on when theirs is answered."""
+    guard, steps = limits(FixedClock(), requests_per_s=1), Steps()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(steps.route.perform(asked(), audit=NoAudit(), limits=guard))
+        await asyncio.sleep(0)
+        with pytest.raises(Throttled):
+            guard.admit(asked())
+        group.create_task(steps.route.perform(theirs(), audit=NoAudit(), limits=guard))
+        await asyncio.sleep(0)
+        steps.gate.set()
+
+    assert steps.done[2:] == ["quiet 2", "acme 2"]
+
+
+async def test_who_keeps_within_its_limits_gives_way_to_nobody():
+    """Whose step it is goes on."""
+    guard, steps = limits(FixedClock(), requests_per_s=10), Steps()
+    await side_by_side(guard, steps)
+
+    assert steps.done[2:] == ["acme 2", "quiet 2"]
+
+
+async def test_a_refusal_is_forgotten_after_two_seconds():
+    """Who asked too much once is like everybody else again."""
+    clock = FixedClock()
+    guard, steps = limits(clock, requests_per_s=1), Steps()
+    guard.admit(asked())
+    with pytest.raises(Throttled):
+        guard.admit(asked())
+    clock.advance(seconds=3)  # of its own share there is one again
+    await side_by_side(guard, steps)
+
+    assert steps.done[2:] == ["acme 2", "quiet 2"]
+
+
+async def test_two_that_were_refused_do_not_wait_for_each_other():
+    """Or both would wait for as long as they have patience."""
+    guard, steps = limits(FixedClock(), requests_per_s=1), Steps()
+    async with asyncio.TaskGroup() as group:
+        for one in (asked, theirs):
+            group.create_task(steps.route.perform(one(), audit=NoAudit(), limits=guard))
+            await asyncio.sleep(0)
+            with pytest.raises(Throttled):
+                guard.admit(one())
+        steps.gate.set()
+
+    assert steps.done[2:] == ["acme 2", "quiet 2"]
+
+
+async def test_a_search_lets_others_pass_for_so_long_and_no_longer():
+    """Whoever never ends does not keep it for ever."""
+    guard, ended = limits(FixedClock(), requests_per_s=1), asyncio.Event()
+
+    async def search(given: Call) -> Answer:
+        if given.principal.tenant == QUIET.tenant:
+            await ended.wait()
+        await given.give_way()
+        return Answer()
+
+    route = row(operation("search", "POST", "search", handle=search))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(route.perform(theirs(), audit=NoAudit(), limits=guard))
+        await asyncio.sleep(0)
+        guard.admit(asked())
+        with pytest.raises(Throttled):
+            guard.admit(asked())
+        async with guard.turn(asked(), route.operation) as turned:
+            await turned.give_way()
+        ended.set()

@@ -138,3 +138,37 @@ async def _everybody(asked: list[tuple[str, str, bool]], places: int, each: int)
     assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
     assert served == sum(result is None for result in results) >= sum(not leaves for *_, leaves in asked)
     assert (queue._free, queue._active.total(), len(queue._waiting)) == (places, 0, 0)
+
+
+async def test_who_waits_to_be_alone_goes_on_when_the_last_of_the_others_leaves():
+    """Those who do not count are not waited for."""
+    work = Work(FairQueue(places=9, each=9, waiting=9))
+    async with asyncio.TaskGroup() as group:
+        for name, owner in (("a", "noisy"), ("b", "quiet"), ("c", "other"), ("d", "as noisy")):
+            group.create_task(work.run(name, owner))
+        await turns()
+        alone = group.create_task(work.queue.until_alone("noisy", but=lambda owner: owner == "as noisy"))
+        for name in ("b", "c"):
+            await turns()
+            assert not alone.done()
+            work.ends[name].set()
+        await turns()
+        assert alone.done()
+        for end in work.ends.values():
+            end.set()
+
+
+async def test_who_no_longer_waits_to_be_alone_is_forgotten():
+    """And leaves nothing behind that somebody's leaving would stumble over."""
+    work = Work(FairQueue(places=9, each=9, waiting=9))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work.run("a", "quiet"))
+        await turns()
+        impatient = group.create_task(work.queue.until_alone("noisy", but=lambda _: False))
+        await turns()
+        impatient.cancel()
+        await turns()
+        work.ends["a"].set()
+
+    assert impatient.cancelled()
+    await work.queue.until_alone("noisy", but=lambda _: False)

@@ -72,11 +72,16 @@ def render(*, folder: Path, name: str, port: int, options: ServerOptions, users:
             "max_memory_store": 64 * MIB,
             "max_file_store": options.max_file_store,
         },
-        "authorization": {"timeout": 5, "users": [_user(user) for user in users]},
+        "authorization": {"timeout": 5, "users": rendered_users(users)},
     }
     if options.tls is not None:
         config["tls"] = options.tls.rendered()
     return json.dumps(config, indent=2)
+
+
+def rendered_users(users: Sequence[BrokerUser]) -> list[dict[str, object]]:
+    """The users as the configuration has them."""
+    return [_user(user) for user in users]
 
 
 def _user(user: BrokerUser) -> dict[str, object]:

@@ -18,6 +18,8 @@ from kalends.adapters.oidc.failures import DEPENDENCY, HTTP_ERRORS, unreachable
 from kalends.domain.errors import DeadlineExceeded, Misconfigured, Unavailable
 
 MOST_BYTES = 1 << 20
+_ACCEPTED = "application/json, application/jwk-set+json"
+"""An API server of Kubernetes gives its keys as the latter and nothing else, and answers 406 to whoever does not take that."""
 
 
 class Fetcher:
@@ -28,7 +30,7 @@ class Fetcher:
         self._token_file = Path(token_file) if token_file else None
         self._deadline_s = deadline_s
         self._client = httpx.AsyncClient(
-            headers={"user-agent": "kalends", "accept": "application/json", "accept-encoding": "identity"},
+            headers={"user-agent": "kalends", "accept": _ACCEPTED, "accept-encoding": "identity"},
             # the deadline is kept here; httpx's own would only be counted between two reads
             timeout=None,  # noqa: S113 - see above
             verify=_trusted(ca_file),

@@ -1,5 +1,7 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -21,7 +23,14 @@ class DeadLetter(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., sequence: _Optional[int] = ..., consumer: _Optional[str] = ..., reason: _Optional[str] = ..., deliveries: _Optional[int] = ..., at_us: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("operation_id", "subject", "state", "created_us", "updated_us", "done", "total", "error", "tenant", "dry_run", "kind", "memory", "since", "result", "place")
+    __slots__ = ("operation_id", "subject", "state", "created_us", "updated_us", "done", "total", "error", "tenant", "dry_run", "kind", "memory", "since", "result", "place", "arguments")
+    class ArgumentsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +46,7 @@ class Operation(_message.Message):
     SINCE_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     PLACE_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     operation_id: str
     subject: str
     state: str
@@ -52,7 +62,8 @@ class Operation(_message.Message):
     since: str
     result: str
     place: str
-    def __init__(self, operation_id: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[str] = ..., created_us: _Optional[int] = ..., updated_us: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., error: _Optional[str] = ..., tenant: _Optional[str] = ..., dry_run: _Optional[bool] = ..., kind: _Optional[str] = ..., memory: _Optional[str] = ..., since: _Optional[str] = ..., result: _Optional[str] = ..., place: _Optional[str] = ...) -> None: ...
+    arguments: _containers.ScalarMap[str, str]
+    def __init__(self, operation_id: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[str] = ..., created_us: _Optional[int] = ..., updated_us: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., error: _Optional[str] = ..., tenant: _Optional[str] = ..., dry_run: _Optional[bool] = ..., kind: _Optional[str] = ..., memory: _Optional[str] = ..., since: _Optional[str] = ..., result: _Optional[str] = ..., place: _Optional[str] = ..., arguments: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Generation(_message.Message):
     __slots__ = ("current", "made")

@@ -1,0 +1,205 @@
+"""Backups: how taking, checking and restoring them are put together.
+
+Belongs here: building these from what the roles share. Does not belong here: what any of them does (``backups``). A newcomer would get
+wrong: restoring a whole installation is no part of a service. It is done by a command, before anything is served.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from kalends.adapters.embedded.archive import FolderArchive
+from kalends.adapters.embedded.clock import SystemClock
+from kalends.adapters.embedded.signing_key import open_signer
+from kalends.adapters.nats.bus import NatsBus
+from kalends.app import brokers, keks, parts, upkeep
+from kalends.app.folders import Folders
+from kalends.app.parts import Common
+from kalends.backups import service as backup_service
+from kalends.backups.catalogue import Catalogue
+from kalends.backups.copies import Copies
+from kalends.backups.notes import ErasureNotes
+from kalends.backups.replaying import RestoreAll
+from kalends.backups.restoring import Forget, RestoreMemory
+from kalends.backups.routes import NAME, BackupRoutes
+from kalends.backups.running import Backups, Restores, Verifications
+from kalends.backups.taking import Sources, TakeBackup
+from kalends.backups.verifying import VerifyBackup
+from kalends.domain.approvals import RESTORE
+from kalends.domain.erasures import Selector
+from kalends.domain.errors import Unavailable
+from kalends.domain.events import EventId
+from kalends.domain.scope import Scope
+from kalends.edge.metrics import new_metrics
+from kalends.edge.services import Service
+from kalends.ingest.approving import Approvals
+from kalends.ingest.erasing import RequestErasures
+from kalends.ports.kek import Wrapper
+from kalends.ports.work import TaskCall, TaskHandler
+from kalends.settings import Settings
+from kalends.wire.erasures import ErasureStore
+from kalends.wire.operations import OperationStore
+from kalends.wire.seal import check_seal
+from kalends.wire.vault import Vault
+
+_LOOK_S = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltBackups:
+    """The service, and what is done on schedule."""
+
+    service: Service
+    tasks: Mapping[str, TaskHandler]
+    made: Backups
+
+
+def archive_folder(settings: Settings, where: Folders) -> Path:
+    """Where the backups are."""
+    return Path(settings.backup.folder).expanduser().absolute() if settings.backup.folder else where.data / "backups"
+
+
+async def build(
+    stack: AsyncExitStack, common: Common, where: Folders, approvals: Approvals, asked: RequestErasures, *, alone: bool
+) -> BuiltBackups:
+    """Everything about backups but whole restores, closed with *stack*; *alone*: no other process can do its long work.
+
+    Raises:
+        Misconfigured: the signing key cannot be used.
+    """
+    settings, clock = common.settings, common.clock
+    archive = _archive(stack, settings, where)
+    noted = ErasureNotes(archive=archive, wrapper=common.wrapper)
+    shelf, copies, sources = Catalogue(archive=archive, wrapper=common.wrapper), Copies(archive, noted), _sources(common.bus)
+    store = OperationStore(records=common.bus.records, clock=clock)
+    take = TakeBackup(
+        sources=sources,
+        archive=archive,
+        catalogue=shelf,
+        wrapper=common.wrapper,
+        signer=await asyncio.to_thread(open_signer, _signing_key(settings, where)),
+        log_id=await check_seal(common.bus.records, common.wrapper),
+        traffic=common.traffic,
+        clock=clock,
+        settings=settings.backup,
+    )
+    forget = _Forgetting(asked, common.erasures, clock, wait_s=settings.backup.erase_wait_s)
+    restore = _restore(common, shelf, copies, sources, forget)
+    made = Backups(
+        take=take,
+        catalogue=shelf,
+        notes=noted,
+        store=store,
+        lease=upkeep.lease(common, "backup", alone=alone),
+        clock=clock,
+        settings=settings.backup,
+    )
+    checks = Verifications(
+        verify=VerifyBackup(catalogue=shelf, copies=copies, keys=common.bus.keys, wrapper=common.wrapper),
+        catalogue=shelf,
+        store=store,
+        lease=upkeep.lease(common, "verification", alone=alone),
+        clock=clock,
+    )
+    restores = Restores(restore=restore, store=store, lease=upkeep.lease(common, "restore", alone=alone), clock=clock)
+    routes = BackupRoutes(
+        made=made, checks=checks, restores=restores, catalogue=shelf, approvals=approvals, clock=clock, tenant=settings.auth.tenant
+    )
+    approvals.perform(RESTORE, routes.act, audited_as=NAME)
+
+    async def back_up(_: TaskCall) -> str:
+        return await made.scheduled()
+
+    async def check(_: TaskCall) -> str:
+        return await checks.scheduled()
+
+    built = backup_service.build(routes, made=made, checks=checks, restores=restores)
+    return BuiltBackups(service=built, tasks={"backup": back_up, "backup-check": check}, made=made)
+
+
+def _restore(common: Common, shelf: Catalogue, copies: Copies, sources: Sources, forget: Forget) -> RestoreMemory:
+    return RestoreMemory(
+        catalogue=shelf,
+        copies=copies,
+        sources=sources,
+        registry=common.memories,
+        store=common.documents,
+        erasures=common.erasures,
+        vault=common.vault,
+        wrapper=common.wrapper,
+        forget=forget,
+        traffic=common.traffic,
+    )
+
+
+class _Forgetting:
+    """Asks for an erasure and waits until nothing is left; see ``backups.restoring.Forget``."""
+
+    def __init__(self, asked: RequestErasures, store: ErasureStore, clock: SystemClock, *, wait_s: float) -> None:
+        self._asked = asked
+        self._store = store
+        self._clock = clock
+        self._wait_s = wait_s
+
+    async def __call__(self, scope: Scope, event_ids: tuple[EventId, ...], *, by: str, erasure_id: EventId) -> None:
+        selector = Selector(kind="event_ids", event_ids=event_ids)
+        await self._asked.ask(scope, selector, reason="other", by=by, erasure_id=erasure_id)
+        until = self._clock.monotonic() + self._wait_s
+        while self._clock.monotonic() < until:
+            found = await self._store.find(scope, erasure_id)
+            if found is not None and not found.is_active:
+                return
+            await self._clock.sleep(_LOOK_S)
+        raise Unavailable("erasing what is too much takes long; the restore goes on after it", dependency="erasure", retry_after=5.0)
+
+
+async def restore_whole(
+    settings: Settings, where: Folders, backup_id: str, *, to_us: int | None, report: Callable[[int, int], None]
+) -> str:
+    """Restore everything into the empty installation that *settings* name, which must not be running.
+
+    Raises:
+        As ``RestoreAll``. Misconfigured, Unavailable: the log or the keys cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        broker, place = await brokers.open_broker(stack, settings, where, brokers.Users())
+        metrics = new_metrics(version="")
+        bus = await parts.open_bus(stack, settings, where, place, metrics, own=broker is not None)
+        wrapper = await keks.open_wrapper(stack, settings, where)
+        await check_seal(bus.records, wrapper)
+        run = _whole(stack, settings, where, bus, wrapper)
+        return await run(backup_id, to_us=to_us, report=report)
+
+
+def _whole(stack: AsyncExitStack, settings: Settings, where: Folders, bus: NatsBus, wrapper: Wrapper) -> RestoreAll:
+    archive = _archive(stack, settings, where)
+    vault = Vault(keys=bus.keys, wrapper=wrapper)
+    return RestoreAll(
+        catalogue=Catalogue(archive=archive, wrapper=wrapper),
+        copies=Copies(archive, ErasureNotes(archive=archive, wrapper=wrapper)),
+        sources=_sources(bus),
+        erasures=ErasureStore(records=bus.records, keys=bus.keys, vault=vault),
+        wrapper=wrapper,
+    )
+
+
+def notes(stack: AsyncExitStack, common: Common, where: Folders) -> ErasureNotes:
+    """What erasures and backups tell each other, closed with *stack*."""
+    return ErasureNotes(archive=_archive(stack, common.settings, where), wrapper=common.wrapper)
+
+
+def _archive(stack: AsyncExitStack, settings: Settings, where: Folders) -> FolderArchive:
+    archive = FolderArchive(archive_folder(settings, where))
+    stack.push_async_callback(archive.close)
+    return archive
+
+
+def _sources(bus: NatsBus) -> Sources:
+    return Sources(log=bus.log, keys=bus.keys, records=bus.records, ledger=bus.ledger, audit=bus.audit)
+
+
+def _signing_key(settings: Settings, where: Folders) -> Path:
+    named = settings.erasure.signing_key_file
+    return Path(named) if named else where.data / "keys" / "receipt-key"
