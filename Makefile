@@ -8,6 +8,8 @@ COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-ind
 GENERATED := services/kalends/wire/gen
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 WORKERS ?= 2
+# Hundreds of processes are started by the tests; each would compile all of Kalends anew where bytecode is not kept.
+unexport PYTHONDONTWRITEBYTECODE
 TO_INSTALL := --quiet --require-hashes --no-deps
 
 help: ## list the verbs
