@@ -30,6 +30,7 @@ from kalends_operator.memory_work import MemoryWork
 from kalends_operator.metrics import Metrics, Pages
 from kalends_operator.reconciling import Reconciler, Work
 from kalends_operator.settings import OperatorSettings
+from kalends_operator.working import Parts
 
 log = structlog.get_logger(__name__)
 
@@ -156,15 +157,13 @@ def _reconciler(found: OperatorSettings, metrics: Metrics, cluster: Cluster, pla
     def now() -> datetime:
         return datetime.now(UTC)
 
-    backups = Backups(platform)
-    three = (cluster, platform, backups)
-    common = {"settings": found, "now": now, "check": leadership.check}
+    parts = Parts(cluster=cluster, platform=platform, backups=Backups(platform), settings=found, now=now, check=leadership.check)
     works: dict[str, Work] = {
-        "AgentMemory": MemoryWork(*three, **common),  # type: ignore[arg-type]  # the same three for each
-        "MemoryErasure": ErasureWork(cluster, platform, **common),  # type: ignore[arg-type]  # the same three for each
-        "MemoryBackup": BackupWork(*three, **common),  # type: ignore[arg-type]  # the same three for each
-        "MemoryBackupSchedule": ScheduleWork(*three, **common),  # type: ignore[arg-type]  # the same three for each
-        "MemoryRestore": RestoreWork(*three, **common),  # type: ignore[arg-type]  # the same three for each
+        "AgentMemory": MemoryWork(parts),
+        "MemoryErasure": ErasureWork(parts),
+        "MemoryBackup": BackupWork(parts),
+        "MemoryBackupSchedule": ScheduleWork(parts),
+        "MemoryRestore": RestoreWork(parts),
     }
     return Reconciler(cluster, works, metrics=metrics, parallel=found.parallel, check=leadership.check)
 

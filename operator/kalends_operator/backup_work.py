@@ -5,54 +5,28 @@ when something is due (``desired.backups``). A newcomer would get wrong: a backu
 namespace backs up and restores only what is its own; all memories, and backups by id, are for the namespaces that the settings name.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 from kalends.domain.errors import Conflict, Invalid, KalendsError, NotFound
 from kalends.kit import failpoints
 from kalends_operator import specs
-from kalends_operator.backing import Backups
-from kalends_operator.cluster import Cluster, Object
+from kalends_operator.cluster import Object
 from kalends_operator.crds.backups import MemoryBackupScheduleSpec, MemoryBackupSpec
 from kalends_operator.crds.restores import MemoryRestoreSpec
 from kalends_operator.desired import backups, naming
 from kalends_operator.desired.conditions import Note, moment
 from kalends_operator.desired.seen import SeenBackup
-from kalends_operator.kalends import Platform, is_outage
+from kalends_operator.kalends import is_outage
 from kalends_operator.looking import Looked
-from kalends_operator.settings import OperatorSettings
+from kalends_operator.working import Worker
 
 SCHEDULE = f"{naming.GROUP}/schedule-uid"
 NOT_HERE = "this is for the namespaces that the operator's settings name (admin_namespaces)"
 
 
-class _Works:
-    """What the three have in common: the operator's parts, and how a status is written."""
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        platform: Platform,
-        made: Backups,
-        *,
-        settings: OperatorSettings,
-        now: Callable[[], datetime],
-        check: Callable[[], None],
-    ) -> None:
-        self._cluster = cluster
-        self._platform = platform
-        self._backups = made
-        self._settings = settings
-        self._now = now
-        self._check = check
-
-    async def _write(self, resource: Object, status: Mapping[str, Any], notes: list[Note]) -> None:
-        if status != (resource.get("status") or {}):
-            self._check()
-            await self._cluster.write_status(resource, status)
-        for note in notes:
-            await self._cluster.tell(resource, note)
+class _Works(Worker):
+    """What the three have in common."""
 
     async def _owned(self, namespace: str, name: str) -> tuple[str, str]:
         """The memory of the AgentMemory *name*, or why it may not be touched."""

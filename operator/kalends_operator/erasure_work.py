@@ -5,8 +5,7 @@ wrong: it names an AgentMemory of its own namespace, and the memory is only touc
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -14,15 +13,14 @@ import structlog
 from kalends.domain.errors import Conflict, KalendsError, NotFound
 from kalends.kit import failpoints
 from kalends_operator import specs
-from kalends_operator.cluster import Cluster, Object
+from kalends_operator.cluster import Object
 from kalends_operator.crds.erasures import MemoryErasureSpec, Selector
 from kalends_operator.desired import erasures, naming
 from kalends_operator.desired.erasures import ErasureSpec
 from kalends_operator.desired.seen import SeenErasure
 from kalends_operator.desired.steps import StartErasure
-from kalends_operator.kalends import Platform
 from kalends_operator.looking import Looked
-from kalends_operator.settings import OperatorSettings
+from kalends_operator.working import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -30,23 +28,8 @@ _ERASURES = re.compile(r"erasures: ([0-9A-Za-z]+)")
 _OVER = {"erased", "undone", "failed"}
 
 
-class ErasureWork:
-    """Looks at MemoryErasures; *check* raises if the lease is not ours."""
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        platform: Platform,
-        *,
-        settings: OperatorSettings,
-        now: Callable[[], datetime],
-        check: Callable[[], None],
-    ) -> None:
-        self._cluster = cluster
-        self._platform = platform
-        self._settings = settings
-        self._now = now
-        self._check = check
+class ErasureWork(Worker):
+    """Looks at MemoryErasures."""
 
     async def look(self, resource: Object) -> Looked:
         """Ask for the erasure if nobody did, and say how it goes.

@@ -7,7 +7,7 @@ lease is still ours.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +18,8 @@ import structlog
 from kalends.domain.errors import Conflict, Invalid, KalendsError, Misconfigured, NotFound
 from kalends.kit import failpoints
 from kalends_operator import credentials, specs
-from kalends_operator.backing import Backups
 from kalends_operator.child_schedules import Schedules, backed_up
-from kalends_operator.cluster import Cluster, Object
+from kalends_operator.cluster import Object
 from kalends_operator.credentials import Pair
 from kalends_operator.desired import memories, naming
 from kalends_operator.desired.conditions import Note, moment
@@ -44,9 +43,8 @@ from kalends_operator.desired.steps import (
     Step,
     WriteSecret,
 )
-from kalends_operator.kalends import Platform
 from kalends_operator.looking import Looked
-from kalends_operator.settings import OperatorSettings
+from kalends_operator.working import Parts, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -90,27 +88,13 @@ class _Look:
         return moment(self.resource["metadata"].get("deletionTimestamp"))
 
 
-class MemoryWork:
-    """Looks at AgentMemories; *check* raises if the lease is not ours."""
+class MemoryWork(Worker):
+    """Looks at AgentMemories."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        platform: Platform,
-        backups: Backups,
-        *,
-        settings: OperatorSettings,
-        now: Callable[[], datetime],
-        check: Callable[[], None],
-    ) -> None:
-        self._cluster = cluster
-        self._platform = platform
-        self._backups = backups
-        self._settings = settings
-        self._now = now
-        self._check = check
-        self._schedules = Schedules(cluster, check=check)
-        self._limits = Limits(abandon_after_s=settings.abandon_after_s)
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        self._schedules = Schedules(parts.cluster, check=parts.check)
+        self._limits = Limits(abandon_after_s=parts.settings.abandon_after_s)
 
     async def look(self, resource: Object) -> Looked:
         """Bring the world nearer to what *resource* asks for.
@@ -168,11 +152,7 @@ class MemoryWork:
             now=self._now(),
             limits=self._limits,
         )
-        if told.status != before:
-            self._check()
-            await self._cluster.write_status(look.resource, told.status)
-        for note in [*look.notes, *told.notes]:
-            await self._cluster.tell(look.resource, note)
+        await self._write(look.resource, told.status, [*look.notes, *told.notes])
         return told
 
     async def _around(
