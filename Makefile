@@ -1,13 +1,15 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm check chart faults eval bench bench-cluster proto docs lock sbom audit clean crds
+.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm check chart faults soak eval bench bench-cluster proto docs lock sbom audit clean crds
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 GENERATED := services/kalends/wire/gen
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 WORKERS ?= 2
+# For tests that wait for others more than they compute.
+WAITING_WORKERS ?= 3
 # Hundreds of processes are started by the tests; each would compile all of Kalends anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 TO_INSTALL := --quiet --require-hashes --no-deps
@@ -35,13 +37,13 @@ test: setup ## all tests but the slow ones, and those of faults, forgetting, clu
 	@.venv/bin/python -m pytest --ignore tests/faults --ignore tests/forgetting -m "not slow and not cluster and not kubernetes and not vllm" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-faults: setup ## instances that are killed at every named place, lose power, rotate keys under load, and forget by every selector
-	@.venv/bin/python -m pytest tests/faults tests/forgetting -m "not slow and not cluster" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest tests/faults tests/forgetting -m "not slow and not cluster" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
-	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-kubernetes: setup ## operator, chart and manifests on a real Kubernetes API server; builds it once (5 to 15 minutes)
-	@.venv/bin/python -m pytest -m "kubernetes and not slow" --numprocesses 3 --dist load
+	@.venv/bin/python -m pytest -m "kubernetes and not slow" --numprocesses $(WAITING_WORKERS) --dist load
 
 test-vllm: setup ## the model adapters on real vLLM servers on the CPU; builds them once (about 900 MB)
 	@.venv/bin/python -m pytest -m "vllm and not slow"
@@ -54,7 +56,10 @@ check: setup ## style, types, import contracts, generated files
 	@.venv/bin/python -m pytest --quiet tests/architecture/test_generated.py
 
 faults: setup ## 200 rounds of kill -9, and the power cut (as root, for loop devices); takes long
-	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults
+	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults --ignore tests/faults/test_soak.py
+
+soak: setup ## one instance under load with a fault every few seconds, for MINUTES=30
+	@KALENDS_TEST_SOAK_MINUTES=$(or $(MINUTES),30) .venv/bin/python -m pytest -m slow tests/faults/test_soak.py
 
 eval: setup ## the calendar of whole public collections, and of 1,400 simulated days; takes long
 	@.venv/bin/python -m pytest -m slow tests/platform tests/services
