@@ -162,7 +162,8 @@ class KeepCalendar:
 
         The model that summarizes is the one that embeds; a large import is searchable first, and has its calendar then.
         """
-        behind_s = self._clock.now().timestamp() - due.since_us / 1e6
+        # a clock that was put back would have it wait for as long as it was put back
+        behind_s = max(0.0, self._clock.now().timestamp() - due.since_us / 1e6)
         await self._traffic.give_way(at_most=patience(behind_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
         while behind_s < _OVERDUE_S and await self._are_projections_behind():
             await asyncio.sleep(_LOOK_S)
