@@ -54,7 +54,7 @@ class _Model:
     @contextmanager
     def _call(self) -> Iterator[None]:
         began, outcome = time.monotonic(), "ok"
-        with tracing.span(f"model.{self._name}", parent=tracing.current.get()):
+        with tracing.span(f"model.{self._name}", parent=tracing.current.get(), kind="client"):
             try:
                 yield
             except KalendsError as error:
@@ -67,6 +67,7 @@ class _Model:
                 outcome = "internal"
                 raise
             finally:
+                tracing.ended(outcome)
                 self._metrics.model_calls.labels(self._name, outcome).inc()
                 self._seconds.observe(time.monotonic() - began)
 

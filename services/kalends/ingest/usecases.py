@@ -202,7 +202,7 @@ class AppendEvents:
         stamps = self._stamps.issue(len(fresh))
         stored = False
         try:
-            with tracing.span("log.append", parent=tracing.current.get()):
+            with tracing.span("log.append", parent=tracing.current.get(), kind="producer"):
                 headers = tracing.headers()
                 drafts = []
                 for stamp, (_, one) in zip(stamps, fresh, strict=True):

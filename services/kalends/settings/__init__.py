@@ -24,8 +24,8 @@ from kalends.settings.tree import (
     SearchSettings,
     Settings,
     SummarizeSettings,
-    TelemetrySettings,
 )
+from kalends.settings.telemetry import TelemetrySettings
 from kalends.settings.trust import KeysSettings, TlsSettings
 
 __all__ = [
