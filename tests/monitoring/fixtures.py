@@ -64,9 +64,7 @@ FIXTURES: Mapping[str, Twins] = {
     "KalendsSearchSlow": Twins(fires=_searches(85, 100), quiet=_searches(86, 100), at="90m"),
     "KalendsProjectionBehind": _gauge('kalends_projection_lag_seconds{projection="lexical"}', "301x40", "301x25 4x10"),
     "KalendsDeadLetters": _gauge("kalends_dead_letters_total", "0x20 1x20", "1x40"),
-    "KalendsProjectionDiffers": _gauge(
-        'kalends_reconcile_findings_total{projection="vector",result="missing"}', "0x20 3x20", "3x40"
-    ),
+    "KalendsProjectionDiffers": _gauge('kalends_reconcile_findings_total{projection="vector",result="missing"}', "0x20 3x20", "3x40"),
     "KalendsKeysWrong": _gauge('kalends_keys_wrong{result="missing"}', "0x20 2x20", "0x40"),
     "KalendsErasureOverdue": _gauge("kalends_erasure_age_seconds", "86460+60x40", "82000+60x40"),
     # promtool's clock begins at 0: one backup is 38 hours old, the other less than 35, and a process that knows of none says 0

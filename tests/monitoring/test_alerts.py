@@ -11,7 +11,6 @@ from tests.support.prometheus import recipe
 from kalends.app.monitoring import rendering
 from kalends.app.monitoring.alerts import ALERTS
 
-
 pytestmark = pytest.mark.cluster
 
 

@@ -58,7 +58,9 @@ def test_every_series_is_drawn_or_alerted_on():
     """What nobody looks at need not be counted."""
     asked = [query for board in DASHBOARDS for panel in board.panels for query, _ in panel.lines] + [one.query for one in ALERTS]
     drawn = frozenset().union(*map(queries.series_of, asked))
-    whole = {re.sub(r"_(bucket|count|sum)$", "", name) for name in new_metrics(version="").catalogue} - {"kalends_process_virtual_memory_bytes"}
+    whole = {re.sub(r"_(bucket|count|sum)$", "", name) for name in new_metrics(version="").catalogue} - {
+        "kalends_process_virtual_memory_bytes"
+    }
 
     assert whole - {re.sub(r"_(bucket|count|sum)$", "", name) for name in drawn} == set()
 
@@ -82,7 +84,7 @@ def test_no_two_panels_or_alerts_have_one_name():
 )
 def test_a_query_of_what_is_not_measured_is_refused(query):
     """A series that was renamed would be quiet for ever."""
-    with pytest.raises(ValueError, match="there is no|has no|has a label"):
+    with pytest.raises(ValueError, match=r"there is no|has no|has a label"):
         queries.check(query)
 
 

@@ -90,7 +90,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:  # noqa: N802 - the name is the library's
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", "0")))
                 status, answer = receiver.take(self.path, self.headers, body)  # type: ignore[arg-type]
                 self.send_response(status)

@@ -1,8 +1,8 @@
 """Metering: what is measured by standing between a port and whoever calls it.
 
 Belongs here: models that count their calls, seconds and tokens; the disk of the data folder. Does not belong here: names of metrics
-(``edge.metrics``). A newcomer would get wrong: a call that is cancelled has an outcome too; and an embedder that gives no token vectors does
-not tell how many tokens it read, so nothing is counted for it rather than a guess.
+(``edge.metrics``). A newcomer would get wrong: a call that is cancelled has an outcome too; and an embedder that gives no token vectors
+does not tell how many tokens it read, so nothing is counted for it rather than a guess.
 """
 
 import asyncio

@@ -118,7 +118,10 @@ def _writer(stack: AsyncExitStack, common: Common, embedder: Embedder) -> Writer
         )
         stack.push_async_callback(client.close)
         chat = ChatSummarizer(
-            MeteredChat(client, metrics), tokenizer=common.tokenizer, prompt_tokens=settings.chat_prompt_tokens, answer_tokens=settings.chat_answer_tokens
+            MeteredChat(client, metrics),
+            tokenizer=common.tokenizer,
+            prompt_tokens=settings.chat_prompt_tokens,
+            answer_tokens=settings.chat_answer_tokens,
         )
     spending = SpendingStore(common.bus.records)
 

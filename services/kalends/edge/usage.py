@@ -6,9 +6,9 @@ series is absent rather than 0.
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -97,6 +97,6 @@ def _pools() -> Iterable[Metric]:
 
 def _threads() -> int | None:
     try:
-        return len(os.listdir("/proc/self/task"))
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
     except OSError:
         return None

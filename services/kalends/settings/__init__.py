@@ -8,6 +8,7 @@ from kalends.settings.backups import BackupSettings
 from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, IssuerSettings, KubernetesSettings, OidcSettings, WorkloadSettings
 from kalends.settings.loading import load, table
+from kalends.settings.telemetry import TelemetrySettings
 from kalends.settings.tree import (
     AuthSettings,
     EmbedderSettings,
@@ -25,7 +26,6 @@ from kalends.settings.tree import (
     Settings,
     SummarizeSettings,
 )
-from kalends.settings.telemetry import TelemetrySettings
 from kalends.settings.trust import KeysSettings, TlsSettings
 
 __all__ = [

@@ -31,6 +31,8 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     otlp_share: Annotated[
         float, Meta(ge=0, le=1, description="Share of the traces begun here that are sent; of one that a caller began, the caller decides.")
     ] = 1.0
-    otlp_headers_file: Annotated[str, Meta(description="File with headers for the receiver, such as a key: one `name: value` in a line.")] = ""
+    otlp_headers_file: Annotated[
+        str, Meta(description="File with headers for the receiver, such as a key: one `name: value` in a line.")
+    ] = ""
     otlp_ca_file: Annotated[str, Meta(description="File with the certificates that sign the receiver's; empty: the system's.")] = ""
     otlp_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one delivery of traces, in seconds; what is late is lost.")] = 5.0

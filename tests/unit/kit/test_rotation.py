@@ -72,7 +72,9 @@ def test_lines_of_many_threads_are_whole(tmp_path: Path) -> None:
         thread.join()
     file.close()
 
-    assert sorted(line for text in parts(path) for line in text.splitlines()) == sorted(f"{name} {n}" for name in "abcd" for n in range(100))
+    assert sorted(line for text in parts(path) for line in text.splitlines()) == sorted(
+        f"{name} {n}" for name in "abcd" for n in range(100)
+    )
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:

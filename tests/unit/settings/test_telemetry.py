@@ -12,7 +12,9 @@ def test_traces_go_nowhere_unless_somebody_says_where():
     assert not Settings().telemetry.log_file
 
 
-@pytest.mark.parametrize("given", ["kalends.index=debug", "kalends.index=debug,kalends.edge.http=warning", "kalends=error, kalends.app=info", ""])
+@pytest.mark.parametrize(
+    "given", ["kalends.index=debug", "kalends.index=debug,kalends.edge.http=warning", "kalends=error, kalends.app=info", ""]
+)
 def test_levels_are_pairs_of_a_module_and_a_level(given):
     """With commas between."""
     assert load(file=None, environment={"KALENDS_TELEMETRY__LEVELS": given}).telemetry.levels == given

@@ -1,8 +1,8 @@
 """The exporter: batches of spans as protobuf, sent in a thread of their own.
 
-Belongs here: one delivery and what is worth a second try. Does not belong here: collecting spans, which OpenTelemetry's SDK does, in a queue
-that drops what is too much. A newcomer would get wrong: nobody waits for a delivery, and one that fails is lost; traces are for looking, and
-memory is not kept waiting for them.
+Belongs here: one delivery and what is worth a second try. Does not belong here: collecting spans, which OpenTelemetry's SDK does, in a
+queue that drops what is too much. A newcomer would get wrong: nobody waits for a delivery, and one that fails is lost; traces are for
+looking, and memory is not kept waiting for them.
 """
 
 import ssl

@@ -1,8 +1,8 @@
 """Alerts: what is wrong enough to tell somebody, and since when.
 
 Belongs here: each alert with its query, its patience and its words. Does not belong here: what to do about it, which is a page of its name
-in docs/runbooks. A newcomer would get wrong: an alert is about what somebody feels or will feel; ``critical`` wakes a person and ``warning``
-waits for the morning.
+in docs/runbooks. A newcomer would get wrong: an alert is about what somebody feels or will feel; ``critical`` wakes a person and
+``warning`` waits for the morning.
 """
 
 from collections.abc import Sequence

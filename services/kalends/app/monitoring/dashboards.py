@@ -52,6 +52,8 @@ def _counted(title: str, series: str, by: str, *, unit: str = "ops", rare: bool 
     return Panel(title=title, lines=[(_rate(series, by), f"{{{{{by}}}}}")], unit=unit, rare=rare)
 
 
+_FAILED = _rate("kalends_requests_total", inside=f',outcome=~"{FAULTS}"')
+
 OVERVIEW = Dashboard(
     uid="kalends",
     title="Kalends",
@@ -63,13 +65,7 @@ OVERVIEW = Dashboard(
         _counted("Requests by outcome", "kalends_requests_total", "outcome", unit="reqps"),
         Panel(
             title="Share of requests that fail",
-            lines=[
-                (
-                    f'(sum(rate(kalends_requests_total{{@,outcome=~"{FAULTS}"}}[{RATE}])) or vector(0))'
-                    f" / sum(rate(kalends_requests_total{{@}}[{RATE}]))",
-                    "failed",
-                )
-            ],
+            lines=[(f"({_FAILED} or vector(0)) / {_rate('kalends_requests_total')}", "failed")],
             unit="percentunit",
         ),
         Panel(
