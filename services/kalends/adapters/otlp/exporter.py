@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import httpx
 import structlog
@@ -28,6 +29,16 @@ _PATH = "/v1/traces"
 _AGAIN = frozenset({429, 502, 503, 504})
 """Answers after which OTLP asks to try again."""
 _PAUSE_S = 0.5
+HTTP_ERRORS: Final[Mapping[type[Exception], str]] = {
+    httpx.TimeoutException: "no answer in time",
+    httpx.TransportError: "cannot be reached",
+    httpx.HTTPError: "no answer",
+    httpx.StreamError: "no answer",
+    OSError: "cannot be reached",
+    RuntimeError: "the process ends",
+}
+"""What httpx's exceptions are called in the log, the most specific first; a client that was closed meanwhile raises the last."""
+
 _QUEUE = 4096
 _BATCH = 512
 _EVERY_MS = 1000
@@ -56,13 +67,13 @@ class OtlpExporter(SpanExporter):
         while True:
             answer = self._send(body)
             if answer == "ok":
-                self._tell(failing=False, reason="")
+                self._tell(failing=False, why="")
                 return SpanExportResult.SUCCESS
             if answer.startswith("again"):
                 left = until - time.monotonic()
                 if left > _PAUSE_S and not self._ending.wait(_PAUSE_S):
                     continue
-            self._tell(failing=True, reason=answer)
+            self._tell(failing=True, why=answer)
             return SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
@@ -73,19 +84,24 @@ class OtlpExporter(SpanExporter):
     def _send(self, body: bytes) -> str:
         try:
             answer = self._client.post(self._url, content=body)
-        except (httpx.HTTPError, OSError, RuntimeError) as error:  # a closed client raises the last
-            return f"again: {type(error).__name__}"
+        except tuple(HTTP_ERRORS) as error:
+            return f"again: {reason(error)}"
         if answer.is_success:
             return "ok"
         return f"{'again: ' if answer.status_code in _AGAIN else ''}status {answer.status_code}"
 
-    def _tell(self, *, failing: bool, reason: str) -> None:
+    def _tell(self, *, failing: bool, why: str) -> None:
         """Say when it begins to fail, and when that is over; not each time."""
         if failing and not self._failing:
-            log.warning("traces cannot be delivered and are lost", reason=reason)
+            log.warning("traces cannot be delivered and are lost", reason=why)
         elif self._failing and not failing:
             log.info("traces are delivered again")
         self._failing = failing
+
+
+def reason(error: Exception) -> str:
+    """What an exception of httpx's is called; its own words may quote the address's headers."""
+    return next((words for foreign, words in HTTP_ERRORS.items() if isinstance(error, foreign)), type(error).__name__)
 
 
 def open_provider(settings: TelemetrySettings, *, version: str, service: str) -> TracerProvider:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 
+import httpx
 import pytest
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
@@ -11,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from tests.support.instance import free_port
 from tests.support.otlp import Receiver
 
-from kalends.adapters.otlp.exporter import OtlpExporter, open_provider
+from kalends.adapters.otlp.exporter import HTTP_ERRORS, OtlpExporter, open_provider, reason
 from kalends.app import host
 from kalends.domain.errors import Misconfigured
 from kalends.edge import logs
@@ -84,6 +85,23 @@ def test_nothing_is_tried_again_once_it_ends(spans):
     sending.shutdown()
 
     assert sending.export(spans) is SpanExportResult.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.ConnectTimeout("secret"), "no answer in time"),
+        (httpx.ConnectError("secret"), "cannot be reached"),
+        (httpx.TooManyRedirects("secret"), "no answer"),
+        (httpx.ResponseNotRead(), "no answer"),
+        (ConnectionResetError("secret"), "cannot be reached"),
+        (RuntimeError("secret"), "the process ends"),
+    ],
+)
+def test_an_exception_of_the_client_has_words_of_ours(error, words):
+    """All that it raises is in the table, and none is quoted."""
+    assert isinstance(error, tuple(HTTP_ERRORS))
+    assert reason(error) == words
 
 
 def test_the_environments_proxy_is_not_asked(spans, monkeypatch):
