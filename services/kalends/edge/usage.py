@@ -6,6 +6,7 @@ series is absent rather than 0.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +54,17 @@ def register(registry: CollectorRegistry, room: Callable[[], Room | None]) -> No
     ProcessCollector(namespace="kalends", registry=registry)
 
 
-async def pulse(observe: Callable[[float], None], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+async def pulse(
+    observe: Callable[[float], None],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
     """Tell *observe* twice a second, until cancelled, how much later than asked the event loop came back, in seconds."""
-    loop = asyncio.get_running_loop()
     while True:
-        asked = loop.time()
+        asked = now()
         await sleep(_PULSE_S)
-        observe(max(0.0, loop.time() - asked - _PULSE_S))
+        observe(max(0.0, now() - asked - _PULSE_S))
 
 
 class _Used(Collector):

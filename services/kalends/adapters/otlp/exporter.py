@@ -16,7 +16,7 @@ import httpx
 import structlog
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
@@ -61,7 +61,9 @@ class OtlpExporter(SpanExporter):
         )
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send *spans* once, and again until the deadline where that may help."""
+        """Send *spans* once, and again until the deadline where that may help; nothing more once it ends and the receiver is away."""
+        if self._ending.is_set() and self._failing:
+            return SpanExportResult.FAILURE
         body = encode_spans(spans).SerializeToString()
         until = time.monotonic() + self._deadline_s
         while True:
@@ -76,9 +78,13 @@ class OtlpExporter(SpanExporter):
             self._tell(failing=True, why=answer)
             return SpanExportResult.FAILURE
 
-    def shutdown(self) -> None:
-        """Try nothing again, and end the connections."""
+    def end(self) -> None:
+        """Try nothing again: the process ends, and what is left is sent once."""
         self._ending.set()
+
+    def shutdown(self) -> None:
+        """End the connections."""
+        self.end()
         self._client.close()
 
     def _send(self, body: bytes) -> str:
@@ -97,6 +103,17 @@ class OtlpExporter(SpanExporter):
         elif self._failing and not failing:
             log.info("traces are delivered again")
         self._failing = failing
+
+
+class _Ending(SpanProcessor):
+    """Tells an exporter that the process ends, before those who have spans left wait for it."""
+
+    def __init__(self, exporter: OtlpExporter) -> None:
+        self._exporter = exporter
+
+    def shutdown(self) -> None:
+        """The SDK ends its processors in their order."""
+        self._exporter.end()
 
 
 def reason(error: Exception) -> str:
@@ -119,6 +136,7 @@ def open_provider(settings: TelemetrySettings, *, version: str, service: str) ->
     # not Resource.create, which asks the environment and the machine
     resource = Resource({"service.name": "kalends", "service.version": version, "kalends.roles": service})
     provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(settings.otlp_share)), resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(_Ending(exporter))
     provider.add_span_processor(
         BatchSpanProcessor(
             exporter,

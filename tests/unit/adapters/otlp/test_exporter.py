@@ -80,11 +80,37 @@ def test_an_answer_that_says_no_is_not_asked_again(spans):
 
 
 def test_nothing_is_tried_again_once_it_ends(spans):
-    """A process that stops does not wait for a receiver that is away."""
-    sending = exporter(f"http://127.0.0.1:{free_port()}", deadline_s=3600.0)
-    sending.shutdown()
+    """A process that stops does not wait for a receiver that is away, however much is left to send."""
+    with Receiver(refusals=9) as receiver:
+        sending = exporter(receiver.url, deadline_s=3600.0)
+        sending.end()
+        assert [sending.export(spans) for _ in range(5)] == [SpanExportResult.FAILURE] * 5
+        sending.shutdown()
 
-    assert sending.export(spans) is SpanExportResult.FAILURE
+        assert len(receiver.requests) == 1
+
+
+def test_what_is_left_is_sent_when_the_process_ends():
+    """The last spans are those of what was done last."""
+    with Receiver() as receiver:
+        provider = open_provider(TelemetrySettings(otlp_url=receiver.url), version="1", service="test")
+        for number in range(1000):
+            provider.get_tracer("test").start_span(f"span {number}").end()
+        provider.shutdown()
+
+        assert len(receiver.spans) == 1000
+
+
+def test_a_provider_ends_while_its_receiver_is_away():
+    """One try for all that is left, though the queue holds several batches and each would have an hour."""
+    with Receiver(refusals=99) as receiver:
+        provider = open_provider(TelemetrySettings(otlp_url=receiver.url, otlp_deadline_s=3600.0), version="1", service="test")
+        for number in range(2000):
+            provider.get_tracer("test").start_span(f"span {number}").end()
+        provider.shutdown()
+
+        assert 1 <= len(receiver.requests) <= 3
+        assert receiver.spans == []
 
 
 @pytest.mark.parametrize(
