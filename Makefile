@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm check chart faults soak eval bench bench-cluster proto docs lock sbom audit clean crds
+.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm check chart faults soak eval bench bench-cluster proto docs dashboards lock sbom audit clean crds
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -78,7 +78,10 @@ docs: setup ## generate docs/reference
 	@.venv/bin/python -m kalends.app.rights docs/reference/rights.md
 	@.venv/bin/python -m kalends_operator.reference docs/reference/operator.md
 
-chart: setup ## generate values.schema.json, images.txt and what else of charts/ and k8s/ is made from other files
+dashboards: setup ## generate dashboards and alerts from services/kalends/app/monitoring; `make chart` does it first
+	@.venv/bin/python -m kalends.app.monitoring.rendering .
+
+chart: dashboards ## generate values.schema.json, images.txt and what else of charts/ and k8s/ is made from other files
 	@.venv/bin/python .ci/chart.py
 	@KALENDS_TEST_GOLDEN=write .venv/bin/python -m pytest --quiet tests/charts/test_rendering.py -k render_is
 

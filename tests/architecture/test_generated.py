@@ -8,6 +8,7 @@ import pytest
 from grpc_tools import protoc
 
 from kalends.app import rights
+from kalends.app.monitoring import rendering
 from kalends.settings import reference
 from kalends_operator import reference as operator_page
 from kalends_operator.crds import manifests
@@ -43,6 +44,16 @@ def test_the_page_of_the_operator_is_fresh():
     page = sources.ROOT / "docs" / "reference" / "operator.md"
 
     assert page.read_text(encoding="utf-8") == operator_page.render()
+
+
+def test_the_dashboards_and_alerts_are_fresh():
+    """After a change of app/monitoring or of a metric's name, run ``make dashboards`` and ``make chart``."""
+    made = rendering.files()
+    folders = [sources.ROOT / folder / "dashboards" for folder in ("charts/kalends/files", "examples/monitoring")]
+    there = {path.relative_to(sources.ROOT).as_posix() for folder in folders for path in folder.iterdir()}
+
+    assert [place for place, text in made.items() if (sources.ROOT / place).read_text(encoding="utf-8") != text] == []
+    assert there <= made.keys()
 
 
 def test_the_crds_are_fresh():

@@ -1,6 +1,7 @@
 """What the chart renders for six sets of values, and what it refuses."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -112,10 +113,25 @@ def test_the_alerts_and_the_dashboard_name_metrics_that_exist(known_metrics):
     """A query of a metric that was renamed shows nothing, for ever."""
     found = charts.objects("gpu")
     alerts = [rule["expr"] for group in charts.named(found, "PrometheusRule", "kalends")["spec"]["groups"] for rule in group["rules"]]
-    dashboard = json.loads(charts.named(found, "ConfigMap", "kalends-dashboard")["data"]["kalends.json"])
-    panels = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    dashboards = [json.loads(text) for text in charts.named(found, "ConfigMap", "kalends-dashboard")["data"].values()]
+    panels = [target["expr"] for dashboard in dashboards for panel in dashboard["panels"] for target in panel["targets"]]
 
     assert {name for query in [*alerts, *panels] for name in charts.metrics_of(query)} <= known_metrics
+    assert len(dashboards) > 1
+
+
+def test_an_alert_is_of_its_release_and_names_its_runbook():
+    """Two releases under one Prometheus do not answer for each other; where the pages are is the operator's choice."""
+    found = charts.objects("gpu", sets={"monitoring.prometheusRule.runbooks": '"https://wiki.example/kalends"'})
+    [group] = charts.named(found, "PrometheusRule", "kalends")["spec"]["groups"]
+    selectors = [inside for rule in group["rules"] for inside in re.findall(r"(?:kalends_[a-z_]+|up)\{([^}]*)\}", rule["expr"])]
+
+    assert selectors
+    assert "@" not in json.dumps(group["rules"])
+    assert {inside.split(",")[0] for inside in selectors} == {'namespace="memory-system"'}
+    assert {rule["annotations"]["runbook_url"] for rule in group["rules"]} == {
+        f"https://wiki.example/kalends/{rule['alert']}.md" for rule in group["rules"]
+    }
 
 
 def test_the_notes_say_how_to_go_on(tmp_path):

@@ -45,13 +45,16 @@ def task(books: Ledger, **changes) -> CheckKeys:
 async def test_a_whole_key_store_is_said_to_be_whole(books, monkeypatch):
     """Whatever the pieces in which it is read; keys of a removed document are needed, for its messages are in the log."""
     monkeypatch.setattr(checking, "PIECE", 2)
-    check = task(books)
+    told = []
+    check = task(books, observe=lambda finding, count: told.append((finding, count)))
     assert check.health() == []
 
     report = await check()
 
     assert report == KeyReport(memories=2, needed=7, stored=7)
     assert report.is_whole
+    # what was told of an earlier trouble would else stay so
+    assert told == [("missing", 0), ("unusable", 0)]
     assert [(one.name, one.state, one.required) for one in check.health()] == [("keys", "up", False)]
     assert report.text == "7 keys needed by 2 memories: 0 missing, 0 unusable; 7 stored, 0 unused, 0 of no memory"
 

@@ -326,6 +326,24 @@ async def test_a_run_that_another_one_is_in_the_way_of_is_skipped(bus, clock):
         assert sample("kalends_job_seconds_count", {"job": "daily"}) == 1
 
 
+async def test_the_metrics_tell_when_a_job_last_succeeded_and_whether_it_rests(bus, clock):
+    """Also in a process that did not run it, and after a restart; a run that fails changes nothing."""
+    work = Workshop(clock=clock)
+    async with scheduler(DAILY, records=bus.records, clock=clock, work=work) as running:
+        await leading(running)
+        await running.call("run", "daily")
+        await pass_time(6.0, running)
+        ended = (await running.job("daily")).last_run_at
+        await running.call("pause", "daily")
+        await quiet(running)
+    async with scheduler(DAILY, records=bus.records, clock=clock, work=work) as again:
+        await leading(again)
+        sample = again.metrics.registry.get_sample_value
+        await until(lambda: sample("kalends_job_paused", {"job": "daily"}) == 1)
+
+        assert sample("kalends_job_last_success_timestamp_seconds", {"job": "daily"}) == ended.timestamp()
+
+
 async def test_an_error_that_nobody_foresaw_fails_the_run_and_nothing_else(bus, clock):
     """It is told by its type alone, for its words may quote somebody's."""
     work = Workshop(clock=clock)

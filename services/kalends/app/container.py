@@ -18,7 +18,7 @@ from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, upkeep
+from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, metering, parts, stores, upkeep
 from kalends.app.engines import Engine, Engines, open_engines
 from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
@@ -27,7 +27,7 @@ from kalends.app.status import StatusBoard
 from kalends.backups.running import Backups
 from kalends.domain.errors import Misconfigured
 from kalends.domain.queries import Digest
-from kalends.edge import long_work
+from kalends.edge import long_work, usage
 from kalends.edge.auditing import Auditor
 from kalends.edge.auth import Authenticator
 from kalends.edge.limits import Limits
@@ -98,7 +98,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         Misconfigured, Occupied, Unavailable, Damaged: as the detail says.
     """
     check_roles(roles, settings)
-    metrics = new_metrics(version=__version__)
+    metrics = new_metrics(version=__version__, room=partial(metering.room_of, folders.data))
     tls = await asyncio.to_thread(open_tls, settings.tls)
     async with AsyncExitStack() as stack:
         users = brokers.Users()
@@ -111,7 +111,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)
-        engines = await _open_engines(stack, folders, settings, bus) if {"index", "search"} & {*roles} else None
+        engines = await _open_engines(stack, folders, settings, bus, metrics) if {"index", "search"} & {*roles} else None
         follow_shared(common, settings, engines)
         if "ingest" in roles:
             approvals = handing.approvals(common, auditor)
@@ -170,8 +170,9 @@ async def _backups(
     return backups.service
 
 
-async def _open_engines(stack: AsyncExitStack, folders: Folders, settings: Settings, bus: NatsBus) -> Engines:
-    return await stack.enter_async_context(open_engines(folders, settings, bus.records, dedicated=bus.log.is_dedicated))
+async def _open_engines(stack: AsyncExitStack, folders: Folders, settings: Settings, bus: NatsBus, metrics: Metrics) -> Engines:
+    opened = await stack.enter_async_context(open_engines(folders, settings, bus.records, dedicated=bus.log.is_dedicated))
+    return metering.metered(opened, metrics)
 
 
 def _truths(common: Common) -> dict[str, Callable[[], Awaitable[Digest]]]:
@@ -192,6 +193,7 @@ def _following(common: Common) -> list[Loop]:
         Loop(name="timeline", run=common.follower.run),
         Loop(name="memories", run=common.memories.follow),
         Loop(name="hidden", run=common.hidden.run),
+        Loop(name="pulse", run=partial(usage.pulse, common.metrics.loop_lag.observe)),
         Loop(name="keys", run=partial(keks.follow, common.wrapper, every_s=common.settings.keys.reload_s)),
     ]
 
@@ -227,6 +229,7 @@ def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator
         # who only reads it settles nothing of what is due, and would tell of a backlog that grows for ever
         calendar=common.calendar if "summarize" in roles else None,
         last_backup=lambda: next((one.last_made for one in shown.last_backups), None),
+        erasures=common.hidden.every,
     )
     return [board.service(), Service(name="dependencies", health=dependencies)]
 

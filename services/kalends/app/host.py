@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from kalends import __version__
-from kalends.app import container, folders
+from kalends.app import container, exporting, folders
 from kalends.app.container import Built
 from kalends.app.folders import Folders
 from kalends.domain.errors import KalendsError, Misconfigured, Occupied
@@ -29,7 +29,8 @@ from kalends.edge.http import build_api
 from kalends.edge.nats import NatsEdge
 from kalends.edge.probes import build_ops
 from kalends.edge.services import Loop
-from kalends.settings import Settings
+from kalends.kit.rotation import RotatingFile
+from kalends.settings import Settings, TelemetrySettings
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +59,11 @@ def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], No
     # A thread that computes keeps the interpreter for this long before the event loop gets it back; the default of 5 ms is longer than
     # a whole request takes.
     sys.setswitchinterval(_SWITCH_S)
-    logs.configure(level=settings.telemetry.level, service="+".join(roles))
+    service = "+".join(roles)
+    configure_logs(settings.telemetry, service=service)
     where = folders.folders_of(settings)
     folders.prepare(where)
-    with folders.locked(where):
+    with folders.locked(where), exporting.exported(settings.telemetry, version=__version__, service=service):
         try:
             _loop_runner()(_main(roles, settings, where, ready))
         except* KalendsError as group:
@@ -69,6 +71,23 @@ def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], No
         finally:
             where.instance.unlink(missing_ok=True)
     return 0
+
+
+def configure_logs(settings: TelemetrySettings, *, service: str) -> None:
+    """Send log lines where *settings* say.
+
+    Raises:
+        Misconfigured: the file cannot be written.
+    """
+    target = None
+    if settings.log_file:
+        path = Path(settings.log_file).expanduser()
+        try:
+            target = RotatingFile(path, size=round(settings.log_file_mib * (1 << 20)), files=settings.log_files)
+        except OSError as error:
+            raise Misconfigured(f"telemetry.log_file: {path} cannot be written: {error.strerror}") from error
+    pairs = (one.strip().partition("=") for one in settings.levels.split(",") if one.strip())
+    logs.configure(level=settings.level, service=service, stream=target, levels={module: level for module, _, level in pairs})
 
 
 def _loop_runner() -> Callable[..., None]:

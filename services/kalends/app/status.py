@@ -8,10 +8,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from kalends.domain.erasures import Erasure
 from kalends.domain.errors import Forbidden, KalendsError
 from kalends.domain.queries import Digest
 from kalends.edge.metrics import Metrics
@@ -46,6 +48,7 @@ class StatusBoard:
     models: Mapping[str, str] = field(default_factory=dict)
     calendar: Calendar | None = None
     last_backup: Callable[[], str | None] = lambda: None
+    erasures: Callable[[], Sequence[Erasure]] = tuple
     letters_seen: int = 0
 
     async def show(self, call: Call) -> Answer:
@@ -92,6 +95,8 @@ class StatusBoard:
             for one in self.health():
                 self.metrics.degraded.labels(one.name).set(0 if one.state == "up" else 1)
             await self._observe_calendar()
+            self._observe_erasures()
+            self._observe_backup()
             await self._count_letters()
             await asyncio.sleep(_EVERY_S)
 
@@ -101,6 +106,17 @@ class StatusBoard:
             self.metrics.calendar_due.labels("units").set(backlog.units_due)
             self.metrics.calendar_due.labels("periods").set(backlog.periods_due)
             self.metrics.calendar_lag_seconds.set(backlog.waiting_s)
+
+    def _observe_erasures(self) -> None:
+        active = self.erasures()
+        # what may still be undone is not late
+        since = min((max(one.undo_until_us, one.requested_us) for one in active), default=None)
+        self.metrics.erasures_active.set(len(active))
+        self.metrics.erasure_age_seconds.set(0.0 if since is None else max(0.0, time.time() - since / 1e6))
+
+    def _observe_backup(self) -> None:
+        made = self.last_backup()
+        self.metrics.backup_made.set(0.0 if made is None else datetime.fromisoformat(made).timestamp())
 
     async def _calendar(self) -> CalendarOut | None:
         if self.calendar is None:

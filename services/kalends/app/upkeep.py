@@ -17,6 +17,7 @@ from kalends.adapters.vllm.chat import open_chat
 from kalends.app import health
 from kalends.app.engines import Engines, open_embedder
 from kalends.app.folders import Folders
+from kalends.app.metering import MeteredChat, MeteredEmbedder
 from kalends.app.parts import Common
 from kalends.domain.errors import Misconfigured
 from kalends.domain.scope import CALENDAR_SUFFIX, Scope
@@ -78,7 +79,7 @@ async def summarize(
     if engines is not None:
         embedder = engines.embedder
     else:
-        embedder = await open_embedder(stack, folders, common.settings)
+        embedder = MeteredEmbedder(await open_embedder(stack, folders, common.settings), common.metrics)
     writer = _writer(stack, common, embedder)
     if common.settings.summarize.chat_url:
         told.append(health.of_chat(writer, url=common.settings.summarize.chat_url))
@@ -117,7 +118,10 @@ def _writer(stack: AsyncExitStack, common: Common, embedder: Embedder) -> Writer
         )
         stack.push_async_callback(client.close)
         chat = ChatSummarizer(
-            client, tokenizer=common.tokenizer, prompt_tokens=settings.chat_prompt_tokens, answer_tokens=settings.chat_answer_tokens
+            MeteredChat(client, metrics),
+            tokenizer=common.tokenizer,
+            prompt_tokens=settings.chat_prompt_tokens,
+            answer_tokens=settings.chat_answer_tokens,
         )
     spending = SpendingStore(common.bus.records)
 

@@ -159,7 +159,7 @@ async def _answer(edge: _Edge, route: Route, values: Mapping[str, str], scope: H
     started = time.perf_counter()
     headers = _joined(scope["headers"])
     parent = tracing.parse(headers.get(tracing.HEADER))
-    with tracing.span(route.operation.name, parent=parent) as context:
+    with tracing.span(route.operation.name, parent=parent, kind="server") as context:
         request_id = dispatch.safe_request_id(headers.get("x-request-id")) or context.trace_id
         logs.request_id.set(request_id)
         headers[tracing.HEADER] = context.traceparent
@@ -173,6 +173,7 @@ async def _answer(edge: _Edge, route: Route, values: Mapping[str, str], scope: H
             if body and "content-type" not in answer.headers:
                 extra.append((b"content-type", b"application/json"))
         except _ClientLeft:
+            tracing.ended("client_left")
             route.meter.observe("client_left", seconds=time.perf_counter() - started, trace_id=None)
             return
         except Exception as error:  # noqa: BLE001 - the edge reports whatever a handler raises, as a problem
@@ -182,6 +183,7 @@ async def _answer(edge: _Edge, route: Route, values: Mapping[str, str], scope: H
         extra.append((b"x-request-id", request_id.encode()))
         await _send(send, status=status, headers=extra, body=body, head=scope["method"] == "HEAD")
         seconds = time.perf_counter() - started
+        tracing.ended(outcome)
         route.meter.observe(outcome, seconds=seconds, trace_id=context.trace_id if context.sampled else None)
 
 

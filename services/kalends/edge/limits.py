@@ -54,8 +54,10 @@ class Limits:
             for unit, rate in rates.items()
             if rate
         }
-        searches = FairQueue(places=settings.searches_at_once, each=settings.searches_per_memory, waiting=settings.waiting_max)
-        writes = FairQueue(places=settings.writes_at_once, each=settings.writes_at_once, waiting=settings.waiting_max)
+        searches = FairQueue(
+            places=settings.searches_at_once, each=settings.searches_per_memory, waiting=settings.waiting_max, name="searches"
+        )
+        writes = FairQueue(places=settings.writes_at_once, each=settings.writes_at_once, waiting=settings.waiting_max, name="writes")
         self._refused: OrderedDict[Hashable, float] = OrderedDict()
         self._known_max = settings.known_max
         self._queues = dict.fromkeys(SEARCHES, searches) | dict.fromkeys(WRITES, writes)

@@ -6,9 +6,10 @@ cut down to where they came from and which error type they carry, because their 
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+import threading
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import structlog
 
@@ -37,17 +38,36 @@ FORBIDDEN = frozenset(
 request_id: ContextVar[str] = ContextVar("kalends_request_id", default="")
 """The id of the request that is being answered."""
 
+_SEVERITY = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "msg": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "exception": logging.ERROR,
+}
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(*, level: str, service: str, stream: TextIO | None = None) -> None:
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Take *text*, which is one whole line."""
+        ...
+
+
+def configure(*, level: str, service: str, stream: Sink | None = None, levels: Mapping[str, str] | None = None) -> None:
     """Send every log line of the process, ours and other libraries', to *stream* (stderr if None) as JSON.
 
-    *level* is the least severe that is written: debug, info, warning or error.
+    *level* is the least severe that is written: debug, info, warning or error; *levels* says otherwise for modules and what is below them.
     """
-    target = stream or sys.stderr
+    chosen = {module: _LEVELS[name] for module, name in (levels or {}).items()}
+    least = min([_LEVELS[level], *chosen.values()])
     structlog.configure(
         processors=[
+            _Levels(chosen, otherwise=_LEVELS[level]),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             _Context(service=service),
@@ -55,8 +75,8 @@ def configure(*, level: str, service: str, stream: TextIO | None = None) -> None
             without_content,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(file=target),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=_Lines.factory(stream),
         # A cached logger would keep the stream and level of its first use.
         cache_logger_on_first_use=False,
     )
@@ -64,6 +84,60 @@ def configure(*, level: str, service: str, stream: TextIO | None = None) -> None
     root.handlers = [_Foreign()]
     # Other libraries chatter below warning, and what they say is cut away here anyway.
     root.setLevel(max(_LEVELS[level], logging.WARNING))
+
+
+class _Lines:
+    """The logger of one module: writes whole lines, to standard error where the sink refuses them."""
+
+    _writing = threading.Lock()
+
+    def __init__(self, name: str, sink: Sink | None) -> None:
+        self.name = name
+        self._sink = sink
+
+    @classmethod
+    def factory(cls, sink: Sink | None) -> "_Factory":
+        """What makes one for each module."""
+
+        def make(*names: Any) -> _Lines:
+            return cls(str(names[0]) if names else "", sink)
+
+        return make
+
+    def msg(self, line: str) -> None:
+        """Write *line*."""
+        with self._writing:
+            if self._sink is not None:
+                try:
+                    self._sink.write(line + "\n")
+                except OSError:  # a disk that is full: whoever reads standard error sees it
+                    sys.stderr.write(line + "\n")
+            else:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
+_Factory = Callable[..., _Lines]
+
+
+class _Levels:
+    """Drops lines that are less severe than their module's level: that of the longest name that it is, or is below of."""
+
+    def __init__(self, chosen: Mapping[str, int], *, otherwise: int) -> None:
+        self._chosen = sorted(chosen.items(), key=lambda one: -len(one[0]))
+        self._otherwise = otherwise
+
+    def __call__(self, logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if self._chosen:
+            name = getattr(logger, "name", "")
+            found = (level for module, level in self._chosen if name == module or name.startswith(f"{module}."))
+            if _SEVERITY.get(method, logging.CRITICAL) < next(found, self._otherwise):
+                raise structlog.DropEvent
+        if getattr(logger, "name", ""):
+            line.setdefault("logger", getattr(logger, "name", ""))
+        return line
 
 
 class _Context:

@@ -1,12 +1,16 @@
 """Metrics: what operators can graph and alert on.
 
-Belongs here: every metric's name, help and labels. Does not belong here: reading them (``probes``). A newcomer would get wrong: a tenant,
+Belongs here: every metric's name, help and labels. Does not belong here: reading them (``probes``), or what is drawn and alerted on
+(``app.monitoring``, which finds every name in ``Metrics.catalogue``). A newcomer would get wrong: a tenant,
 a memory or a session is never a label; that would tell the monitoring who talks to whom, and make as many series as there are agents.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from kalends.edge import usage
 
 LABELS = frozenset(
     {
@@ -24,6 +28,8 @@ LABELS = frozenset(
         "summarizer",
         "reason",
         "kind",
+        "model",
+        "pool",
     }
 )
 """The only label names that exist; a test holds it."""
@@ -35,9 +41,10 @@ LONG_SECONDS = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """Every metric of the process, on a registry of its own."""
+    """Every metric of the process, on a registry of its own; ``catalogue`` has the labels of every series by its name."""
 
     registry: CollectorRegistry
+    catalogue: Mapping[str, frozenset[str]]
     requests: Counter
     request_seconds: Histogram
     requests_in_flight: Gauge
@@ -64,6 +71,15 @@ class Metrics:
     events_expired: Counter
     calendar_due: Gauge
     calendar_lag_seconds: Gauge
+    erasures_active: Gauge
+    erasure_age_seconds: Gauge
+    backup_made: Gauge
+    job_succeeded: Gauge
+    job_paused: Gauge
+    model_calls: Counter
+    model_seconds: Histogram
+    model_tokens: Counter
+    loop_lag: Histogram
     tls_expiry: Gauge
     build_info: Gauge
 
@@ -72,21 +88,34 @@ class Metrics:
         return Meter(metrics=self, service=service, transport=transport, operation=operation)
 
 
-def new_metrics(*, version: str) -> Metrics:
-    """A fresh set on a fresh registry."""
-    registry = CollectorRegistry()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _New:
+    """Makes metrics, and keeps the catalogue of their series."""
 
-    def counter(name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"kalends_{name}", text, labels, registry=registry)
+    registry: CollectorRegistry
+    catalogue: dict[str, frozenset[str]]
 
-    def gauge(name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"kalends_{name}", text, labels, registry=registry)
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        self.catalogue[f"kalends_{name}"] = frozenset(labels)
+        return Counter(f"kalends_{name}", text, labels, registry=self.registry)
 
-    def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-        return Histogram(f"kalends_{name}", text, labels, registry=registry, buckets=buckets)
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self.catalogue[f"kalends_{name}"] = frozenset(labels)
+        return Gauge(f"kalends_{name}", text, labels, registry=self.registry)
 
+    def histogram(self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+        self.catalogue.update({f"kalends_{name}_{end}": frozenset(labels) for end in ("count", "sum")})
+        self.catalogue[f"kalends_{name}_bucket"] = frozenset({*labels, "le"})
+        return Histogram(f"kalends_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+
+def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda: None) -> Metrics:
+    """A fresh set on a fresh registry; *room* tells of the disk that the data folder is on, where there is one."""
+    new = _New(registry=CollectorRegistry(), catalogue=dict(usage.CATALOGUE))
+    counter, gauge, histogram = new.counter, new.gauge, new.histogram
     metrics = Metrics(
-        registry=registry,
+        registry=new.registry,
+        catalogue=new.catalogue,
         requests=counter("requests_total", "Requests answered.", "service", "transport", "operation", "outcome"),
         request_seconds=histogram("request_duration_seconds", "Time to answer a request.", "service", "transport", "operation"),
         requests_in_flight=gauge("requests_in_flight", "Requests being answered now.", "transport"),
@@ -113,10 +142,20 @@ def new_metrics(*, version: str) -> Metrics:
         events_expired=counter("events_expired_total", "Events whose erasure retention asked for."),
         calendar_due=gauge("calendar_due", "Days of sessions to be cut, and periods to be rolled.", "component"),
         calendar_lag_seconds=gauge("calendar_lag_seconds", "How long the oldest change waits for its place in the calendar."),
+        erasures_active=gauge("erasures_active", "Erasures under way."),
+        erasure_age_seconds=gauge("erasure_age_seconds", "How long the oldest erasure could have been done and is not; 0 without one."),
+        backup_made=gauge("backup_last_timestamp_seconds", "When the newest backup was made; 0: there is none, or another process knows."),
+        job_succeeded=gauge("job_last_success_timestamp_seconds", "When a run of a job last succeeded.", "job"),
+        job_paused=gauge("job_paused", "1 while a job is paused.", "job"),
+        model_calls=counter("model_calls_total", "Calls of a model: embedder, reranker or chat.", "model", "outcome"),
+        model_seconds=histogram("model_duration_seconds", "Time of one call of a model.", "model", buckets=LONG_SECONDS),
+        model_tokens=counter("model_tokens_total", "Tokens that a model read and wrote, as far as it tells.", "model"),
+        loop_lag=histogram("event_loop_lag_seconds", "How much later than asked the event loop came back.", buckets=FAST_SECONDS),
         tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),
         build_info=gauge("build_info", "Always 1; the version is the label.", "version"),
     )
     metrics.build_info.labels(version).set(1)
+    usage.register(new.registry, room)
     return metrics
 
 

@@ -159,7 +159,7 @@ class NatsEdge:
         """Answer one request, whatever happens; only cancellation passes through."""
         started = time.perf_counter()
         headers = {name.lower(): value for name, value in (request.headers or {}).items()}
-        with tracing.span(row.operation.name, parent=tracing.parse(headers.get(tracing.HEADER))) as context:
+        with tracing.span(row.operation.name, parent=tracing.parse(headers.get(tracing.HEADER)), kind="server") as context:
             request_id = dispatch.safe_request_id(headers.get("x-request-id")) or context.trace_id
             logs.request_id.set(request_id)
             headers[tracing.HEADER] = context.traceparent
@@ -176,6 +176,7 @@ class NatsEdge:
                 shown = {ERROR_CODE_HEADER: str(told.status), ERROR_HEADER: told.title}
             await self._reply(request, principal, body, {**shown, "X-Request-Id": request_id})
             seconds = time.perf_counter() - started
+            tracing.ended(outcome)
             row.meter.observe(outcome, seconds=seconds, trace_id=context.trace_id if context.sampled else None)
 
     def _encoded(self, answer: Answer) -> bytes:

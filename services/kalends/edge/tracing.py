@@ -1,8 +1,9 @@
 """Traces: W3C trace contexts, carried through requests and through the log's headers.
 
-Belongs here: parsing, formatting, the current context, spans. Does not belong here: exporters; whoever installs an OpenTelemetry SDK
-gets spans, and nobody else pays for them. A newcomer would get wrong: a traceparent that breaks any rule of the W3C is dropped whole
-and a new trace begins; it is never an error for the caller.
+Belongs here: parsing, formatting, the current context, spans and what they are called. Does not belong here: exporters (``app.exporting``);
+nobody pays for spans who does not send them anywhere. A newcomer would get wrong: a traceparent that breaks any rule of the W3C is dropped
+whole and a new trace begins; it is never an error for the caller. A span has names of ours and counts, and never a word of anybody's, nor
+the name of a memory or a session.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 from opentelemetry import trace
 
@@ -23,6 +25,30 @@ _NO_SPAN = "0" * 16
 _LINKS = 32
 # Not SystemRandom: asking the system for each id gives the interpreter's lock away, and getting it back can take milliseconds.
 _RANDOM = random.Random()  # noqa: S311 - trace ids are no secrets
+
+Kind = Literal["internal", "server", "producer", "consumer", "client"]
+_KINDS = {
+    "internal": trace.SpanKind.INTERNAL,
+    "server": trace.SpanKind.SERVER,
+    "producer": trace.SpanKind.PRODUCER,
+    "consumer": trace.SpanKind.CONSUMER,
+    "client": trace.SpanKind.CLIENT,
+}
+
+GEN_AI = {
+    "events.append": "create_memory",
+    "documents.put": "upsert_memory",
+    "documents.remove": "delete_memory",
+    "erasures.create": "delete_memory",
+    "erasures.tenant": "delete_memory",
+    "memories.create": "create_memory_store",
+    "memories.remove": "delete_memory_store",
+    "search": "search_memory",
+    "context": "search_memory",
+    "model.embedder": "embeddings",
+    "model.chat": "chat",
+}
+"""What OpenTelemetry's conventions for generative AI call some of our operations; their spans have that name and both as attributes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +126,31 @@ def exporting() -> bool:
     return type(trace.get_tracer_provider()) not in (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 
 
-def span(name: str, *, parent: TraceContext | None = None, links: tuple[TraceContext, ...] = ()) -> AbstractContextManager[TraceContext]:
+def span(
+    name: str, *, parent: TraceContext | None = None, links: tuple[TraceContext, ...] = (), kind: Kind = "internal"
+) -> AbstractContextManager[TraceContext]:
     """Do something as a span *name* below *parent*; exported only where an OpenTelemetry SDK is installed and configured."""
-    return _exported(name, parent, links) if exporting() else _Local(begin(parent))
+    return _exported(name, parent, links, kind) if exporting() else _Local(begin(parent))
+
+
+def ended(outcome: str) -> None:
+    """Note how the span that is current ends: ``ok``, or a code of ours."""
+    if not exporting():
+        return
+    recording = trace.get_current_span()
+    recording.set_attribute("kalends.outcome", outcome)
+    if outcome != "ok":
+        recording.set_attribute("error.type", outcome)
+        recording.set_status(trace.Status(trace.StatusCode.ERROR))
 
 
 @contextmanager
-def _exported(name: str, parent: TraceContext | None, links: tuple[TraceContext, ...]) -> Iterator[TraceContext]:
+def _exported(name: str, parent: TraceContext | None, links: tuple[TraceContext, ...], kind: Kind) -> Iterator[TraceContext]:
+    known = GEN_AI.get(name)
     with trace.get_tracer("kalends").start_as_current_span(
-        name,
+        known or name,
+        kind=_KINDS[kind],
+        attributes={"kalends.operation": name, **({"gen_ai.operation.name": known} if known else {})},
         context=None if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(_foreign(parent))),
         links=[trace.Link(_foreign(link)) for link in links],
         # An exception's message may hold content, so spans learn of failures from their attributes only.

@@ -244,7 +244,7 @@ class Projector:
     async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
         good: list[tuple[Delivery, Readable]] = []
         links = tracing.linked(delivery.message.headers for delivery in deliveries)
-        with tracing.span(f"index.{self._projection}", links=links):
+        with tracing.span(f"index.{self._projection}", links=links, kind="consumer"):
             for delivery, opened in zip(deliveries, await self._opened(deliveries), strict=True):
                 if not isinstance(opened, Unreadable):
                     good.append((delivery, opened))

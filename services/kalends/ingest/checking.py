@@ -153,10 +153,11 @@ class CheckKeys:
 
     def _conclude(self, report: KeyReport) -> None:
         self._last = report
+        # also when all is well: a gauge that was told of trouble only would stay at it for ever
+        self._observe("missing", report.missing)
+        self._observe("unusable", report.unusable)
         if report.is_whole:
             self._unwell_since = None
             return
         self._unwell_since = self._unwell_since or self._clock.now()
         log.warning("keys are missing or do not unwrap", missing=report.missing, unusable=report.unusable, needed=report.needed)
-        self._observe("missing", report.missing)
-        self._observe("unusable", report.unusable)

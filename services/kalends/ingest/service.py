@@ -55,6 +55,7 @@ def build(
         traffic=traffic,
         redact=redact,
         hidden=hidden,
+        took=metrics.append_seconds.observe,
     )
     keep = KeepDocument(
         append=append,

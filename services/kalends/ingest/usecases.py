@@ -6,7 +6,8 @@ covers what the timeline has not followed yet, so ingest refuses to write when t
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kalends.domain import redaction
@@ -84,7 +85,9 @@ class AppendEvents:
         traffic: Traffic,
         redact: Redact,
         hidden: HiddenView | None = None,
+        took: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._took = took
         self._hidden = hidden
         self._redact = redact
         self._log = log
@@ -199,14 +202,16 @@ class AppendEvents:
         stamps = self._stamps.issue(len(fresh))
         stored = False
         try:
-            with tracing.span("log.append", parent=tracing.current.get()):
+            with tracing.span("log.append", parent=tracing.current.get(), kind="producer"):
                 headers = tracing.headers()
                 drafts = []
                 for stamp, (_, one) in zip(stamps, fresh, strict=True):
                     body = envelopes.seal_event(one.event, scope=scope, key_reference=one.reference, box=one.box, mac=one.mac, stamp=stamp)
                     drafts.append(Draft(scope=scope, message_id=one.key, body=body, headers=headers))
                 await failpoints.reach("ingest.before-append")
+                began = time.monotonic()
                 appended = await self._log.append(drafts)
+                self._took(time.monotonic() - began)
             stored = not any(one.duplicate for one in appended)
         finally:
             self._stamps.settle(stamps, stored=stored)

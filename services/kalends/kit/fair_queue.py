@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from kalends.kit.bulkhead import Full
+from kalends.kit.pools import Account
 
 
 @dataclass(slots=True, eq=False)
@@ -21,9 +22,13 @@ class _Waiter:
 
 
 class FairQueue:
-    """*places* in all, *each* for one part of an owner, and at most *waiting* of one owner that wait."""
+    """*places* in all, *each* for one part of an owner, and at most *waiting* of one owner that wait.
 
-    def __init__(self, *, places: int, each: int, waiting: int) -> None:
+    *name* is what the account of its use is called.
+    """
+
+    def __init__(self, *, places: int, each: int, waiting: int, name: str) -> None:
+        self._account = Account(name, places=places)
         self._free = places
         self._each = each
         self._longest = waiting
@@ -39,14 +44,18 @@ class FairQueue:
         Raises:
             Full: too many of this owner wait already.
         """
-        if owner in self._waiting or self._free <= 0 or self._active[part] >= self._each:
-            await self._queued(owner, part)
-        else:
-            self._enter(owner, part)
+        self._account.come()
         try:
-            yield
+            if owner in self._waiting or self._free <= 0 or self._active[part] >= self._each:
+                await self._queued(owner, part)
+            else:
+                self._enter(owner, part)
+            try:
+                yield
+            finally:
+                self._leave(owner, part)
         finally:
-            self._leave(owner, part)
+            self._account.go()
 
     async def until_alone(self, owner: Hashable, *, but: Callable[[Hashable], bool]) -> None:
         """Return once nobody has a place but *owner*, and those of whom *but* is true."""
@@ -62,6 +71,7 @@ class FairQueue:
     async def _queued(self, owner: Hashable, part: Hashable) -> None:
         line = self._waiting.setdefault(owner, deque())
         if len(line) >= self._longest:
+            self._account.refuse()
             raise Full
         waiter = _Waiter(owner=owner, part=part, woken=asyncio.get_running_loop().create_future())
         line.append(waiter)
@@ -77,11 +87,13 @@ class FairQueue:
 
     def _enter(self, owner: Hashable, part: Hashable) -> None:
         self._free -= 1
+        self._account.begin()
         self._active[part] += 1
         self._owners[owner] += 1
 
     def _leave(self, owner: Hashable, part: Hashable) -> None:
         self._free += 1
+        self._account.end()
         for count, key in ((self._active, part), (self._owners, owner)):
             count[key] -= 1
             if not count[key]:

@@ -131,6 +131,8 @@ class Scheduler:
         self._metrics.job_runs.labels(job, outcome.result).inc()
         if outcome.result != "SKIPPED":
             self._metrics.job_seconds.labels(job).observe(outcome.seconds)
+        if outcome.result == "SUCCESS":
+            self._metrics.job_succeeded.labels(job).set(self._clock.now().timestamp())
 
     async def _leave(self) -> None:
         """Leave the jobs and the lease to the next one; what the store does not take now, it finds out by itself."""
@@ -162,6 +164,9 @@ class Scheduler:
         known = self._known.get(name)
         if known is None or job.revision > known.revision:
             self._known[name] = job
+            self._metrics.job_paused.labels(name).set(1 if job.state.is_paused else 0)
+            if job.state.last_result == "SUCCESS" and job.state.last_run_at is not None:
+                self._metrics.job_succeeded.labels(name).set(job.state.last_run_at.timestamp())
         if self._leading is not None:
             self._leading.heed(job)
 

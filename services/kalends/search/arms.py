@@ -19,6 +19,7 @@ from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Unava
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria
 from kalends.domain.scope import Scope
+from kalends.edge import tracing
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.models import Embedder, Question, Reranker
 from kalends.ports.vectors import Array, VectorIndex
@@ -117,8 +118,9 @@ class Arms:
         started = time.perf_counter()
         failure: KalendsError | None = None
         try:
-            async with asyncio.timeout(deadline):
-                await work
+            with tracing.span(f"search.{name}", parent=tracing.current.get(), kind="client"):
+                async with asyncio.timeout(deadline):
+                    await work
         except TimeoutError:
             failure = DeadlineExceeded(f"the {name} arm took longer than {deadline:.3f} s", dependency=name)
         except (Unavailable, DeadlineExceeded, Damaged) as error:

@@ -8,6 +8,7 @@ from kalends.settings.backups import BackupSettings
 from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, IssuerSettings, KubernetesSettings, OidcSettings, WorkloadSettings
 from kalends.settings.loading import load, table
+from kalends.settings.telemetry import TelemetrySettings
 from kalends.settings.tree import (
     AuthSettings,
     EmbedderSettings,
@@ -24,7 +25,6 @@ from kalends.settings.tree import (
     SearchSettings,
     Settings,
     SummarizeSettings,
-    TelemetrySettings,
 )
 from kalends.settings.trust import KeysSettings, TlsSettings
 

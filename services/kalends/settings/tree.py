@@ -8,6 +8,7 @@ from kalends.settings.backups import BackupSettings
 from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, KubernetesSettings, OidcSettings
 from kalends.settings.retention import RetentionSettings
+from kalends.settings.telemetry import TelemetrySettings
 from kalends.settings.trust import KeysSettings, TlsSettings
 
 
@@ -245,12 +246,6 @@ class ErasureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     signing_key_file: Annotated[
         str, Meta(description="File of the key that signs receipts, 32 bytes, mode 0600; empty: `keys/receipt-key` in the data folder.")
     ] = ""
-
-
-class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Logs."""
-
-    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="Least severe log line that is written.")] = "info"
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

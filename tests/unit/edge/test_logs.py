@@ -90,3 +90,58 @@ def test_lines_below_the_level_are_not_written(lines):
     """The level is a setting."""
     structlog.get_logger("x").debug("seen")
     assert lines() == []
+
+
+@pytest.fixture
+def chosen():
+    """Configures logging with levels of modules; gives what was written. The process's logging is put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def configured(**given):
+        stream = io.StringIO()
+        logs.configure(service="test", stream=stream, **given)
+        return lambda: [(line.get("logger"), line["event"]) for line in map(json.loads, stream.getvalue().splitlines())]
+
+    yield configured
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def test_a_module_has_a_level_of_its_own_and_so_has_what_is_below_it(chosen):
+    """The longest name wins; what only begins with the same letters is another module."""
+    written = chosen(level="warning", levels={"a.index": "debug", "a.index.quiet": "error"})
+    for name in ("a", "a.index", "a.index.loud", "a.index.quiet", "a.indexes"):
+        structlog.get_logger(name).debug("whispered")
+        structlog.get_logger(name).warning("said")
+        structlog.get_logger(name).error("shouted")
+
+    assert [name for name, event in written() if event == "whispered"] == ["a.index", "a.index.loud"]
+    assert [name for name, event in written() if event == "said"] == ["a", "a.index", "a.index.loud", "a.indexes"]
+    assert len([name for name, event in written() if event == "shouted"]) == 5
+
+
+def test_a_module_can_be_quieter_than_the_others(chosen):
+    """One that says too much is no reason to hear nothing of the rest."""
+    written = chosen(level="info", levels={"a": "error"})
+    structlog.get_logger("a").info("said")
+    structlog.get_logger("b").info("said")
+
+    assert written() == [("b", "said")]
+
+
+def test_a_line_that_the_file_does_not_take_goes_to_standard_error(capsys):
+    """A disk that is full must not fail the request that is being answered, nor hide why."""
+
+    class Full:
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    logs.configure(level="info", service="test", stream=Full())
+    structlog.get_logger("x").info("seen")
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+    assert json.loads(capsys.readouterr().err)["event"] == "seen"

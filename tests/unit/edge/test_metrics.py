@@ -3,6 +3,8 @@
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from kalends.edge.metrics import LABELS, Metrics, new_metrics
+from kalends.edge.usage import Room
+from kalends.kit.pools import Account
 
 NAMES = {
     "kalends_requests",
@@ -33,12 +35,34 @@ NAMES = {
     "kalends_summarizer_fallbacks",
     "kalends_summarizer_seconds",
     "kalends_tls_certificate_expiry_seconds",
+    "kalends_erasures_active",
+    "kalends_erasure_age_seconds",
+    "kalends_backup_last_timestamp_seconds",
+    "kalends_job_last_success_timestamp_seconds",
+    "kalends_job_paused",
+    "kalends_model_calls",
+    "kalends_model_duration_seconds",
+    "kalends_model_tokens",
+    "kalends_event_loop_lag_seconds",
+    "kalends_pool_places",
+    "kalends_pool_taken",
+    "kalends_pool_waiting",
+    "kalends_pool_refused",
+    "kalends_process_threads",
+    "kalends_process_virtual_memory_bytes",
+    "kalends_process_resident_memory_bytes",
+    "kalends_process_start_time_seconds",
+    "kalends_process_cpu_seconds",
+    "kalends_process_open_fds",
+    "kalends_process_max_fds",
+    "kalends_data_size_bytes",
+    "kalends_data_free_bytes",
 }
 
 
 def collectors(metrics: Metrics):
     """Every metric of the set."""
-    return [getattr(metrics, name) for name in metrics.__dataclass_fields__ if name != "registry"]
+    return [getattr(metrics, name) for name in metrics.__dataclass_fields__ if name not in {"registry", "catalogue"}]
 
 
 def test_labels_are_on_the_allow_list():
@@ -50,7 +74,33 @@ def test_labels_are_on_the_allow_list():
 
 def test_names_are_those_that_dashboards_use():
     """Renaming a metric breaks alerts that nobody sees break."""
-    assert {metric.name for metric in new_metrics(version="1").registry.collect()} == NAMES
+    assert {metric.name for metric in new_metrics(version="1", room=lambda: Room(size=2, free=1)).registry.collect()} == NAMES
+
+
+def test_the_catalogue_has_every_series_with_its_labels():
+    """Dashboards and alerts are held to it, so it must not know less or more than a scrape shows."""
+    metrics = new_metrics(version="1", room=lambda: Room(size=2, free=1))
+    account = Account("test", places=1)
+    for collector in collectors(metrics):
+        if collector._labelnames:
+            collector.labels(*("x" for _ in collector._labelnames))
+    shown = {
+        sample.name: frozenset(sample.labels)
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+    assert shown == metrics.catalogue
+    assert account.name == "test"
+
+
+def test_the_room_is_read_at_each_scrape():
+    """A disk fills while nobody restarts anything; where it cannot be told, nothing is said."""
+    rooms = iter([Room(size=100, free=60), Room(size=100, free=7), None])
+    registry = new_metrics(version="1", room=lambda: next(rooms)).registry
+
+    assert [registry.get_sample_value("kalends_data_free_bytes") for _ in range(3)] == [60, 7, None]
 
 
 def test_a_meter_counts_by_outcome_and_keeps_an_exemplar():

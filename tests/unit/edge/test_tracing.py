@@ -89,6 +89,8 @@ class _Tracer(trace.Tracer):
 
     def __init__(self) -> None:
         self.made: list[tuple[str, trace.SpanContext, list[trace.Link]]] = []
+        self.attributes: list[dict[str, str]] = []
+        self.kinds: list[trace.SpanKind] = []
 
     def start_span(self, name, context=None, *args, links=None, **rest):
         parent = trace.get_current_span(context).get_span_context()
@@ -98,6 +100,8 @@ class _Tracer(trace.Tracer):
 
     @contextmanager
     def start_as_current_span(self, name, context=None, *args, links=None, **rest) -> Iterator[trace.Span]:
+        self.attributes.append(rest["attributes"])
+        self.kinds.append(rest["kind"])
         with trace.use_span(self.start_span(name, context, links=links)) as made:
             yield made
 
@@ -119,6 +123,8 @@ def test_an_installed_provider_gets_the_span_its_parent_and_its_links(monkeypatc
     with tracing.span("events.append", parent=parent, links=(parent,)) as inner:
         assert (inner.trace_id, inner.span_id, inner.sampled) == (TRACE, f"{99:016x}", True)
     name, seen, links = provider.tracer.made[0]
-    assert name == "events.append"
+    assert name == "create_memory"
+    assert provider.tracer.attributes == [{"kalends.operation": "events.append", "gen_ai.operation.name": "create_memory"}]
+    assert provider.tracer.kinds == [trace.SpanKind.INTERNAL]
     assert trace.format_span_id(seen.span_id) == SPAN
     assert len(links) == 1

@@ -9,7 +9,7 @@ from kalends.kit.bulkhead import Bulkhead, Full
 
 async def test_no_more_than_its_places_are_taken_at_once() -> None:
     """And all come to their turn."""
-    bulkhead, inside, most = Bulkhead(2), 0, 0
+    bulkhead, inside, most = Bulkhead(2, name="test"), 0, 0
 
     async def work() -> None:
         nonlocal inside, most
@@ -27,7 +27,7 @@ async def test_no_more_than_its_places_are_taken_at_once() -> None:
 
 async def test_who_waits_too_long_is_told_that_it_is_full() -> None:
     """And takes no place away."""
-    bulkhead = Bulkhead(1)
+    bulkhead = Bulkhead(1, name="test")
     async with bulkhead.place(wait_s=60.0):
         with pytest.raises(Full):
             async with bulkhead.place(wait_s=0.01):
@@ -38,7 +38,7 @@ async def test_who_waits_too_long_is_told_that_it_is_full() -> None:
 
 async def test_a_place_is_given_back_whatever_happens() -> None:
     """By an error, and by whoever leaves while waiting."""
-    bulkhead = Bulkhead(1)
+    bulkhead = Bulkhead(1, name="test")
     with pytest.raises(ZeroDivisionError):
         async with bulkhead.place(wait_s=60.0):
             raise ZeroDivisionError

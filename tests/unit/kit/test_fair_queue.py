@@ -35,7 +35,7 @@ async def turns() -> None:
 
 async def test_owners_take_turns_however_many_each_has_waiting():
     """The one who came late with one thing waits for one of the others, not for all of theirs."""
-    work = Work(FairQueue(places=1, each=10, waiting=100))
+    work = Work(FairQueue(places=1, each=10, waiting=100, name="test"))
     async with asyncio.TaskGroup() as group:
         for number in range(5):
             group.create_task(work.run(f"noisy{number}", "noisy"))
@@ -51,7 +51,7 @@ async def test_owners_take_turns_however_many_each_has_waiting():
 
 async def test_a_part_that_has_all_it_may_have_lets_its_neighbours_pass():
     """Also within one owner."""
-    work = Work(FairQueue(places=3, each=1, waiting=100))
+    work = Work(FairQueue(places=3, each=1, waiting=100, name="test"))
     async with asyncio.TaskGroup() as group:
         for name, part in (("a0", "a"), ("a1", "a"), ("b0", "b")):
             group.create_task(work.run(name, "acme", part))
@@ -65,7 +65,7 @@ async def test_a_part_that_has_all_it_may_have_lets_its_neighbours_pass():
 
 async def test_too_many_of_one_owner_are_refused_and_others_are_not():
     """A queue that only grows helps nobody."""
-    work = Work(FairQueue(places=1, each=1, waiting=2))
+    work = Work(FairQueue(places=1, each=1, waiting=2, name="test"))
     async with asyncio.TaskGroup() as group:
         for number in range(3):
             group.create_task(work.run(f"n{number}", "noisy"))
@@ -82,7 +82,7 @@ async def test_too_many_of_one_owner_are_refused_and_others_are_not():
 
 async def test_who_leaves_while_waiting_takes_no_place_with_it():
     """Nor does who leaves at the moment in which a place came."""
-    work = Work(FairQueue(places=1, each=1, waiting=10))
+    work = Work(FairQueue(places=1, each=1, waiting=10, name="test"))
     tasks = [asyncio.create_task(work.run(f"t{number}", "acme", str(number))) for number in range(4)]
     await turns()
     tasks[1].cancel()
@@ -110,7 +110,7 @@ def test_never_more_at_once_than_there_are_places_and_everybody_is_served(asked:
 
 
 async def _everybody(asked: list[tuple[str, str, bool]], places: int, each: int) -> None:
-    queue = FairQueue(places=places, each=each, waiting=100)
+    queue = FairQueue(places=places, each=each, waiting=100, name="test")
     active: Counter[object] = Counter()
     served = 0
 
@@ -142,7 +142,7 @@ async def _everybody(asked: list[tuple[str, str, bool]], places: int, each: int)
 
 async def test_who_waits_to_be_alone_goes_on_when_the_last_of_the_others_leaves():
     """Those who do not count are not waited for."""
-    work = Work(FairQueue(places=9, each=9, waiting=9))
+    work = Work(FairQueue(places=9, each=9, waiting=9, name="test"))
     async with asyncio.TaskGroup() as group:
         for name, owner in (("a", "noisy"), ("b", "quiet"), ("c", "other"), ("d", "as noisy")):
             group.create_task(work.run(name, owner))
@@ -160,7 +160,7 @@ async def test_who_waits_to_be_alone_goes_on_when_the_last_of_the_others_leaves(
 
 async def test_who_no_longer_waits_to_be_alone_is_forgotten():
     """And leaves nothing behind that somebody's leaving would stumble over."""
-    work = Work(FairQueue(places=9, each=9, waiting=9))
+    work = Work(FairQueue(places=9, each=9, waiting=9, name="test"))
     async with asyncio.TaskGroup() as group:
         group.create_task(work.run("a", "quiet"))
         await turns()

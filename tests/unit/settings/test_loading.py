@@ -13,6 +13,9 @@ from kalends.settings import IssuerSettings, Settings, WorkloadSettings, load, t
 
 KEYS = [key for key, *_ in table()]
 
+TEXTS = {"telemetry.levels": "kalends.index=debug"}
+"""A legal value of each text whose pattern does not show one."""
+
 LISTS = {
     "oidc.issuers": (IssuerSettings(issuer="https://issuer.example", audience="kalends", rights_map={"staff": "reader"}),),
     "kubernetes.workloads": (WorkloadSettings(subject="system:serviceaccount:a:b", tenant="acme", memories=("*",), rights=("reader",)),),
@@ -40,7 +43,7 @@ def _other(key):
         return LISTS[key]
     if isinstance(value, str):
         words = re.findall(r"\w+", kind.pattern) if kind.pattern else ["elsewhere"]
-        return next(word for word in words if word != value)
+        return TEXTS.get(key) or next(word for word in words if word != value)
     if isinstance(value, bool):
         return not value
     nearby = [value + 1, value - 1] if isinstance(value, int) else [value / 2, value + 0.25]

@@ -34,7 +34,7 @@ class Reviewer:
         self._audience = settings.audience
         self._fetcher = fetcher
         self._wait_s = settings.deadline_s
-        self._places = Bulkhead(settings.concurrency)
+        self._places = Bulkhead(settings.concurrency, name="reviews")
         self.failure = ""
 
     async def review(self, credential: str) -> Reviewed:

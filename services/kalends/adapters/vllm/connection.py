@@ -67,7 +67,7 @@ class ModelConnection:
         self._now = now
         self._replicas = Replicas(roots, out_s=PAUSE_S, now=now)
         self._breaker = Breaker(failures=FAILURES, pause_s=PAUSE_S, now=now)
-        self._places = {urgent: Bulkhead(concurrency) for urgent in (False, True)}
+        self._places = {urgent: Bulkhead(concurrency, name=f"{dependency}-served{'-urgent' if urgent else ''}") for urgent in (False, True)}
         # no compression: what a few bytes may unfold into has no limit
         headers = {"user-agent": "kalends", "accept": "application/json", "accept-encoding": "identity"}
         if key:
