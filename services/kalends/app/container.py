@@ -16,6 +16,7 @@ from kalends import __version__
 from kalends.adapters.embedded.phrases import open_phrases
 from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
+from kalends.adapters.nats.room import ROOM_BYTES
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
 from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, upkeep
@@ -107,7 +108,9 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         common = await parts.open_common(stack, roles, settings, folders, bus, metrics)
         known = await identities.open_known(stack, settings, folders, common)
         authenticator, services, auditor = known.authenticator, [*known.services], guarding.auditor(common)
-        shown = _Shown(digests=_truths(common), health=[health.of_log(bus, common.follower)])
+        shown = _Shown(
+            digests=_truths(common), health=[health.of_log(bus, common.follower), health.of_disk(folders.data, needed=ROOM_BYTES)]
+        )
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)

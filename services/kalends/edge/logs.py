@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -56,7 +56,7 @@ def configure(*, level: str, service: str, stream: TextIO | None = None) -> None
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(file=target),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Patient(target))),
         # A cached logger would keep the stream and level of its first use.
         cache_logger_on_first_use=False,
     )
@@ -64,6 +64,32 @@ def configure(*, level: str, service: str, stream: TextIO | None = None) -> None
     root.handlers = [_Foreign()]
     # Other libraries chatter below warning, and what they say is cut away here anyway.
     root.setLevel(max(_LEVELS[level], logging.WARNING))
+
+
+class _Patient:
+    """A stream of lines that a full disk cannot stop: what has no room is counted, and told once there is room again.
+
+    A line that could not be written would otherwise end the loop that had something to say, and with it the process.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, line: str) -> None:
+        """Write *line*, or count it as lost."""
+        try:
+            if self._lost:
+                self._stream.write(f'{{"event": "log lines were lost", "level": "warning", "lines": {self._lost}}}\n')
+                self._stream.flush()
+                self._lost = 0
+            self._stream.write(line)
+            self._stream.flush()
+        except OSError:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Nothing waits: every line is flushed when it is written."""
 
 
 class _Context:
