@@ -6,7 +6,6 @@ where somebody redirects it; a line that cannot be written must not end anything
 """
 
 import asyncio
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsOptions, open_nats
 from kalends.adapters.nats.broker_config import ServerOptions
+from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.room import MIB
 from kalends.adapters.nats.server import LocalServer
 from kalends.domain.errors import KalendsError
@@ -101,8 +101,7 @@ async def test_a_broker_that_ran_out_of_room_is_started_anew_once_there_is_room(
             await bus.records.put("test", "owner", "kept", b"acked")
             with disk.filled(small_disk):
                 with pytest.raises(KalendsError):
-                    for number in range(500):
-                        await bus.records.put("test", "owner", f"n{number}", json.dumps(number).encode() * 4096)
+                    await _write_much(bus)
                 assert server.pid == before
 
             async def written() -> bool:
@@ -118,6 +117,11 @@ async def test_a_broker_that_ran_out_of_room_is_started_anew_once_there_is_room(
             assert kept is not None
             assert kept.value == b"acked"
         watching.cancel()
+
+
+async def _write_much(bus: NatsBus) -> None:
+    for number in range(500):
+        await bus.records.put("test", "owner", f"n{number}", b"more" * 4096)
 
 
 async def test_nothing_at_all_is_written_to_a_broker_of_our_own_without_room(small_disk: Path) -> None:

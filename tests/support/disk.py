@@ -1,7 +1,7 @@
-"""Disks of a test's own: an ext4 file system in an image file, mounted by loop, so that what the "device" has can be copied at any moment.
+"""Disks of a test's own: an ext4 file system in an image file, mounted by loop, so that what the "device" has can be copied any time.
 
-Belongs here: making, mounting, filling, copying and taking down. Does not belong here: what is written to it. A newcomer would get wrong: a plain
-kill loses nothing, for the kernel keeps what was written; only the image holds what a power cut would leave.
+Belongs here: making, mounting, filling, copying and taking down. Does not belong here: what is written to it. A newcomer would get wrong:
+a plain kill loses nothing, for the kernel keeps what was written; only the image holds what a power cut would leave.
 """
 
 import contextlib

@@ -74,10 +74,15 @@ class _Patient:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._line = ""
         self._lost = 0
 
-    def write(self, line: str) -> None:
-        """Write *line*, or count it as lost."""
+    def write(self, text: str) -> None:
+        """Gather *text* until its line ends; write the line then, or count it as lost."""
+        self._line += text
+        if not text.endswith("\n"):
+            return
+        line, self._line = self._line, ""
         try:
             if self._lost:
                 self._stream.write(f'{{"event": "log lines were lost", "level": "warning", "lines": {self._lost}}}\n')

@@ -111,7 +111,7 @@ class FolderGenerations(Generic[Index]):
         return self.current
 
     async def is_lost(self) -> bool:
-        """An engine of our own that fails does not come back by itself, unless all that it lacks is room, which a rebuild would need too."""
+        """An engine of our own that fails does not come back by itself, unless all it lacks is room, which a rebuild would need too."""
         return await asyncio.to_thread(_has_room, self._base)
 
     async def resume(self, name: str) -> Index | None:

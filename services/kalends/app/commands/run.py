@@ -91,8 +91,14 @@ def demo(invocation: Invocation, path: Path | None, *, data: Path | None, keep: 
 @click.command(cls=Command)
 @click.argument("roles", nargs=-1, type=click.Choice(ROLES), metavar="[ROLE]...")
 @_DATA
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write what support needs to FILE (tar.gz): no content, no secret.",
+)
 @click.pass_obj
-def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None) -> int:
+def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None, bundle: Path | None) -> int:
     """Examine the installation, the servers that ROLEs need and, if one runs, the instance; say what is wrong and the next step.
 
     Without a ROLE, the servers of all of them that the settings name.
@@ -102,6 +108,10 @@ def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None)
     output = invocation.output
     findings = examination.examine(invocation, data=data, roles=roles or ROLES)
     healthy = all(finding.state == "ok" for finding in findings)
+    if bundle is not None:
+        from kalends.app import bundle as support
+
+        support.write(bundle, invocation, data=data, findings=findings)
 
     def show(console: "Console") -> None:
         from kalends.app.output import state
@@ -110,8 +120,10 @@ def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None)
         for one in findings:
             if one.next_step:
                 console.print(f"next step for {one.name}: {one.next_step}", markup=False, soft_wrap=True)
+        if bundle is not None:
+            console.print(f"wrote {bundle}; look into it before you send it to anybody", markup=False, soft_wrap=True)
 
-    output.give({"healthy": healthy, "findings": findings}, show)
+    output.give({"healthy": healthy, "findings": findings} | ({} if bundle is None else {"bundle": str(bundle)}), show)
     return 0 if healthy else 1
 
 
