@@ -26,7 +26,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, prepared) -> Iterator[Instanc
     """An instance that was told the word as a text, a document, a question, a name, a label and a secret."""
     with Instance(prepared(tmp_path_factory.mktemp("bundle") / "data")) as started:
         (started.data / "config.toml").write_text(
-            f'[summarize]\nchat_url = "http://127.0.0.1:9/{PLANTED}"\nchat_model = "{PLANTED}"\n'
+            f'[summarize]\nchat_url = "http://127.0.0.1:9/{PLANTED}"\nchat_model = "a-model"\n'
             f'chat_key_file = "{started.data / PLANTED}"\n',
             encoding="utf-8",
         )
@@ -92,7 +92,7 @@ def test_the_bundle_says_what_support_asks_first(told: Instance, tmp_path: Path)
     assert parts["status.json"]["lag"].keys() >= {"timeline", "lexical", "vector"}
     assert parts["status.json"]["generations"].keys() == {"lexical", "vector"}
     assert "compaction" in {job["job_name"] for job in parts["jobs.json"]}
-    assert [one["kind"] for one in parts["operations.json"]] == ["toc_rebuild"]
+    assert [one["kind"] for one in parts["operations.json"]] == ["toc-rebuild"]
     assert b"kalends_projection_lag_messages" in found["metrics.txt"]
     assert b"Server is ready" in found["logs/broker.log"]
 

@@ -43,6 +43,7 @@ LINES = 500
 _ANSWER_S = 10.0
 _SET = "<set>"
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|«[^»]*»")
+_URL = re.compile(r"([a-z+]+://)(?:[^\s/@]*@)?([^\s/?#,;|)]*)[^\s,;|)]*", re.IGNORECASE)
 _SUBJECT = re.compile(r"[^\s\"]*(?:kalends\.v1|_INBOX|\$JS|\$KV)[^\s\"]*", re.IGNORECASE)
 _STORES = ("nats", "lexical", "vector", "timeline", "calendar", "models")
 _OPERATION = ("operation_id", "kind", "state", "done", "total", "started_at", "ended_at")
@@ -67,8 +68,8 @@ def write(target: Path, invocation: Invocation, *, data: Path | None, findings: 
 
 
 def masked(line: str) -> str:
-    """*line* without anything that is quoted, and without subjects, which name tenants and memories."""
-    return _SUBJECT.sub("…", _QUOTED.sub("…", line))
+    """*line* without anything that is quoted, of URLs only the hosts, and without subjects, which name tenants and memories."""
+    return _SUBJECT.sub("…", _URL.sub(r"\1\2", _QUOTED.sub("…", line)))
 
 
 def told_settings(settings: msgspec.Struct) -> dict[str, Any]:

@@ -223,6 +223,7 @@ def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator
         progress=common.progress,
         metrics=common.metrics,
         letters=common.bus.dead_letters,
+        format=common.log_format,
         health=lambda: [*dependencies(), authenticator.health()],
         digests=shown.digests,
         generations=shown.generations,

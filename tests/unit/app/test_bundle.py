@@ -16,6 +16,7 @@ WORD = "zebrafinch"
         f"slow consumer on kalends.v1.local.{WORD}.out.indexed",
         f"JetStream API $JS.API.STREAM.INFO.{WORD} took long",
         f"no responders at _INBOX_{WORD}.1",
+        f"http://{WORD}:{WORD}@127.0.0.1:9/{WORD}?{WORD}=1 does not answer",
     ],
 )
 def test_what_is_quoted_and_every_subject_is_masked(line: str) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kalends.client import Status
     from kalends.settings import Settings
 
+_BEHIND_S = 60.0
+"""A projection that is so far behind is worth a line of its own."""
 ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 _DATA = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder; else KALENDS_DATA, else yours.")
 _HOST = click.option("--host", help="Address to listen on; 127.0.0.1 by default.")
@@ -144,11 +146,35 @@ def version(invocation: Invocation) -> None:
 
 
 def _show(console: "Console", found: "Status") -> None:
-    from kalends.app.output import state, table
+    from kalends.app.output import harmless, state, table
 
-    console.print(f"Kalends {found.version}, {found.mode}: ", state(found.state), sep="")
+    wrong = troubles(found)
+    console.print(f"Kalends {found.version}, {found.mode}: ", state(found.state), "" if wrong else ", all is well", sep="")
+    for trouble in wrong:
+        console.print(f"  {harmless(trouble)}", markup=False, soft_wrap=True)
+    console.print()
     rows = ((one.name, state(one.state), brief(one.since), one.detail, one.next_step) for one in found.dependencies)
     console.print(table(["dependency", "state", "since", "detail", "next step"], rows))
     lags = ((name, lag.events, f"{lag.seconds:.1f}", found.generations.get(name, "")) for name, lag in found.lag.items())
     console.print()
     console.print(table(["projection", ">events behind", ">seconds", "generation"], lags))
+    console.print()
+    console.print(f"last backup: {'none' if found.last_backup is None else brief(found.last_backup)}, dead letters: {found.dead_letters}")
+
+
+def troubles(found: "Status") -> list[str]:
+    """What is not as it should be, one line each, in the order in which one would deal with it."""
+    lines = [
+        f"{one.name} is {one.state}: {one.detail or f'since {brief(one.since)}'}"
+        + (f"; next step: {one.next_step}" if one.next_step else "")
+        for one in sorted(found.dependencies, key=lambda one: (one.state != "down", one.name != "disk"))
+        if one.state != "up"
+    ]
+    if found.dead_letters:
+        lines.append(f"{found.dead_letters} dead letters: what could not be indexed; `kalends dead-letters list` says why")
+    lines += [
+        f"{name} is {lag.seconds:.0f} s behind the log ({lag.events} events)"
+        for name, lag in found.lag.items()
+        if lag.seconds >= _BEHIND_S and lag.events
+    ]
+    return lines
