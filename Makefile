@@ -72,6 +72,7 @@ docs: setup ## generate docs/reference
 	@.venv/bin/python -m kalends.settings.reference docs/reference/settings.md
 	@.venv/bin/python -m kalends.app.rights docs/reference/rights.md
 	@.venv/bin/python -m kalends_operator.reference docs/reference/operator.md
+	@.venv/bin/python -m tests.support.compatibility docs/reference/compatibility.md
 
 chart: setup ## generate values.schema.json, images.txt and what else of charts/ and k8s/ is made from other files
 	@.venv/bin/python .ci/chart.py

@@ -12,6 +12,7 @@ from kalends.settings import reference
 from kalends_operator import reference as operator_page
 from kalends_operator.crds import manifests
 from tests.architecture import sources
+from tests.support import compatibility
 
 
 def test_the_generated_protobuf_code_is_fresh(tmp_path):
@@ -43,6 +44,13 @@ def test_the_page_of_the_operator_is_fresh():
     page = sources.ROOT / "docs" / "reference" / "operator.md"
 
     assert page.read_text(encoding="utf-8") == operator_page.render()
+
+
+def test_the_page_of_what_reads_what_is_fresh():
+    """After a change of a format or of the golden files, run ``make docs``."""
+    page = sources.ROOT / "docs" / "reference" / "compatibility.md"
+
+    assert page.read_text(encoding="utf-8") == compatibility.render()
 
 
 def test_the_crds_are_fresh():

@@ -26,8 +26,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, prepared) -> Iterator[Instanc
     """An instance that was told the word as a text, a document, a question, a name, a label and a secret."""
     with Instance(prepared(tmp_path_factory.mktemp("bundle") / "data")) as started:
         (started.data / "config.toml").write_text(
-            f'[summarize]\nchat_url = "http://127.0.0.1:9/{PLANTED}"\nchat_model = "a-model"\n'
-            f'chat_key_file = "{started.data / PLANTED}"\n',
+            f'[summarize]\nchat_url = "http://127.0.0.1:9/{PLANTED}"\nchat_model = "a-model"\nchat_key_file = "{started.data / PLANTED}"\n',
             encoding="utf-8",
         )
         (started.data / PLANTED).write_text(SECRET, encoding="ascii")

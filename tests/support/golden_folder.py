@@ -1,7 +1,7 @@
 """Data folders as earlier versions left them: making the one of today, packing it, and unpacking those that are kept.
 
-Belongs here: ``python -m tests.support.golden_folder``, which writes ``tests/golden/data/format-N.tar.xz`` and what it holds. Does not belong
-here: opening one (``tests/platform/test_golden_folders``). A newcomer would get wrong: the key of these folders is a test vector; it must
+Belongs here: ``python -m tests.support.golden_folder MODELS``, which writes ``tests/golden/data/format-N.tar.xz`` and what it holds. Does
+not belong here: opening one (``tests/platform/test_golden_folders``). A newcomer would get wrong: their key is a test vector, and must
 be in place before the first start, for the seal of the log is made with it.
 """
 
@@ -68,7 +68,14 @@ def main(models: Path) -> int:
         with verdicts.api_of(instance) as api:
             api.make_memory(MEMORY)
             events = [
-                {"event_id": f"01HQ{number:022d}", "session_id": session, "occurred_at": at, "kind": "message", "role": "user", "text": text}
+                {
+                    "event_id": f"01HQ{number:022d}",
+                    "session_id": session,
+                    "occurred_at": at,
+                    "kind": "message",
+                    "role": "user",
+                    "text": text,
+                }
                 for number, (session, at, text) in enumerate(SAID)
             ]
             assert api.append(MEMORY, events).status == 202

@@ -62,6 +62,8 @@ def plan(*, found: int, begin: int, end: int, oldest: int = OLDEST, written: int
     if end > written:
         raise Invalid(f"this version writes format {written} and knows nothing of {end}")
     if end < found:
-        raise Invalid(f"records of format {found} may have been written, and a version that writes {end} would not read them: restore a backup")
+        raise Invalid(
+            f"records of format {found} may have been written, and a version that writes {end} would not read them: restore a backup"
+        )
     steps = tuple(f"records of format {number} are written from now on" for number in range(begin + 1, end + 1))
     return Migration(begin=begin, end=end, steps=steps, rollback=not steps)
