@@ -108,9 +108,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         common = await parts.open_common(stack, roles, settings, folders, bus, metrics)
         known = await identities.open_known(stack, settings, folders, common)
         authenticator, services, auditor = known.authenticator, [*known.services], guarding.auditor(common)
-        shown = _Shown(
-            digests=_truths(common), health=[health.of_log(bus, common.follower), health.of_disk(folders.data, needed=ROOM_BYTES)]
-        )
+        shown = _shown(common, folders)
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)
@@ -209,6 +207,13 @@ class _Shown:
     projections: dict[str, Projection] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     last_backups: list[Backups] = field(default_factory=list)
+
+
+def _shown(common: Common, folders: Folders) -> _Shown:
+    """What is told of every process: its log, the timeline that follows it, and the disk of the data folder."""
+    return _Shown(
+        digests=_truths(common), health=[health.of_log(common.bus, common.follower), health.of_disk(folders.data, needed=ROOM_BYTES)]
+    )
 
 
 def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator, shown: _Shown) -> list[Service]:
