@@ -77,6 +77,7 @@ docs: setup ## generate docs/reference
 	@.venv/bin/python -m kalends.settings.reference docs/reference/settings.md
 	@.venv/bin/python -m kalends.app.rights docs/reference/rights.md
 	@.venv/bin/python -m kalends_operator.reference docs/reference/operator.md
+	@.venv/bin/python -m tests.support.compatibility docs/reference/compatibility.md
 
 dashboards: setup ## generate dashboards and alerts from services/kalends/app/monitoring; `make chart` does it first
 	@.venv/bin/python -m kalends.app.monitoring.rendering .

@@ -13,6 +13,7 @@ from kalends.settings import reference
 from kalends_operator import reference as operator_page
 from kalends_operator.crds import manifests
 from tests.architecture import sources
+from tests.support import compatibility
 
 
 def test_the_generated_protobuf_code_is_fresh(tmp_path):
@@ -54,6 +55,12 @@ def test_the_dashboards_and_alerts_are_fresh():
 
     assert [place for place, text in made.items() if (sources.ROOT / place).read_text(encoding="utf-8") != text] == []
     assert there <= made.keys()
+
+
+def test_the_page_of_what_reads_what_is_fresh():
+    """After a change of a format or of the golden files, run ``make docs``."""
+    page = sources.ROOT / "docs" / "reference" / "compatibility.md"
+    assert page.read_text(encoding="utf-8") == compatibility.render()
 
 
 def test_the_crds_are_fresh():

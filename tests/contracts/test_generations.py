@@ -1,14 +1,17 @@
 """The suite of the port ``generations``, over folders, for both kinds of projection."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.contracts.projections import DIMENSION, SCOPE, direction, entry, key_of, vectors, window
 
+from kalends.adapters.embedded import files
 from kalends.adapters.embedded.generations import FIRST, FolderGenerations, ServingLexicon, ServingVectors
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -191,3 +194,19 @@ async def test_a_first_opening_that_was_cut_short_is_begun_again(kind: Kind, gen
     again = await FolderGenerations.open(tmp_path / "base", kind.factory)
     await again.close()
     assert again.current == FIRST
+
+
+async def test_an_engine_that_only_lacks_room_is_not_lost(
+    generations: FolderGenerations[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another generation would need room too; a folder that is gone is nothing to wait for."""
+    free = {"bytes": files.ROOM_BYTES - 1}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free["bytes"]))
+    assert not await generations.is_lost()
+    free["bytes"] += 1
+    assert await generations.is_lost()
+
+    monkeypatch.undo()
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    assert await generations.is_lost()
+    (tmp_path / "elsewhere").rename(tmp_path / "base")

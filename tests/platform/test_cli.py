@@ -197,7 +197,20 @@ def test_stores_can_be_compacted(kalends, harbour):
 
     assert (ended["kind"], ended["state"]) == ("compaction", "succeeded")
     assert "timeline" in ended["result"]
+    alone = kalends.json("admin", "compact", "--store", "vector", "--wait")
+    assert alone["result"].startswith("vector: ")
+    assert "timeline" not in alone["result"]
     assert kalends.json("search", "pilot tugs ferry", "--memory", "harbour")["hits"] == before
+
+
+def test_a_migration_says_what_it_takes_and_what_cannot_be(kalends):
+    """There is one format so far: staying takes nothing, and every other way is refused with words."""
+    assert kalends.json("status")["format"] == 1
+    done = kalends.json("admin", "migrate", "--from", "1", "--to", "1", "--dry-run")
+    assert done == {"from": 1, "to": 1, "steps": [], "rollback": True, "dry_run": True}
+
+    refused = kalends("admin", "migrate", "--from", "1", "--to", "2", code=1)
+    assert "knows nothing of 2" in refused.stderr
 
 
 def test_status_statistics_and_dead_letters_are_there(kalends, harbour):

@@ -57,6 +57,17 @@ async def test_every_store_is_compacted_and_answers_as_before(made):
     assert report.text.startswith("lexical: ")
 
 
+async def test_one_store_can_be_compacted_alone(made):
+    """And a store that there is not has nothing to give."""
+    told, steps = [], []
+    compact = task(made, told)
+
+    report = await compact(only="vector", report=lambda done, total: steps.append((done, total)))
+
+    assert (list(report.freed), steps) == (["vector"], [(1, 1)])
+    assert (await compact(only="calendar")).text == "nothing to compact"
+
+
 async def test_writes_and_questions_go_on_beside_it(made):
     """And what was written meanwhile is found."""
     compacting = asyncio.create_task(task(made, [])())

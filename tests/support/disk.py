@@ -1,14 +1,14 @@
-"""Disks of a test's own: an ext4 file system in an image file, mounted by loop, so that what the "device" has can be copied at any moment.
+"""Disks of a test's own: an ext4 file system in an image file, mounted by loop, so that what the "device" has can be copied any time.
 
-Belongs here: making, mounting, copying and taking down. Does not belong here: what is written to it. A newcomer would get wrong: a plain
-kill loses nothing, for the kernel keeps what was written; only the image holds what a power cut would leave.
+Belongs here: making, mounting, filling, copying and taking down. Does not belong here: what is written to it. A newcomer would get wrong:
+a plain kill loses nothing, for the kernel keeps what was written; only the image holds what a power cut would leave.
 """
 
 import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,10 @@ REQUIRED = "KALENDS_TEST_POWER_CUT"
 """Set to 1 by `make faults`: where no image can be mounted these tests then fail; otherwise they are skipped, which is said."""
 _MOUNT_OPTIONS = "commit=600,noatime"
 """No periodic commit of the file system's own, which would make durable what nobody synced."""
+
+
+Fill = Callable[[], None]
+"""Takes whatever room there is."""
 
 
 def need_loop_devices(folder: Path) -> None:
@@ -68,6 +72,28 @@ def mounted(image: Path, folder: Path) -> Iterator[str]:
             assert wait_until(lambda: _succeeds("umount", str(folder)), seconds=20, every=0.1), f"{folder} cannot be unmounted"
     finally:
         _run("losetup", "--detach", device)
+
+
+@contextlib.contextmanager
+def filled(folder: Path) -> Iterator[Fill]:
+    """The disk of *folder* without a byte of room for as long as the block runs; what is yielded takes what was let go meanwhile."""
+    ballast = folder / "ballast"
+    taken = 0
+
+    def fill() -> None:
+        nonlocal taken
+        with ballast.open("ab") as file:
+            for piece in (1 << 20, 4096, 512):
+                with contextlib.suppress(OSError):
+                    while True:
+                        os.posix_fallocate(file.fileno(), taken, piece)
+                        taken += piece
+
+    fill()
+    try:
+        yield fill
+    finally:
+        ballast.unlink()
 
 
 def copy_as_the_device_has_it(image: Path, device: str, copy: Path) -> None:

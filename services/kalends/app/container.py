@@ -16,6 +16,7 @@ from kalends import __version__
 from kalends.adapters.embedded.phrases import open_phrases
 from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
+from kalends.adapters.nats.room import ROOM_BYTES
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
 from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, metering, parts, stores, upkeep
@@ -107,7 +108,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         common = await parts.open_common(stack, roles, settings, folders, bus, metrics)
         known = await identities.open_known(stack, settings, folders, common)
         authenticator, services, auditor = known.authenticator, [*known.services], guarding.auditor(common)
-        shown = _Shown(digests=_truths(common), health=[health.of_log(bus, common.follower)])
+        shown = _shown(common, folders)
         tasks: dict[str, TaskHandler] = {}
         loops = [] if tls is None else [_certificate(tls, metrics, shown, broker)]
         work = NatsWork(bus.link, drain_s=settings.http.drain_s)
@@ -210,6 +211,13 @@ class _Shown:
     last_backups: list[Backups] = field(default_factory=list)
 
 
+def _shown(common: Common, folders: Folders) -> _Shown:
+    """What is told of every process: its log, the timeline that follows it, and the disk of the data folder."""
+    return _Shown(
+        digests=_truths(common), health=[health.of_log(common.bus, common.follower), health.of_disk(folders.data, needed=ROOM_BYTES)]
+    )
+
+
 def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator, shown: _Shown) -> list[Service]:
     """The services that tell how the others are."""
 
@@ -222,6 +230,7 @@ def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator
         progress=common.progress,
         metrics=common.metrics,
         letters=common.bus.dead_letters,
+        format=common.log_format,
         health=lambda: [*dependencies(), authenticator.health()],
         digests=shown.digests,
         generations=shown.generations,

@@ -15,7 +15,7 @@ _WRITES = frozenset({"events.append", "documents.put"})
 def auditor(common: Common) -> Auditor:
     """Who writes this process's part of the audit."""
     counted = _WRITES if common.settings.audit.writes == "counted" else frozenset[str]()
-    return Auditor(store=common.bus.audit, clock=common.clock, counted=counted)
+    return Auditor(store=common.bus.audit, clock=common.clock, need_room=common.bus.room.need_spare, counted=counted)
 
 
 def audit_service(common: Common, audit: Auditor) -> Service:

@@ -4,8 +4,10 @@ Belongs here: the words for each dependency. Does not belong here: finding out (
 only what is ``required`` makes an instance unready; a paused projection degrades answers and says so.
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from kalends.adapters.nats.bus import NatsBus
 from kalends.app.engines import Engines, ServedEmbedder, ServedReranker
@@ -39,6 +41,22 @@ def of_log(bus: NatsBus, follower: TimelineFollower) -> Ask:
                 required=False,
             ),
         ]
+
+    return ask
+
+
+def of_disk(folder: Path, *, needed: int) -> Ask:
+    """What to say of the disk of *folder*: with less than *needed* bytes free, nothing new is taken in."""
+    seen = {"state": "up", "since": datetime.now(UTC).isoformat()}
+
+    def ask() -> Sequence[Health]:
+        free = shutil.disk_usage(folder).free
+        state = "up" if free >= needed else "degraded"
+        if seen["state"] != state:
+            seen.update(state=state, since=datetime.now(UTC).isoformat())
+        detail = f"{free / 1024**3:.1f} GiB free" if state == "up" else f"full: {free >> 20} MiB free of the {needed >> 20} needed"
+        step = "" if state == "up" else "make room; reads go on, writes are refused until then and go on by themselves"
+        return [Health(name="disk", state=state, since=seen["since"], detail=detail, next_step=step, required=False)]
 
     return ask
 

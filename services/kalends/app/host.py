@@ -24,7 +24,7 @@ from kalends.app import container, exporting, folders
 from kalends.app.container import Built
 from kalends.app.folders import Folders
 from kalends.domain.errors import KalendsError, Misconfigured, Occupied
-from kalends.edge import listeners, logs, tls
+from kalends.edge import listeners, logs, problems, tls
 from kalends.edge.http import build_api
 from kalends.edge.nats import NatsEdge
 from kalends.edge.probes import build_ops
@@ -202,7 +202,12 @@ def _absolute(path: str) -> str:
 
 
 async def _forever(loop: Loop) -> None:
-    await loop.run()
+    try:
+        await loop.run()
+    except Exception as error:
+        # ends the process; what closing then raises would hide it
+        log.error("a loop failed, so the process ends", loop=loop.name, error_type=type(error).__name__, places=problems.places(error))  # noqa: TRY400 - its message may hold content
+        raise
 
 
 async def _announce(

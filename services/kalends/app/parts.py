@@ -26,6 +26,7 @@ from kalends.settings import Settings
 from kalends.wire.documents import DocumentStore
 from kalends.wire.erasures import ErasureStore
 from kalends.wire.follower import TimelineFollower
+from kalends.wire.formats import check_format
 from kalends.wire.hidden import HiddenView
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.node_store import NodeStore
@@ -59,6 +60,7 @@ class Common:
     calendar: SqliteCalendar | None
     erasures: ErasureStore
     hidden: HiddenView
+    log_format: int
 
 
 async def open_bus(
@@ -95,10 +97,12 @@ async def open_common(
     """Everything that *roles* share, closed with *stack*.
 
     Raises:
-        Misconfigured: the key file is not the log's. Damaged, Unavailable, Occupied: as the detail says.
+        Misconfigured: the log is of a format that is not read here, or the key file is not its own. Damaged, Unavailable, Occupied: as the
+            detail says.
     """
     clock = SystemClock()
     wrapper = await keks.open_wrapper(stack, settings, folders)
+    log_format = await check_format(bus.records)
     log_id = await check_seal(bus.records, wrapper)
     await check_whole(bus.records)
     vault = Vault(keys=bus.keys, wrapper=wrapper)
@@ -145,4 +149,5 @@ async def open_common(
         calendar=calendar,
         erasures=erasures,
         hidden=hidden,
+        log_format=log_format,
     )

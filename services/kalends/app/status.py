@@ -50,6 +50,7 @@ class StatusBoard:
     last_backup: Callable[[], str | None] = lambda: None
     erasures: Callable[[], Sequence[Erasure]] = tuple
     letters_seen: int = 0
+    format: int = 0
 
     async def show(self, call: Call) -> Answer:
         """Version, dependencies, lag, and on request the digests.
@@ -83,6 +84,8 @@ class StatusBoard:
             models=dict(self.models),
             calendar=await self._calendar(),
             last_backup=self.last_backup(),
+            dead_letters=self.letters_seen,
+            format=self.format,
         )
         return Answer(body=body)
 

@@ -152,9 +152,9 @@ class AsyncKalends:
         """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""
         return await self._driver.send(requests.reindex(projection=projection, dry_run=dry_run))
 
-    async def compact(self) -> results.OperationStarted:
+    async def compact(self, *, store: str = "all") -> results.OperationStarted:
         """Start to let every store give back what it does not need, while it serves."""
-        return await self._driver.send(requests.compact())
+        return await self._driver.send(requests.compact(store=store))
 
     async def rotate_keys(self, *, dry_run: bool = False) -> results.OperationStarted:
         """Start to wrap every data key under the newest key-encryption key, while everything serves; a dry run only counts."""

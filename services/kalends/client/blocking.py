@@ -149,9 +149,9 @@ class Kalends:
         """Start to rebuild a projection (lexical, vector or all) from the log while it serves."""
         return self._driver.send(requests.reindex(projection=projection, dry_run=dry_run))
 
-    def compact(self) -> results.OperationStarted:
+    def compact(self, *, store: str = "all") -> results.OperationStarted:
         """Start to let every store give back what it does not need, while it serves."""
-        return self._driver.send(requests.compact())
+        return self._driver.send(requests.compact(store=store))
 
     def rotate_keys(self, *, dry_run: bool = False) -> results.OperationStarted:
         """Start to wrap every data key under the newest key-encryption key, while everything serves; a dry run only counts."""

@@ -295,9 +295,10 @@ def reindex(*, projection: str = "all", dry_run: bool = False) -> Request[result
     return Request(method="POST", path="/admin/reindexes", body=body, result=results.OperationStarted, repeatable=False)
 
 
-def compact() -> Request[results.OperationStarted]:
-    """Start to let every store give back what it does not need."""
-    return Request(method="POST", path="/admin/compactions", result=results.OperationStarted, repeatable=False)
+def compact(*, store: str = "all") -> Request[results.OperationStarted]:
+    """Start to let every store, or one (lexical, vector, timeline or calendar), give back what it does not need."""
+    params = {} if store == "all" else {"store": store}
+    return Request(method="POST", path="/admin/compactions", params=params, result=results.OperationStarted, repeatable=False)
 
 
 def rotate_keys(*, dry_run: bool = False) -> Request[results.OperationStarted]:

@@ -362,3 +362,5 @@ class Status(Struct, frozen=True, kw_only=True):
     models: dict[str, str] = {}
     calendar: CalendarBacklog | None = None
     last_backup: str | None = None
+    dead_letters: int = 0
+    format: int = 0

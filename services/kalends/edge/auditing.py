@@ -8,6 +8,7 @@ its entry is durable, a refused one never waits; so whoever floods us with refus
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -42,7 +43,7 @@ class Audit(Protocol):
         """See that there is room for an entry before anything is changed.
 
         Raises:
-            Throttled: too many entries wait to be written.
+            Throttled: too many entries wait to be written. Unavailable: none can be written, for the disk is full.
         """
         ...
 
@@ -105,6 +106,8 @@ class Auditor:
     store: AuditStore
     clock: Clock
     counted: frozenset[str] = frozenset()
+    need_room: Callable[[], None] = lambda: None
+    """Raises ``Unavailable`` while the store could not be written for want of room."""
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _alike: dict[Entry, _Counted] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,9 +116,12 @@ class Auditor:
         """See that there is room for an entry.
 
         Raises:
-            Throttled: too many wait.
+            Throttled: too many wait. Unavailable: the disk is full, so the entry could not be written.
         """
-        if operation.name not in self.counted and len(self._waiting) >= WAITING_MAX:
+        if operation.name in self.counted:
+            return
+        self.need_room()
+        if len(self._waiting) >= WAITING_MAX:
             raise Throttled("too many entries of the audit wait to be written", dependency="audit", retry_after=1.0)
 
     async def changed(self, call: Call, operation: Operation, outcome: str) -> None:

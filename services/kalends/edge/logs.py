@@ -86,10 +86,33 @@ def configure(*, level: str, service: str, stream: Sink | None = None, levels: M
     root.setLevel(max(_LEVELS[level], logging.WARNING))
 
 
+class _Patient:
+    """Standard error as a stream of lines that a full disk cannot stop: what has no room is counted, and told once there is room again.
+
+    A line that could not be written would otherwise end the loop that had something to say, and with it the process.
+    """
+
+    def __init__(self) -> None:
+        self._lost = 0
+
+    def write(self, line: str) -> None:
+        """Write the whole *line*, or count it as lost."""
+        try:
+            if self._lost:
+                sys.stderr.write(f'{{"event": "log lines were lost", "level": "warning", "lines": {self._lost}}}\n')
+                sys.stderr.flush()
+                self._lost = 0
+            sys.stderr.write(line)
+            sys.stderr.flush()
+        except OSError:
+            self._lost += 1
+
+
 class _Lines:
     """The logger of one module: writes whole lines, to standard error where the sink refuses them."""
 
     _writing = threading.Lock()
+    _standard_error = _Patient()
 
     def __init__(self, name: str, sink: Sink | None) -> None:
         self.name = name
@@ -107,14 +130,10 @@ class _Lines:
     def msg(self, line: str) -> None:
         """Write *line*."""
         with self._writing:
-            if self._sink is not None:
-                try:
-                    self._sink.write(line + "\n")
-                except OSError:  # a disk that is full: whoever reads standard error sees it
-                    sys.stderr.write(line + "\n")
-            else:
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
+            try:
+                (self._sink or self._standard_error).write(line + "\n")
+            except OSError:  # the disk of the file is full: whoever reads standard error sees it
+                self._standard_error.write(line + "\n")
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 

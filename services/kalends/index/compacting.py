@@ -15,6 +15,9 @@ from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
 from kalends.wire.running import OperationRunner, Report
 
+ALL = "all"
+"""What an operation is about that compacts every store."""
+
 _GIVE_WAY_S = 2.0
 
 Compactable = Callable[[], Awaitable[int]]
@@ -47,18 +50,21 @@ class Compact:
         self._traffic = traffic
         self._observe = observe
 
-    async def __call__(self, *, dry_run: bool = False, report: Callable[[int, int], None] = lambda _done, _total: None) -> CompactReport:
-        """Compact one store after the other; a dry run does nothing. *report* is told how many of how many are done.
+    async def __call__(
+        self, *, only: str = ALL, dry_run: bool = False, report: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> CompactReport:
+        """Compact one store after the other, or *only* one; a dry run does nothing. *report* is told how many of how many are done.
 
         Raises:
             Unavailable: a store does not answer; those before it are compacted.
         """
         freed: dict[str, int] = {}
-        for name, compact in {} if dry_run else self._stores.items():
+        chosen = {} if dry_run else {name: compact for name, compact in self._stores.items() if only in {ALL, name}}
+        for name, compact in chosen.items():
             await self._traffic.give_way(at_most=_GIVE_WAY_S)
             freed[name] = await compact()
             self._observe(name, freed[name])
-            report(len(freed), len(self._stores))
+            report(len(freed), len(chosen))
         return CompactReport(freed=freed, dry_run=dry_run)
 
 
@@ -66,8 +72,8 @@ class Compactions(OperationRunner):
     """Compactions asked for, one after another."""
 
     def __init__(self, *, compact: Compact, store: OperationStore, lease: Lease, clock: Clock, place: str = "") -> None:
-        super().__init__(kind="compaction", store=store, lease=lease, clock=clock, do=self._compact_all, place=place)
+        super().__init__(kind="compaction", store=store, lease=lease, clock=clock, do=self._compact_chosen, place=place)
         self._compact = compact
 
-    async def _compact_all(self, _: LongOperation, report: Report) -> str:
-        return (await self._compact(report=report)).text
+    async def _compact_chosen(self, asked: LongOperation, report: Report) -> str:
+        return (await self._compact(only=asked.subject, report=report)).text

@@ -45,9 +45,10 @@ class CompactionRoutes:
     def __init__(self, compactions: Compactions) -> None:
         self._compactions = compactions
 
-    async def start(self, _call: Call) -> Answer:
-        """Let every store give back what it does not need, while it serves."""
-        return Answer(body=OperationStarted(operation_id=(await self._compactions.ask("all")).operation_id))
+    async def start(self, call: Call) -> Answer:
+        """Let every store, or one, give back what it does not need, while it serves."""
+        query: schemas.CompactionQuery = call.query
+        return Answer(body=OperationStarted(operation_id=(await self._compactions.ask(query.store)).operation_id))
 
 
 class DeadLetterRoutes:
@@ -121,7 +122,7 @@ def operations(rebuilds: RebuildRoutes, compactions: CompactionRoutes, letters: 
             answer=answers[name],
             status=202 if name.endswith(".start") else 200,
             body=schemas.ReindexIn if name == "reindexes.start" else None,
-            query=schemas.ListQuery if name.endswith(".list") else None,
+            query=schemas.CompactionQuery if name == "compactions.start" else schemas.ListQuery if name.endswith(".list") else None,
         )
         for name, method, path, summary, handle in rows
     ]

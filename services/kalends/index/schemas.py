@@ -13,6 +13,14 @@ class ReindexIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class CompactionQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which store is to give back disk space; one that this installation does not have has nothing to give."""
+
+    store: Annotated[
+        Literal["all", "lexical", "vector", "timeline", "calendar"], Meta(description="The store that gives back disk space")
+    ] = "all"
+
+
 class DeadLetterOut(Struct, frozen=True, kw_only=True):
     """A message that could not be indexed: where it is and why; never what it says."""
 
@@ -92,3 +100,5 @@ class StatusOut(Struct, frozen=True, kw_only=True):
     models: dict[str, str]
     calendar: CalendarOut | None = None
     last_backup: str | None = None
+    dead_letters: int = 0
+    format: int = 0

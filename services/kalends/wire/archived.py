@@ -159,7 +159,8 @@ class Reading:
             (length,) = _LENGTH.unpack(await self._take(source, _LENGTH.size, of=_LENGTH.size))
             if not aead.NONCE_BYTES < length <= _LONGEST:
                 raise self._flaw(start, _LENGTH.size)
-            body = await self._take(source, length, of=length + _LENGTH.size)
+            # a length that was changed within bounds asks for more than there is: then it is the length that is found, with what it is of
+            body = await self._take(source, length, of=length + _LENGTH.size, since=start)
             plain, last = self._opened(body, number, start)
             try:
                 yield decoder.decode(plain)
@@ -178,11 +179,11 @@ class Reading:
                 continue
         raise self._flaw(start, len(body) + _LENGTH.size)
 
-    async def _take(self, source: AsyncIterator[bytes], size: int, *, of: int) -> bytes:
+    async def _take(self, source: AsyncIterator[bytes], size: int, *, of: int, since: int | None = None) -> bytes:
         while len(self._buffer) < size:
             piece = await _next(source)
             if not piece:
-                raise self._flaw(self._at, max(1, of))
+                raise self._flaw(self._at if since is None else since, max(1, of))
             self._digest.update(piece)
             self._buffer += piece
         found = bytes(self._buffer[:size])

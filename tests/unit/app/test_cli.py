@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -55,6 +56,39 @@ def test_without_a_terminal_it_is_json(served, capsys):
 
     assert cli.run(["status"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == "1"
+
+
+def told_on_a_terminal(served, capsys, monkeypatch, **status) -> str:
+    """What a person reads of *status*."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    served(httpx.Response(200, json=STATUS | status))
+    assert cli.run(["status"]) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+
+
+def test_the_status_says_in_its_first_line_that_all_is_well(served, capsys, monkeypatch):
+    """Nobody reads tables to learn that."""
+    told = told_on_a_terminal(served, capsys, monkeypatch, last_backup=None)
+
+    assert told.splitlines()[0] == "Kalends 1, up: up, all is well"
+    assert "last backup: none, dead letters: 0" in told
+
+
+def test_the_status_says_first_what_is_wrong_and_what_to_do(served, capsys, monkeypatch):
+    """The worst first; then dead letters, and who is far behind."""
+    disk = {"name": "disk", "state": "degraded", "since": "", "detail": "full: 3 MiB free", "next_step": "make room"}
+    vector = {"name": "vector", "state": "down", "since": "", "detail": "gone", "next_step": ""}
+    lag = {"lexical": {"events": 0, "seconds": 0.0}, "vector": {"events": 7, "seconds": 90.0}}
+
+    told = told_on_a_terminal(served, capsys, monkeypatch, state="degraded", dependencies=[disk, vector], dead_letters=2, lag=lag)
+
+    assert [line.strip() for line in told.splitlines()[:5]] == [
+        "Kalends 1, up: degraded",
+        "vector is down: gone",
+        "disk is degraded: full: 3 MiB free; next step: make room",
+        "2 dead letters: what could not be indexed; `kalends dead-letters list` says why",
+        "vector is 90 s behind the log (7 events)",
+    ]
 
 
 @pytest.mark.parametrize(

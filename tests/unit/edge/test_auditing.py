@@ -228,6 +228,26 @@ async def test_a_flood_of_calls_is_refused_before_it_changes_anything(monkeypatc
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def test_a_call_is_refused_before_it_changes_anything_while_its_entry_would_find_no_room():
+    """On a full disk nothing is done without an entry, and nobody waits for one; what is only counted goes its way."""
+    done: list[Call] = []
+
+    async def note(given: Call) -> Answer:
+        done.append(given)
+        return Answer()
+
+    def full() -> None:
+        raise Unavailable("the disk is full", dependency="disk")
+
+    auditor = Auditor(store=Kept(), clock=FixedClock(), counted=frozenset({"counted"}), need_room=full)
+    with pytest.raises(Unavailable, match="the disk is full"):
+        await row(operation(handle=note)).perform(call(), audit=auditor)
+    assert done == []
+
+    await row(operation(name="counted", handle=note)).perform(call(), audit=auditor)
+    assert len(done) == 1
+
+
 async def test_counted_operations_wait_for_nobody():
     """Those alike of a second are one entry."""
     store, clock = Kept(), FixedClock()

@@ -145,3 +145,33 @@ def test_a_line_that_the_file_does_not_take_goes_to_standard_error(capsys):
     structlog.reset_defaults()
 
     assert json.loads(capsys.readouterr().err)["event"] == "seen"
+
+
+def test_a_line_that_has_no_room_ends_nothing_and_is_counted(monkeypatch):
+    """Whoever had something to say goes on; once there is room, it is said how many lines are missing."""
+
+    class Full(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    stream = Full()
+    monkeypatch.setattr("sys.stderr", stream)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        logs.configure(level="info", service="test")
+        log = structlog.get_logger("x")
+        log.info("first")
+        log.info("second")
+        stream.full = False
+        log.info("third")
+    finally:
+        root.handlers, root.level = handlers, level
+        structlog.reset_defaults()
+
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line.get("lines")) for line in told] == [("log lines were lost", 2), ("third", None)]

@@ -80,6 +80,16 @@ async def test_a_changed_byte_is_found_where_it_is(data: st.DataObject) -> None:
     assert first <= at <= last
 
 
+async def test_a_changed_length_that_asks_for_more_than_there_is_is_found_where_it_stands() -> None:
+    """Not where the bytes that it asks for would be."""
+    content = bytearray(await written(records(900)))
+    content[len(archived.MAGIC) + 1] ^= 1
+
+    with pytest.raises(Damaged, match=f"{len(archived.MAGIC)} ") as caught:
+        await read(bytes(content))
+    assert min(int(word) for word in caught.value.detail.split() if word.isdigit()) == len(archived.MAGIC)
+
+
 async def test_what_is_cut_off_or_too_long_is_found() -> None:
     """Also at the border of two frames: the last one says that it is the last."""
     content = await written(records(*[900] * 150))

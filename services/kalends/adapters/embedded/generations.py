@@ -111,8 +111,8 @@ class FolderGenerations(Generic[Index]):
         return self.current
 
     async def is_lost(self) -> bool:
-        """An engine of our own that fails does not come back by itself."""
-        return True
+        """An engine of our own that fails does not come back by itself, unless all it lacks is room, which a rebuild would need too."""
+        return await asyncio.to_thread(_has_room, self._base)
 
     async def resume(self, name: str) -> Index | None:
         """The index of a generation that an earlier process began, as far as it came; None if there is none.
@@ -288,6 +288,14 @@ class ServingVectors(_Serving[Vectors]):
         """Hand on; see ``ports.vectors``."""
         async with self._generations.serving() as index:
             return await index.late(scope, tokens, keys)
+
+
+def _has_room(base: Path) -> bool:
+    """Whether the disk of *base* has room for another generation; a folder that is gone is nothing to wait for."""
+    try:
+        return shutil.disk_usage(base).free >= files.ROOM_BYTES
+    except FileNotFoundError:
+        return True
 
 
 def _current_name(base: Path, first: str) -> str | None:

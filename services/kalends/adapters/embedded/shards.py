@@ -16,7 +16,7 @@ from kalends.domain.errors import Damaged
 
 DENSE, TOKENS = "dense", "tokens"
 
-_FORMAT = "edge3"
+FORMAT = "edge3"
 _KEYWORDS = ("key", "lead", "grave", "tags")
 _FIRST = "shard"
 _UNFINISHED = "shard.new"
@@ -32,7 +32,7 @@ def open_current(folder: Path, *, identity: str, dimension: int) -> tuple[Path, 
     """
     from qdrant_edge import EdgeShard
 
-    files.claim_identity(folder, f"{_FORMAT}-{identity}")
+    files.claim_identity(folder, f"{FORMAT}-{identity}")
     current = folder / _pointed(folder)
     if not current.exists():
         files.need_room(folder)

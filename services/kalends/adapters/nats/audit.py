@@ -41,6 +41,7 @@ class NatsAudit:
         Raises:
             Throttled: the stream is full. TooLarge: they do not fit a message. Unavailable, DeadlineExceeded: they may be there.
         """
+        self._requests.room.need_spare()
         message_id = secrets.token_hex(12)
         async with self._turn, self._requests.in_time():
             unknown = False

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kalends.adapters.nats.options import MIB
+from kalends.adapters.nats.room import MIB, ROOM_BYTES
 from kalends.adapters.nats.tls import BrokerTls
 
 
@@ -47,6 +47,8 @@ class ServerOptions:
     start_timeout: float = 30.0
     stop_timeout: float = 10.0
     tls: BrokerTls | None = None
+    room_bytes: int = ROOM_BYTES
+    """Free space with which one that ran out of room is started anew."""
 
 
 def agent(name: str, *, password: str, tenant: str, memory: str) -> BrokerUser:

@@ -23,6 +23,7 @@ from kalends.adapters.nats.log import NatsLog
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.records import NatsRecords
 from kalends.adapters.nats.requests import Requests
+from kalends.adapters.nats.room import Room
 from kalends.adapters.nats.tls import ClientTls
 from kalends.wire.isolations import Isolations
 
@@ -38,6 +39,7 @@ class NatsBus:
     audit: NatsAudit
     dead_letters: DeadLetters
     link: Link
+    room: Room
 
     @property
     def connection(self) -> Client:
@@ -88,7 +90,8 @@ async def open_nats(
         ) as link,
         _tasks() as group,
     ):
-        requests = Requests(link, timeout=settings.request_timeout)
+        room = Room(settings.store, needed=settings.room_bytes, spare=settings.spare_bytes)
+        requests = Requests(link, timeout=settings.request_timeout, room=room)
         await requests.open()
         records = NatsRecords(requests, options=settings)
         whose = turns.turn(records, options=settings)
@@ -102,6 +105,7 @@ async def open_nats(
                 audit=NatsAudit(requests, options=settings),
                 dead_letters=DeadLetters(requests, options=settings),
                 link=link,
+                room=room,
             )
 
 

@@ -54,6 +54,7 @@ class NatsKeys:
         Raises:
             Throttled: the store is full. Unavailable, DeadlineExceeded: some may be stored; again is safe.
         """
+        self._requests.room.need()
         items = list(wrapped.items())
         stored: dict[str, bytes] = {}
         for start in range(0, len(items), self._options.batch_max):
@@ -148,6 +149,7 @@ class NatsKeys:
         Raises:
             Throttled: the store is full. Unavailable, DeadlineExceeded: some may be replaced; again is safe.
         """
+        self._requests.room.need_spare()
         items = list(changes.items())
         replaced: list[str] = []
         for start in range(0, len(items), self._options.batch_max):

@@ -32,6 +32,7 @@ class NatsLedger:
             Throttled: the ledger is full. TooLarge: the entry does not fit. Unavailable, DeadlineExceeded: it may be kept; again is safe.
         """
         self._requests.link.fits(len(entry) + 512)
+        self._requests.room.need_spare()
         async with self._requests.in_time():
             for wait in pauses(first=0.02, longest=0.5):
                 try:

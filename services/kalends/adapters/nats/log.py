@@ -9,7 +9,6 @@ are put among those of others.
 
 import asyncio
 import re
-import shutil
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from kalends.adapters.nats.commits import Call, Committer, Entry
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, accepted, decoded
 from kalends.adapters.nats.following import Followed, Follower
 from kalends.adapters.nats.layout import Placed, is_own, own_subject
-from kalends.adapters.nats.options import MIB, NatsOptions
+from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.requests import Question, Requests, header_block
 from kalends.adapters.nats.whereabouts import Whereabouts
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Unavailable
@@ -30,9 +29,6 @@ from kalends.domain.scope import Scope
 from kalends.ports.log import Appended, Draft, Message
 from kalends.wire.isolations import DEDICATED, Isolations
 from kalends.wire.leases import Lease
-
-_ROOM_SEEN_S = 0.2
-"""How long the free space that was seen is relied on; ``room_bytes`` is more than can be written meanwhile."""
 
 _ID_LENGTH = 128
 _PLACES = 4096
@@ -59,7 +55,6 @@ class NatsLog:
         self._committers: dict[str, Committer] = {}
         self._consumers: list[consumers.NatsConsumer] = []
         self._closing = False
-        self._room_seen = float("-inf")
         self._heads: dict[str, int] = {}
         self._heads_at = float("-inf")
         self._heads_lock = asyncio.Lock()
@@ -93,13 +88,13 @@ class NatsLog:
 
         Raises:
             Throttled: the log is full, or too much waits for it. Invalid, TooLarge: a draft that cannot be sent; nothing was stored.
-            Unavailable, DeadlineExceeded: nothing is known of the outcome; repeat with the same ids.
+            Unavailable, DeadlineExceeded: nothing is known of the outcome; repeat with the same ids. Of ``disk``: nothing was stored.
         """
         if not drafts:
             return []
         if self._closing:
             raise self._requests.link.down()
-        self._need_room()
+        self._requests.room.need()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.append_timeout
         call = Call(len(drafts), deadline=deadline)
@@ -144,19 +139,6 @@ class NatsLog:
             found = Committer(stream, requests=self._requests, options=self._options, group=self._group, whereabouts=self._whereabouts)
             self._committers[stream] = found
         return found
-
-    def _need_room(self) -> None:
-        store, needed = self._options.store, self._options.room_bytes
-        if store is None:
-            return
-        now = asyncio.get_running_loop().time()
-        if now - self._room_seen < _ROOM_SEEN_S:
-            return
-        free = shutil.disk_usage(store).free
-        self._room_seen = now if free >= needed else float("-inf")
-        if free < needed:
-            detail = f"the disk of the log is full: {free // MIB} MiB free of the {needed // MIB} needed"
-            raise Unavailable(detail, dependency=DEPENDENCY, retry_after=RETRY_AFTER)
 
     async def read(self, positions: Sequence[Position]) -> Sequence[Message | None]:
         """The messages at *positions*, None where there is none (any more).
@@ -373,6 +355,7 @@ class NatsLog:
         Raises:
             Throttled: the broker has no room for it. Unavailable, DeadlineExceeded: it is not known whether it was made.
         """
+        self._requests.room.need()
         await streams.ensure_own(self._requests, scope, options=self._options)
         await self._whereabouts.look()
 

@@ -7,7 +7,7 @@ sizes are reserved; the sum of the streams' ``max_bytes`` must fit into the brok
 from dataclasses import dataclass
 from pathlib import Path
 
-MIB = 1024 * 1024
+from kalends.adapters.nats.room import MIB, ROOM_BYTES, SPARE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,10 @@ class NatsOptions:
     store: Path | None = None
     """The folder of a broker of our own. A broker that once finds no room there takes nothing more until it is restarted, so it must not
     come to that."""
-    room_bytes: int = 32 * MIB
+    room_bytes: int = ROOM_BYTES
     """Free space in ``store`` below which appends are refused."""
+    spare_bytes: int = SPARE_BYTES
+    """Free space in ``store`` below which nothing at all is written."""
     pending_bytes: int = 32 * MIB
     """Bytes that may wait in the client for the socket."""
 

@@ -71,6 +71,7 @@ class NatsRecords:
         """
         subject, body = subject_of(kind, owner, name), pack(owner, name, value)
         write = _Write(subject=subject, body=body, expected=revision)
+        self._requests.room.need_spare()
         async with self._requests.in_time():
             for wait in pauses(first=_PAUSE_S, longest=_LONGEST_PAUSE_S):
                 try:
@@ -104,6 +105,7 @@ class NatsRecords:
             return
         subject, body = subject_of(kind, owner, name), pack(owner, name, b"", deleted=True)
         write = _Write(subject=subject, body=body, expected=None)
+        self._requests.room.need_spare()
         async with self._requests.in_time():
             for wait in pauses(first=_PAUSE_S, longest=_LONGEST_PAUSE_S):
                 try:

@@ -17,6 +17,7 @@ from nats.aio.subscription import Subscription
 
 from kalends.adapters.nats.connection import Link
 from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, answer, translated
+from kalends.adapters.nats.room import Room
 from kalends.domain.errors import DeadlineExceeded, Invalid, Unavailable
 from kalends.kit.backoff import pauses
 
@@ -31,6 +32,8 @@ _AGAIN_S = 1.0
 _FOR_NOW = (b'"err_code":10008', b'"err_code":10005')
 """Refusals that pass with an election: nobody leads the cluster or the stream; too few nodes are known to be there."""
 _DIRECT = "$JS.API.DIRECT."
+_REMOVALS = ("$JS.API.STREAM.MSG.DELETE.", "$JS.API.STREAM.PURGE.")
+"""What takes away is written too: a removal is overwritten and noted."""
 HEADER_LINE = b"NATS/1.0\r\n"
 _NAME = re.compile(r"[!-9;-~]+")
 _VALUE = re.compile(r"[^\r\n\0]*")
@@ -69,8 +72,9 @@ def release(futures: Sequence[asyncio.Future[Msg]]) -> None:
 class Requests:
     """Asks the broker; made by ``open_requests``, one for each connection."""
 
-    def __init__(self, link: Link, *, timeout: float) -> None:
+    def __init__(self, link: Link, *, timeout: float, room: Room | None = None) -> None:
         self.link = link
+        self.room = room or Room(None)
         self._timeout = timeout
         self._prefix = link.client.new_inbox()
         self._numbers = count(1)
@@ -102,8 +106,11 @@ class Requests:
         *within* is a deadline in seconds that is shorter than the usual one.
 
         Raises:
-            DeadlineExceeded: one did not come in time. Unavailable: there is no connection, it broke, or nobody listens.
+            DeadlineExceeded: one did not come in time. Unavailable: there is no connection, it broke, or nobody listens; or something would
+                be written, and the broker has no room.
         """
+        if any(_writes(subject) for subject, _, _ in questions):
+            self.room.need_spare()
         async with self._trying(within) as said:
             for wait in pauses(first=_PAUSE, longest=_LONGEST_PAUSE):
                 # While the connection is away, waiting for it is cheaper for all than failing and being asked again.
@@ -294,6 +301,11 @@ class Inbox:
     def _broke(self) -> None:
         self.breaks += 1
         self._news.set()
+
+
+def _writes(subject: str) -> bool:
+    """Whether something is stored or taken away: what goes to no address of JetStream's goes into a stream."""
+    return subject.startswith(_REMOVALS) if subject.startswith("$JS.") else True
 
 
 def _of_leader(subject: str) -> bool:

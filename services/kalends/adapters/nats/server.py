@@ -18,13 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+import structlog
+
 from kalends.adapters.nats import broker_config, orphans
 from kalends.adapters.nats.broker_config import BrokerUser, ServerOptions
 from kalends.adapters.nats.failures import DEPENDENCY
+from kalends.adapters.nats.room import OutOfRoom
 from kalends.domain.errors import Misconfigured, Occupied, Unavailable
 from kalends.kit.backoff import pauses
 
+log = structlog.get_logger(__name__)
+
 _POLL = 0.01
+_ROOM_LOOK_S = 0.5
 _LOG_LINES = 12
 
 _LAUNCH = """
@@ -68,6 +74,7 @@ class LocalServer:
         self._changed = changed
         self._name = f"kalends-{secrets.token_hex(8)}"
         self._port = self._options.port
+        self._out_of_room = OutOfRoom(self._folder, needed=self._options.room_bytes)
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.user = "platform"
@@ -106,7 +113,13 @@ class LocalServer:
         await self._spawn()
 
     async def run(self) -> None:
-        """Restart it whenever it ends by itself, with growing pauses; runs until cancelled or until ``stop``."""
+        """Restart it whenever it ends by itself, with growing pauses, or has run out of room; runs until cancelled or until ``stop``."""
+        async with asyncio.TaskGroup() as group:
+            mending = group.create_task(self._mend(), name="broker.room")
+            await self._watch()
+            mending.cancel()
+
+    async def _watch(self) -> None:
         waits = pauses(first=0.1, longest=5.0)
         while not self._stopping:
             process = self._process
@@ -124,6 +137,18 @@ class LocalServer:
                 await self._spawn()
             except (Unavailable, Occupied, Misconfigured) as error:
                 self._report("down", error.detail)
+
+    async def _mend(self) -> None:
+        """End a broker that ran out of room, once there is room again: it would take nothing more. Whoever watches starts the next one."""
+        while True:
+            await asyncio.sleep(_ROOM_LOOK_S)
+            try:
+                if await asyncio.to_thread(self._out_of_room.is_mendable):
+                    log.warning("the broker ran out of room and is started anew, as there is room again")
+                    self._out_of_room.happened = False
+                    await self._end()
+            except OSError as error:
+                log.warning("the disk of the broker cannot be looked at", reason=error.strerror)
 
     async def reload(self) -> None:
         """Let the broker read its users again; those who are gone are disconnected."""
@@ -163,6 +188,7 @@ class LocalServer:
     async def _spawn(self) -> None:
         binary = find_binary(self._options.binary)
         try:
+            self._out_of_room.begin()
             for left in self._folder.glob("*.ports"):
                 left.unlink()
             self._write_config()

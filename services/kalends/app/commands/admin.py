@@ -74,18 +74,21 @@ def reindex(invocation: Invocation, *, projection: str, dry_run: bool, wait: boo
 
 
 @admin.command(cls=Command)
+@click.option(
+    "--store", type=click.Choice(["all", "lexical", "vector", "timeline", "calendar"]), default="all", show_default=True, help="One store."
+)
 @click.option("--wait", is_flag=True, help="Watch it until it has ended.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True, help="Longest time to watch, in seconds.")
 @click.pass_obj
-def compact(invocation: Invocation, *, wait: bool, timeout: float) -> int:
-    """Let every store give back disk space while the instance serves."""
+def compact(invocation: Invocation, *, store: str, wait: bool, timeout: float) -> int:
+    """Let every store, or one, give back disk space while the instance serves."""
     output = invocation.output
     with invocation.client() as kalends:
-        started = kalends.compact()
+        started = kalends.compact(store=store)
         if not wait:
             output.give(started, lambda console: console.print(f"started operation {started.operation_id}"))
             return 0
-        with output.progress("compacting", total=None) as advance:
+        with output.progress(f"compacting {store}", total=None) as advance:
             ended = kalends.wait_for(
                 started.operation_id, timeout_s=timeout, on_progress=lambda seen: advance(seen.done, seen.total or None)
             )
@@ -97,6 +100,23 @@ def _show_compaction(console: "Console", ended: "Operation") -> None:
     from kalends.app.output import harmless, state
 
     console.print(state(ended.state), ended.kind, harmless(ended.result or ended.error or ""), sep="  ", markup=False)
+
+
+@admin.command(cls=Command)
+@click.option("--from", "begin", type=click.IntRange(min=1), required=True, help="The format that the log is of; `status` says it.")
+@click.option("--to", "end", type=click.IntRange(min=1), required=True, help="The format that it is to be of.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would take, and whether there is a way back.")
+@click.pass_obj
+def migrate(invocation: Invocation, *, begin: int, end: int, dry_run: bool) -> None:
+    """Bring the log from one format to another; what this version cannot do, or could not take back, is said."""
+    from kalends.domain import formats
+
+    with invocation.client() as kalends:
+        found = kalends.status().format
+    # as long as there is one format, every plan that is not refused has no steps, with and without --dry-run
+    planned = formats.plan(found=found, begin=begin, end=end)
+    result = {"from": begin, "to": end, "steps": planned.steps, "rollback": planned.rollback, "dry_run": dry_run}
+    invocation.output.give(result, lambda console: console.print(planned.text, markup=False))
 
 
 @admin.command("rotate-keys", cls=Command)

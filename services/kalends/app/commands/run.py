@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kalends.client import Status
     from kalends.settings import Settings
 
+_BEHIND_S = 60.0
+"""A projection that is so far behind is worth a line of its own."""
 ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 _DATA = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder; else KALENDS_DATA, else yours.")
 _HOST = click.option("--host", help="Address to listen on; 127.0.0.1 by default.")
@@ -95,8 +97,14 @@ def demo(invocation: Invocation, path: Path | None, *, data: Path | None, keep: 
 @click.command(cls=Command)
 @click.argument("roles", nargs=-1, type=click.Choice(ROLES), metavar="[ROLE]...")
 @_DATA
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write what support needs to FILE (tar.gz): no content, no secret.",
+)
 @click.pass_obj
-def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None) -> int:
+def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None, bundle: Path | None) -> int:
     """Examine the installation, the servers that ROLEs need and, if one runs, the instance; say what is wrong and the next step.
 
     Without a ROLE, the servers of all of them that the settings name.
@@ -106,6 +114,10 @@ def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None)
     output = invocation.output
     findings = examination.examine(invocation, data=data, roles=roles or ROLES)
     healthy = all(finding.state == "ok" for finding in findings)
+    if bundle is not None:
+        from kalends.app import bundle as support
+
+        support.write(bundle, invocation, data=data, findings=findings)
 
     def show(console: "Console") -> None:
         from kalends.app.output import state
@@ -114,8 +126,10 @@ def doctor(invocation: Invocation, *, roles: tuple[str, ...], data: Path | None)
         for one in findings:
             if one.next_step:
                 console.print(f"next step for {one.name}: {one.next_step}", markup=False, soft_wrap=True)
+        if bundle is not None:
+            console.print(f"wrote {bundle}; look into it before you send it to anybody", markup=False, soft_wrap=True)
 
-    output.give({"healthy": healthy, "findings": findings}, show)
+    output.give({"healthy": healthy, "findings": findings} | ({} if bundle is None else {"bundle": str(bundle)}), show)
     return 0 if healthy else 1
 
 
@@ -136,11 +150,35 @@ def version(invocation: Invocation) -> None:
 
 
 def _show(console: "Console", found: "Status") -> None:
-    from kalends.app.output import state, table
+    from kalends.app.output import harmless, state, table
 
-    console.print(f"Kalends {found.version}, {found.mode}: ", state(found.state), sep="")
+    wrong = troubles(found)
+    console.print(f"Kalends {found.version}, {found.mode}: ", state(found.state), "" if wrong else ", all is well", sep="")
+    for trouble in wrong:
+        console.print(f"  {harmless(trouble)}", markup=False, soft_wrap=True)
+    console.print()
     rows = ((one.name, state(one.state), brief(one.since), one.detail, one.next_step) for one in found.dependencies)
     console.print(table(["dependency", "state", "since", "detail", "next step"], rows))
     lags = ((name, lag.events, f"{lag.seconds:.1f}", found.generations.get(name, "")) for name, lag in found.lag.items())
     console.print()
     console.print(table(["projection", ">events behind", ">seconds", "generation"], lags))
+    console.print()
+    console.print(f"last backup: {'none' if found.last_backup is None else brief(found.last_backup)}, dead letters: {found.dead_letters}")
+
+
+def troubles(found: "Status") -> list[str]:
+    """What is not as it should be, one line each, in the order in which one would deal with it."""
+    lines = [
+        f"{one.name} is {one.state}: {one.detail or f'since {brief(one.since)}'}"
+        + (f"; next step: {one.next_step}" if one.next_step else "")
+        for one in sorted(found.dependencies, key=lambda one: (one.state != "down", one.name != "disk"))
+        if one.state != "up"
+    ]
+    if found.dead_letters:
+        lines.append(f"{found.dead_letters} dead letters: what could not be indexed; `kalends dead-letters list` says why")
+    lines += [
+        f"{name} is {lag.seconds:.0f} s behind the log ({lag.events} events)"
+        for name, lag in found.lag.items()
+        if lag.seconds >= _BEHIND_S and lag.events
+    ]
+    return lines
