@@ -10,11 +10,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from kalends.adapters.embedded.archive import FolderArchive
 from kalends.adapters.embedded.clock import SystemClock
 from kalends.adapters.embedded.signing_key import open_signer
 from kalends.adapters.nats.bus import NatsBus
-from kalends.app import brokers, keks, parts, upkeep
+from kalends.app import archives, brokers, keks, parts, upkeep
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.backups import service as backup_service
@@ -56,11 +55,6 @@ class BuiltBackups:
     made: Backups
 
 
-def archive_folder(settings: Settings, where: Folders) -> Path:
-    """Where the backups are."""
-    return Path(settings.backup.folder).expanduser().absolute() if settings.backup.folder else where.data / "backups"
-
-
 async def build(
     stack: AsyncExitStack, common: Common, where: Folders, approvals: Approvals, asked: RequestErasures, *, alone: bool
 ) -> BuiltBackups:
@@ -70,7 +64,7 @@ async def build(
         Misconfigured: the signing key cannot be used.
     """
     settings, clock = common.settings, common.clock
-    archive = _archive(stack, settings, where)
+    archive = await archives.of_backups(stack, settings, where)
     noted = ErasureNotes(archive=archive, wrapper=common.wrapper)
     shelf, copies, sources = Catalogue(archive=archive, wrapper=common.wrapper), Copies(archive, noted), _sources(common.bus)
     store = OperationStore(records=common.bus.records, clock=clock)
@@ -169,12 +163,12 @@ async def restore_whole(
         bus = await parts.open_bus(stack, settings, where, place, metrics, own=broker is not None)
         wrapper = await keks.open_wrapper(stack, settings, where)
         await check_seal(bus.records, wrapper)
-        run = _whole(stack, settings, where, bus, wrapper)
+        run = await _whole(stack, settings, where, bus, wrapper)
         return await run(backup_id, to_us=to_us, report=report)
 
 
-def _whole(stack: AsyncExitStack, settings: Settings, where: Folders, bus: NatsBus, wrapper: Wrapper) -> RestoreAll:
-    archive = _archive(stack, settings, where)
+async def _whole(stack: AsyncExitStack, settings: Settings, where: Folders, bus: NatsBus, wrapper: Wrapper) -> RestoreAll:
+    archive = await archives.of_backups(stack, settings, where)
     vault = Vault(keys=bus.keys, wrapper=wrapper)
     return RestoreAll(
         catalogue=Catalogue(archive=archive, wrapper=wrapper),
@@ -185,15 +179,13 @@ def _whole(stack: AsyncExitStack, settings: Settings, where: Folders, bus: NatsB
     )
 
 
-def notes(stack: AsyncExitStack, common: Common, where: Folders) -> ErasureNotes:
-    """What erasures and backups tell each other, closed with *stack*."""
-    return ErasureNotes(archive=_archive(stack, common.settings, where), wrapper=common.wrapper)
+async def notes(stack: AsyncExitStack, common: Common, where: Folders) -> ErasureNotes:
+    """What erasures and backups tell each other, closed with *stack*.
 
-
-def _archive(stack: AsyncExitStack, settings: Settings, where: Folders) -> FolderArchive:
-    archive = FolderArchive(archive_folder(settings, where))
-    stack.push_async_callback(archive.close)
-    return archive
+    Raises:
+        Misconfigured: the place of the backups cannot be used.
+    """
+    return ErasureNotes(archive=await archives.of_backups(stack, common.settings, where), wrapper=common.wrapper)
 
 
 def _sources(bus: NatsBus) -> Sources:
