@@ -182,7 +182,7 @@ class MemoryWork:
         intact, models = None, None
         if trouble is None and look.deleting_since is None:
             found = await self._platform.status()
-            states = [one.state for one in found.dependencies if one.name in {"log", "nats"}]
+            states = [one.state for one in found.dependencies if one.name in {"log", "nats", "archive"}]
             intact, models = (all(state != "down" for state in states) if states else None), found.models
         return Surroundings(
             endpoints={"http": self._settings.url, "nats": self._settings.nats_url},

@@ -27,7 +27,7 @@ async def of_backups(stack: AsyncExitStack, settings: Settings, where: Folders) 
         raise Misconfigured("backup.folder and backup.store both say where the backups are; keep one of them")
     if chosen.store:
         return await _opened(stack, settings, chosen.store, setting="backup.store")
-    return _folder(stack, Path(chosen.folder).expanduser().absolute() if chosen.folder else where.data / "backups")
+    return _folder(stack, _named(chosen.folder) if chosen.folder else where.data / "backups")
 
 
 async def of_log(stack: AsyncExitStack, settings: Settings) -> Archive | None:
@@ -51,6 +51,10 @@ async def _opened(stack: AsyncExitStack, settings: Settings, text: str, *, setti
     archive = await asyncio.to_thread(open_bucket, place, settings.s3)
     stack.push_async_callback(archive.close)
     return archive
+
+
+def _named(folder: str) -> Path:
+    return Path(folder).expanduser().absolute()
 
 
 def _folder(stack: AsyncExitStack, root: Path) -> Archive:

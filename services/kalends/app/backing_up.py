@@ -9,32 +9,40 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from kalends.adapters.embedded.clock import SystemClock
 from kalends.adapters.embedded.signing_key import open_signer
 from kalends.adapters.nats.bus import NatsBus
 from kalends.app import archives, brokers, keks, parts, upkeep
+from kalends.app.drills import ScratchInstallations
 from kalends.app.folders import Folders
 from kalends.app.parts import Common
 from kalends.backups import service as backup_service
+from kalends.backups.archive_routes import ArchiveRoutes
+from kalends.backups.archiving import ArchiveLog
 from kalends.backups.catalogue import Catalogue
+from kalends.backups.chain_checking import CheckArchive
+from kalends.backups.chains import Chain
 from kalends.backups.copies import Copies
+from kalends.backups.drilling import Drill
 from kalends.backups.notes import ErasureNotes
 from kalends.backups.replaying import RestoreAll
 from kalends.backups.restoring import Forget, RestoreMemory
 from kalends.backups.routes import NAME, BackupRoutes
-from kalends.backups.running import Backups, Restores, Verifications
+from kalends.backups.running import ArchiveChecks, Backups, Drills, Restores, Verifications
 from kalends.backups.taking import Sources, TakeBackup
 from kalends.backups.verifying import VerifyBackup
 from kalends.domain.approvals import RESTORE
 from kalends.domain.erasures import Selector
-from kalends.domain.errors import Unavailable
+from kalends.domain.errors import Misconfigured, Unavailable
 from kalends.domain.events import EventId
 from kalends.domain.scope import Scope
 from kalends.edge.metrics import new_metrics
 from kalends.edge.services import Service
 from kalends.ingest.approving import Approvals
 from kalends.ingest.erasing import RequestErasures
+from kalends.kit.signatures import Signer
 from kalends.ports.kek import Wrapper
 from kalends.ports.work import TaskCall, TaskHandler
 from kalends.settings import Settings
@@ -98,19 +106,69 @@ async def build(
         clock=clock,
     )
     restores = Restores(restore=restore, store=store, lease=upkeep.lease(common, "restore", alone=alone), clock=clock)
+    scratch = ScratchInstallations(settings, where, catalogue=shelf, copies=copies, wrapper=common.wrapper)
+    drill = Drill(
+        catalogue=shelf,
+        copies=copies,
+        records=common.bus.records,
+        wrapper=common.wrapper,
+        scratch=scratch,
+        metrics=common.metrics,
+        clock=clock,
+    )
+    drills = Drills(drill=drill, store=store, lease=upkeep.lease(common, "drill", alone=alone), clock=clock)
+    tenant = settings.auth.tenant
     routes = BackupRoutes(
-        made=made, checks=checks, restores=restores, catalogue=shelf, approvals=approvals, clock=clock, tenant=settings.auth.tenant
+        made=made, checks=checks, restores=restores, catalogue=shelf, drill=drill, approvals=approvals, clock=clock, tenant=tenant
     )
     approvals.perform(RESTORE, routes.act, audited_as=NAME)
+    kept = await _archived(stack, common, take.signer, take.log_id, store, alone=alone)
+    scheduled: dict[str, _Scheduled] = {"backup": made, "backup-check": checks, "backup-drill": drills}
+    if kept.checks is not None:
+        scheduled["archive-check"] = kept.checks
+    archive_routes = ArchiveRoutes(chain=kept.chain, checks=kept.checks, tenant=tenant)
+    built = backup_service.build(routes, archive_routes, made=made, checks=checks, restores=restores, drills=drills, drill=drill, kept=kept)
+    return BuiltBackups(service=built, tasks={name: _task(one) for name, one in scheduled.items()}, made=made)
 
-    async def back_up(_: TaskCall) -> str:
-        return await made.scheduled()
 
-    async def check(_: TaskCall) -> str:
-        return await checks.scheduled()
+class _Scheduled(Protocol):
+    async def scheduled(self) -> str: ...
 
-    built = backup_service.build(routes, made=made, checks=checks, restores=restores)
-    return BuiltBackups(service=built, tasks={"backup": back_up, "backup-check": check}, made=made)
+
+def _task(work: _Scheduled) -> TaskHandler:
+    async def do(_: TaskCall) -> str:
+        return await work.scheduled()
+
+    return do
+
+
+async def _archived(
+    stack: AsyncExitStack, common: Common, signer: Signer, log_id: str, store: OperationStore, *, alone: bool
+) -> backup_service.KeptLog:
+    """The archive of the log, where one is wanted.
+
+    Raises:
+        Misconfigured: its place cannot be used, or nothing would ever take out of it what was erased.
+    """
+    settings, clock = common.settings, common.clock
+    archive = await archives.of_log(stack, settings)
+    if archive is None:
+        return backup_service.KeptLog()
+    if not settings.scheduler.archive_check:
+        raise Misconfigured("archive.store needs scheduler.archive_check: the check takes out of the archive what was erased")
+    chain = Chain(archive=archive, records=common.bus.records, wrapper=common.wrapper, signer=signer, log_id=log_id)
+    copier = ArchiveLog(
+        chain=chain,
+        source=common.bus.log,
+        lease=upkeep.lease(common, "archive", alone=alone),
+        clock=clock,
+        traffic=common.traffic,
+        metrics=common.metrics,
+        settings=settings.archive,
+    )
+    check = CheckArchive(chain=chain, source=common.bus.log, clock=clock, traffic=common.traffic)
+    checks = ArchiveChecks(check=check, store=store, lease=upkeep.lease(common, "archive-check", alone=alone), clock=clock)
+    return backup_service.KeptLog(chain=chain, copier=copier, checks=checks)
 
 
 def _restore(common: Common, shelf: Catalogue, copies: Copies, sources: Sources, forget: Forget) -> RestoreMemory:

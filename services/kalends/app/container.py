@@ -165,7 +165,7 @@ async def _backups(
     """Backups, whose scheduled work goes into *tasks*; *alone*: no other process can do their long work."""
     backups = await backing_up.build(stack, common, folders, approvals, forgetting.asking(common), alone=alone)
     tasks |= backups.tasks
-    shown.health.append(backups.made.health)
+    shown.health.append(backups.service.health)
     shown.last_backups.append(backups.made)
     return backups.service
 

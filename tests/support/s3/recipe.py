@@ -1,7 +1,7 @@
 """The server, built once from the Go module proxy into the user's cache.
 
-Belongs here: building it. Does not belong here: starting it (``server``). A newcomer would get wrong: the module's own lock decides on every
-version below it, so the number here is all that there is to raise; and building takes minutes of a processor, once.
+Belongs here: building it. Does not belong here: starting it (``server``). A newcomer would get wrong: the module's own lock decides on
+every version below it, so the number here is all that there is to raise; and building takes minutes of a processor, once.
 """
 
 import hashlib

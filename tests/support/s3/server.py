@@ -1,7 +1,7 @@
 """A server of S3 in a folder, on loopback, for as long as a test wants it.
 
-Belongs here: starting, stopping, standing still. Does not belong here: building it (``recipe``). A newcomer would get wrong: it keeps what it
-knows of an object in files beside the folder, because not every disk of a test machine takes attributes of files.
+Belongs here: starting, stopping, standing still. Does not belong here: building it (``recipe``). A newcomer would get wrong: it keeps what
+it knows of an object in files beside the folder, because not every disk of a test machine takes attributes of files.
 """
 
 import os
