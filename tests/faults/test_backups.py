@@ -30,7 +30,7 @@ PLACES = (
 )
 MEMORY, LOADED = "notes", "load"
 EVENTS = int(os.environ.get("KALENDS_TEST_BACKUP_EVENTS", "1000"))
-QUESTIONS = int(os.environ.get("KALENDS_TEST_BACKUP_QUESTIONS", "40"))
+QUESTIONS = int(os.environ.get("KALENDS_TEST_BACKUP_QUESTIONS", "200"))
 WORDS = ["river", "heron", "bridge", "winter", "lantern", "orchard", "harbour", "letter", "violin", "market", "garden", "thunder"]
 
 
@@ -77,12 +77,12 @@ def settings(folder: Path) -> dict[str, str]:
     return {**BRISK, "KALENDS_BACKUP__FOLDER": str(folder)}
 
 
-def replay(backup: str, data: Path, folder: Path, *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """``kalends backup restore --into-empty``."""
+def replay(backup: str, data: Path, folder: Path | None, *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """``kalends backup restore --into-empty``; without a *folder* the settings say where the backups are."""
     command = [sys.executable, "-m", "kalends.app.cli", "--json", "backup", "restore", backup]
     told = {name: value for name, value in os.environ.items() if not name.startswith("KALENDS_")}
     return subprocess.run(
-        [*command, "--into-empty", "--data", str(data), "--folder", str(folder)],
+        [*command, "--into-empty", "--data", str(data), *([] if folder is None else ["--folder", str(folder)])],
         env={**told, **(env or {})},
         capture_output=True,
         text=True,
