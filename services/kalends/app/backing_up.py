@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +43,7 @@ from kalends.edge.metrics import new_metrics
 from kalends.edge.services import Service
 from kalends.ingest.approving import Approvals
 from kalends.ingest.erasing import RequestErasures
+from kalends.kit.cron import next_after
 from kalends.kit.signatures import Signer
 from kalends.ports.kek import Wrapper
 from kalends.ports.work import TaskCall, TaskHandler
@@ -52,6 +54,8 @@ from kalends.wire.seal import check_seal
 from kalends.wire.vault import Vault
 
 _LOOK_S = 0.3
+_CHECK = timedelta(hours=12)
+"""How long a check of the archive of the log may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +110,7 @@ async def build(
         clock=clock,
     )
     restores = Restores(restore=restore, store=store, lease=upkeep.lease(common, "restore", alone=alone), clock=clock)
-    scratch = ScratchInstallations(settings, where, catalogue=shelf, copies=copies, wrapper=common.wrapper)
-    drill = Drill(
-        catalogue=shelf,
-        copies=copies,
-        records=common.bus.records,
-        wrapper=common.wrapper,
-        scratch=scratch,
-        metrics=common.metrics,
-        clock=clock,
-    )
+    drill = _drill(common, where, shelf, copies)
     drills = Drills(drill=drill, store=store, lease=upkeep.lease(common, "drill", alone=alone), clock=clock)
     tenant = settings.auth.tenant
     routes = BackupRoutes(
@@ -129,6 +124,19 @@ async def build(
     archive_routes = ArchiveRoutes(chain=kept.chain, checks=kept.checks, tenant=tenant)
     built = backup_service.build(routes, archive_routes, made=made, checks=checks, restores=restores, drills=drills, drill=drill, kept=kept)
     return BuiltBackups(service=built, tasks={name: _task(one) for name, one in scheduled.items()}, made=made)
+
+
+def _drill(common: Common, where: Folders, shelf: Catalogue, copies: Copies) -> Drill:
+    scratch = ScratchInstallations(common.settings, where, catalogue=shelf, copies=copies, wrapper=common.wrapper)
+    return Drill(
+        catalogue=shelf,
+        copies=copies,
+        records=common.bus.records,
+        wrapper=common.wrapper,
+        scratch=scratch,
+        metrics=common.metrics,
+        clock=common.clock,
+    )
 
 
 class _Scheduled(Protocol):
@@ -154,8 +162,7 @@ async def _archived(
     archive = await archives.of_log(stack, settings)
     if archive is None:
         return backup_service.KeptLog()
-    if not settings.scheduler.archive_check:
-        raise Misconfigured("archive.store needs scheduler.archive_check: the check takes out of the archive what was erased")
+    _leaves_log_archive(settings)
     chain = Chain(archive=archive, records=common.bus.records, wrapper=common.wrapper, signer=signer, log_id=log_id)
     copier = ArchiveLog(
         chain=chain,
@@ -241,9 +248,28 @@ async def notes(stack: AsyncExitStack, common: Common, where: Folders) -> Erasur
     """What erasures and backups tell each other, closed with *stack*.
 
     Raises:
-        Misconfigured: the place of the backups cannot be used.
+        Misconfigured: the place of the backups cannot be used, or nothing would ever take out of the log's archive what was erased.
     """
-    return ErasureNotes(archive=await archives.of_backups(stack, common.settings, where), wrapper=common.wrapper)
+    settings = common.settings
+    leaves = _leaves_log_archive(settings) if settings.archive.store else None
+    archive = await archives.of_backups(stack, settings, where)
+    return ErasureNotes(archive=archive, wrapper=common.wrapper, leaves_log_archive=leaves)
+
+
+def _leaves_log_archive(settings: Settings) -> Callable[[datetime], datetime]:
+    """By when a check of the log's archive, which takes out of it what was erased, has ended that began after a time.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    cron = settings.scheduler.archive_check
+    if not cron:
+        raise Misconfigured("archive.store needs scheduler.archive_check: the check takes out of the archive what was erased")
+    try:
+        next_after(cron, datetime.now(UTC))
+    except ValueError as error:
+        raise Misconfigured(f"scheduler.archive_check: {error}") from error
+    return lambda at: next_after(cron, at) + _CHECK
 
 
 def _sources(bus: NatsBus) -> Sources:

@@ -45,7 +45,13 @@ def place(text: str, *, setting: str) -> Folder | Bucket:
 
 
 def endpoint(bucket: Bucket, *, url: str, region: str, virtual: bool) -> str:
-    """Where *bucket* is asked for: at the server *url*, or Amazon's of *region*; *virtual*: its name is part of the host's."""
+    """Where *bucket* is asked for: at the server *url*, or Amazon's of *region*; *virtual*: its name is part of the host's.
+
+    Raises:
+        Misconfigured: the URL is none of a server.
+    """
     base = (url or f"https://s3.{region}.amazonaws.com").rstrip("/")
     scheme, _, rest = base.partition("://")
+    if scheme not in {"http", "https"} or not rest or "/" in rest:
+        raise Misconfigured("s3.url: write https://host or https://host:port")
     return f"{scheme}://{bucket.name}.{rest}" if virtual else base

@@ -50,9 +50,7 @@ class ArchiveSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class S3Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server of buckets; AWS_* variables, profiles and the machine's own role are not looked at."""
 
-    url: Annotated[str, Meta(pattern="^(https?://.*)?$", description="S3 server, e.g. https://host:9000; empty: Amazon's in `region`.")] = (
-        ""
-    )
+    url: Annotated[str, Meta(description="S3 server, e.g. https://host:9000; empty: Amazon's in `region`.")] = ""
     region: Annotated[str, Meta(pattern="^[a-z0-9-]+$", description="Region; most servers of one's own take any.")] = "us-east-1"
     addressing: Annotated[
         str, Meta(pattern="^(path|virtual)$", description="Whether the bucket stands in the path, or in the host's name (virtual).")

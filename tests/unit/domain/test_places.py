@@ -43,3 +43,10 @@ def test_anything_else_is_refused_by_the_name_of_its_setting(text):
 def test_a_bucket_is_asked_for_at_its_server(url, virtual, asked):
     """Amazon's, where none is named; the bucket's name is a part of the host's only where that is wanted."""
     assert endpoint(Bucket(name="kalends"), url=url, region="eu-central-1", virtual=virtual) == asked
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "host:9000", "https://", "https://host/path"])
+def test_what_is_no_server_is_refused(url):
+    """Below a path there is none."""
+    with pytest.raises(Misconfigured, match=r"s3\.url"):
+        endpoint(Bucket(name="kalends"), url=url, region="x", virtual=False)

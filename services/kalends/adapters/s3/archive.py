@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from kalends.adapters.s3.failures import BUCKET_ERRORS, DEPENDENCY, translate
 from kalends.domain.errors import Conflict, DeadlineExceeded, Invalid, Misconfigured, NotFound, Unavailable
 from kalends.domain.places import Bucket, endpoint
 from kalends.ports.archive import NAME, PIECE_BYTES, Kept
@@ -33,7 +34,6 @@ PART_BYTES = 16 << 20
 _READ_BYTES = 8 * PIECE_BYTES
 _AT_ONCE = 2
 _DRAFTS = ".drafts"
-_DEPENDENCY = "s3"
 _FRESH = timedelta(minutes=5)
 
 
@@ -100,7 +100,7 @@ def open_bucket(place: Bucket, settings: S3Settings) -> "BucketArchive":
             credential_provider=keys,
         )
     except (BaseError, ValueError) as error:
-        raise Misconfigured(f"s3: the settings of the bucket {place.name} cannot be used: {_word(error)}") from error
+        raise Misconfigured(f"s3: the settings of the bucket {place.name} cannot be used: {type(error).__name__}") from error
     return BucketArchive(store, bucket=place.name, deadline_s=settings.deadline_s)
 
 
@@ -215,7 +215,7 @@ class BucketArchive:
                 yield
         except TimeoutError as error:
             detail = f"the bucket {self._bucket} did not answer within {self._deadline_s:g} s"
-            raise DeadlineExceeded(detail, dependency=_DEPENDENCY, retry_after=5.0) from error
+            raise DeadlineExceeded(detail, dependency=DEPENDENCY, retry_after=5.0) from error
 
 
 class _Counted:
@@ -239,21 +239,8 @@ class _Counted:
 async def _named(bucket: str, name: str, *, writing: bool) -> AsyncIterator[None]:
     try:
         yield
-    except (AlreadyExistsError, PreconditionError) as error:
-        raise Conflict(f"{name} is in the archive already") from error
-    except FileNotFoundError as error:
-        if writing:
-            raise Unavailable(f"there is no bucket {bucket}", dependency=_DEPENDENCY, retry_after=5.0) from error
-        raise NotFound(f"the archive has no {name}") from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise Unavailable(f"the bucket {bucket} refuses our key", dependency=_DEPENDENCY, retry_after=5.0) from error
-    except BaseError as error:
-        raise Unavailable(f"the bucket {bucket} cannot be used: {_word(error)}", dependency=_DEPENDENCY, retry_after=5.0) from error
-
-
-def _word(error: Exception) -> str:
-    """Of what kind it is, without what the server said."""
-    return type(error).__name__
+    except tuple(BUCKET_ERRORS) as error:
+        raise translate(error, bucket=bucket, name=name, writing=writing) from error
 
 
 def _check(name: str) -> None:
