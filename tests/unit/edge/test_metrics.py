@@ -33,6 +33,10 @@ NAMES = {
     "kalends_summarizer_fallbacks",
     "kalends_summarizer_seconds",
     "kalends_tls_certificate_expiry_seconds",
+    "kalends_log_intact",
+    "kalends_log_breaks",
+    "kalends_restore_drill_succeeded",
+    "kalends_restore_drill_timestamp_seconds",
 }
 
 

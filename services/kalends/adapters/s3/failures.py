@@ -1,8 +1,8 @@
 """What goes wrong with a bucket, and what it is called here.
 
 Belongs here: ``BUCKET_ERRORS``, the most specific first. Does not belong here: errors of ours. A newcomer would get wrong: the client says
-"not found" with an error of the language itself, for an object as for a bucket; and nothing that the server said is part of an error, for it
-may name keys.
+"not found" with an error of the language itself, for an object as for a bucket; and nothing that the server said is part of an error, for
+it may name keys.
 """
 
 from collections.abc import Mapping
