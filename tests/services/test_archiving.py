@@ -7,8 +7,9 @@ from pathlib import Path
 from string import ascii_letters
 
 import pytest
-from tests.support.backups import DIARY, ELSEWHERE, NOTES, SIGNER, Place, installed
+from tests.support.backups import DIARY, ELSEWHERE, NOTES, SIGNER, Place, installed, wish
 
+from kalends.adapters.embedded.archive import FolderArchive
 from kalends.adapters.embedded.clock import SystemClock
 from kalends.backups import archiving
 from kalends.backups.archiving import ArchiveLog
@@ -29,6 +30,7 @@ class Archived:
     """A place whose log is archived."""
 
     place: Place
+    store: str = "file:///archive"
     metrics: Metrics = field(default_factory=lambda: new_metrics(version="test"))
 
     @property
@@ -40,7 +42,9 @@ class Archived:
     def chain(self) -> Chain:
         """As a process has it that starts now."""
         place = self.place
-        return Chain(archive=place.archive, records=place.bus.records, wrapper=place.wrapper, signer=SIGNER, log_id=place.log_id)
+        return Chain(
+            archive=place.archive, records=place.bus.records, wrapper=place.wrapper, signer=SIGNER, log_id=place.log_id, place=self.store
+        )
 
     @property
     def copier(self) -> ArchiveLog:
@@ -209,6 +213,34 @@ async def test_what_was_erased_leaves_the_archive_and_is_no_break(archived: Arch
     assert (await archived.check()).flaws == []
     await archived.copier.look()
     assert archived.metrics.log_intact._value.get() == 1
+
+
+async def test_what_the_log_lost_and_a_restore_in_place_brought_back_is_whole_again(archived: Archived) -> None:
+    """It has another place in the log since; without a restore it stays a break."""
+    place = archived.place
+    event_id = await place.said(NOTES, 70)
+    made = await place.back_up()
+    await archived.copier.copy()
+    await place.bus.log.erase(await archived.places_of([event_id]))
+    assert len((await archived.check()).flaws) == len((await archived.check()).flaws) == 1
+
+    await place.restore(wish(made, replace=True))
+    await archived.copier.copy()
+    first, second = await archived.check(), await archived.check()
+
+    assert (first.flaws, first.erased, second.flaws, second.erased) == ([], 1, [], 0)
+    assert len(await archived.places_of([event_id])) == 1
+
+
+async def test_in_another_place_another_chain_begins(archived: Archived) -> None:
+    """What was noted of the first is not asked of the second."""
+    archived.place.archive = FolderArchive(archived.place.root / "second")
+    archived.store = "file:///second"
+    assert await archived.copier.copy() == 1
+    verdict = await archived.check()
+    await archived.place.archive.close()
+
+    assert (verdict.flaws, verdict.links, verdict.messages) == ([], 1, 28)
 
 
 async def test_who_writes_a_link_first_has_written_it(archived: Archived) -> None:

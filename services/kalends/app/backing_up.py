@@ -163,7 +163,9 @@ async def _archived(
     if archive is None:
         return backup_service.KeptLog()
     _leaves_log_archive(settings)
-    chain = Chain(archive=archive, records=common.bus.records, wrapper=common.wrapper, signer=signer, log_id=log_id)
+    chain = Chain(
+        archive=archive, records=common.bus.records, wrapper=common.wrapper, signer=signer, log_id=log_id, place=settings.archive.store
+    )
     copier = ArchiveLog(
         chain=chain,
         source=common.bus.log,

@@ -80,7 +80,9 @@ class ArchiveLog:
         self._metrics.log_intact.set(0 if noted.breaks else 1)
         self._metrics.log_breaks.set(noted.breaks)
         if noted.breaks:
-            self._tell("down", noted.told, "see all with `kalends archive verify`; what heals it stands in docs/reference/archive-format.md")
+            self._tell(
+                "down", noted.told, "see all with `kalends archive verify`; what heals it stands in docs/reference/archive-format.md"
+            )
         else:
             checked = "not checked yet" if noted.checked_at is None else f"checked {noted.checked_at.isoformat()}"
             self._tell("up", f"{noted.number + 1} links, {checked}", "")

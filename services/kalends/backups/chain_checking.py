@@ -14,6 +14,7 @@ import structlog
 
 from kalends.backups.chains import Chain, Kept, Told
 from kalends.backups.copies import learn
+from kalends.backups.resealing import Resealing
 from kalends.domain.backups import Gone
 from kalends.domain.errors import Conflict, Damaged
 from kalends.domain.events import EventKey, event_key
@@ -49,7 +50,7 @@ class Verdict:
         if self.flaws:
             more = f"; and {len(self.flaws) - _SHOWN} more" if len(self.flaws) > _SHOWN else ""
             return "; ".join(self.flaws[:_SHOWN]) + more
-        erased = f", {self.erased} were erased and left it" if self.erased else ""
+        erased = f", {self.erased} were erased or brought back, and left it" if self.erased else ""
         return f"{self.links} links with {self.messages} messages in {self.bytes} bytes are what was written, and what the log says{erased}"
 
 
@@ -73,18 +74,27 @@ class _Seen:
     last_us: dict[Scope, int] = field(default_factory=dict)
     """Per memory, when its last erasure was."""
 
+    restored: set[EventKey] = field(default_factory=set)
+    """Events that a restore in place has brought back."""
+
     missing: list[_Missing] = field(default_factory=list)
     holes: list[str] = field(default_factory=list)
 
-    def learn(self, body: bytes) -> None:
-        """Take in what a message says of erasures, if it does."""
+    def learn(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Take in what a message says of erasures, and whether a restore wrote it."""
         sealed = _parsed(body)
-        if sealed is not None and sealed.is_erasure:
+        if sealed is None:
+            return
+        if sealed.event_id is not None and Resealing.HEADER in headers:
+            self.restored.add(event_key(sealed.scope, sealed.event_id))
+        if sealed.is_erasure:
             learn(self.gone.setdefault(sealed.scope, Gone()), body)
             self.last_us[sealed.scope] = max(sealed.recorded_us, self.last_us.get(sealed.scope, 0))
 
     def explains(self, one: _Missing) -> bool:
-        """Whether an erasure took a message out. Nodes and retractions are sealed, so any later erasure of their memory may have."""
+        """Whether an erasure took a message out, or it was brought back. What is sealed any later erasure of its memory may have taken."""
+        if one.key in self.restored:
+            return True
         if one.key is not None and one.scope in self.gone:
             return self.gone[one.scope].has_event(one.key, session=None, recorded_us=one.recorded_us)
         return one.key is None and one.recorded_us <= self.last_us.get(one.scope, -1)
@@ -189,7 +199,7 @@ class CheckArchive:
     async def _compare(self, link: Link, items: Sequence[Logged], verdict: Verdict, seen: _Seen) -> None:
         await self._traffic.give_way(at_most=_GIVE_WAY_S)
         for one, message in zip(items, await self._log.read([Position(one.stream, one.sequence) for one in items]), strict=True):
-            seen.learn(one.body)
+            seen.learn(one.body, one.headers)
             if message is None:
                 sealed = _parsed(one.body)
                 if sealed is None:
@@ -214,7 +224,7 @@ class CheckArchive:
                 places = [Position(stream, sequence) for sequence in range(start, min(start + _BATCH, head + 1))]
                 for message in await self._log.read(places):
                     if message is not None:
-                        seen.learn(message.body)
+                        seen.learn(message.body, message.headers)
 
     async def _take_out(self, found: Mapping[int, Link], erased: Sequence[_Missing]) -> int:
         """Write the segments anew that hold what was erased, without it; how many messages went."""

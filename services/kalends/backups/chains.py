@@ -5,6 +5,7 @@ or whether they are right (``chain_checking``). A newcomer would get wrong: who 
 are told apart by that alone, whatever the lease says, and the segment of the one that came late is removed.
 """
 
+import hashlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
@@ -48,14 +49,16 @@ class Kept:
 
 
 class Chain:
-    """The chain of the log *log_id*."""
+    """The chain of the log *log_id* in the archive that the setting *place* names."""
 
-    def __init__(self, *, archive: Archive, records: Records, wrapper: Wrapper, signer: Signer, log_id: str) -> None:
+    def __init__(self, *, archive: Archive, records: Records, wrapper: Wrapper, signer: Signer, log_id: str, place: str) -> None:
         self._archive = archive
         self._records = records
         self._wrapper = wrapper
         self._signer = signer
         self.log_id = log_id
+        # in another place another chain begins
+        self._name = f"{log_id}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
 
     async def names(self) -> Mapping[str, int]:
         """Everything that is kept of it: names, and sizes in bytes.
@@ -145,7 +148,7 @@ class Chain:
         Raises:
             Damaged: it cannot be read. Unavailable, DeadlineExceeded: the records do not answer.
         """
-        record = await self._records.get(KIND, _OWNER, self.log_id)
+        record = await self._records.get(KIND, _OWNER, self._name)
         if record is None:
             return Noted()
         try:
@@ -160,14 +163,14 @@ class Chain:
             Unavailable, DeadlineExceeded: the records do not answer.
         """
         while True:
-            record = await self._records.get(KIND, _OWNER, self.log_id)
+            record = await self._records.get(KIND, _OWNER, self._name)
             before = await self.noted() if record is not None else Noted()
             wanted = changes
             if int(str(changes.get("number", before.number))) < before.number:
                 wanted = {name: value for name, value in changes.items() if name not in {"number", "sha256"}}
             value = msgspec.json.encode(msgspec.structs.replace(before, **wanted))
             with suppress(Conflict):  # another process noted something at the same time
-                await self._records.put(KIND, _OWNER, self.log_id, value, revision=0 if record is None else record.revision)
+                await self._records.put(KIND, _OWNER, self._name, value, revision=0 if record is None else record.revision)
                 return
 
 
