@@ -105,6 +105,37 @@ def test_a_byte_of_the_log_that_flipped_on_the_disk_is_found_named_and_told(inst
         assert api.ask("GET", f"/memories/{MEMORY}/events").status == 200
 
 
+def test_what_the_protocol_erases_is_no_break_and_leaves_the_archive(instance: Instance, tmp_path: Path) -> None:
+    """An event of a session that lives on, a whole session with its nodes, a whole memory; and the receipt of the event names the check."""
+    more = archived(tmp_path)
+    instance.start(more)
+    with verdicts.api_of(instance) as api:
+        api.make_memory(MEMORY)
+        api.make_memory("other")
+        ids = tell(api, 0, 80)
+        api.append("other", [{"session_id": "s", "kind": "message", "text": f"number {number}"} for number in range(10)])
+        api.quiet()
+        api.run_job("toc-day")
+        verdicts.calendar_done(api)
+        assert wait_until(lambda: links(api) > 1, seconds=30)
+        selectors = [(MEMORY, {"event_ids": ids[:2]}), (MEMORY, {"session_id": "talk-1"}), ("other", {"everything": True})]
+        begun = [(memory, api.good("POST", f"/memories/{memory}/erasures", selector)["erasure_id"]) for memory, selector in selectors]
+        for memory, one in begun:
+            assert wait_until(lambda m=memory, o=one: api.good("GET", f"/memories/{m}/erasures/{o}")["state"] == "erased", seconds=90)
+        api.quiet()
+        verdicts.calendar_done(api)
+
+        api.run_job("archive-check")
+        first = api.good("GET", "/admin/archive")
+        api.run_job("archive-check")
+        assert (first["breaks"], api.good("GET", "/admin/archive")["breaks"]) == (0, 0)
+        assert "were erased or brought back, and left it" in first["result"]
+        assert "left it" not in api.good("GET", "/admin/archive")["result"]
+        ends = [api.good("GET", f"/memories/{memory}/erasures/{one}/receipt")["backups_expire_at"] for memory, one in begun]
+        assert ends[0].endswith("-01-01T12:00:00Z")
+        assert ends[1:] == [None, None]
+
+
 def test_a_restore_drill_proves_the_last_backup_and_its_result_is_shown(instance: Instance, tmp_path: Path) -> None:
     """Also after something of it was erased; a damaged backup fails the drill, which is told; and nothing is left of either."""
     more = archived(tmp_path)

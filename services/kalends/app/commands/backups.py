@@ -163,7 +163,7 @@ def _whole(invocation: Invocation, backup_id: str, to_time: "datetime | None", *
 
     settings = settings_from(data=data)
     if folder is not None:
-        settings = msgspec.structs.replace(settings, backup=msgspec.structs.replace(settings.backup, folder=str(folder)))
+        settings = msgspec.structs.replace(settings, backup=msgspec.structs.replace(settings.backup, folder=str(folder), store=""))
     logs.configure(level=settings.telemetry.level, service="restore")
     where = folders.folders_of(settings)
     folders.prepare(where)
