@@ -24,7 +24,7 @@ from kalends.backups.taking import Sources
 from kalends.domain.errors import Unavailable
 from kalends.edge.metrics import new_metrics
 from kalends.ports.kek import Wrapper
-from kalends.settings import LogSettings, Settings
+from kalends.settings import LogSettings, Settings, TlsSettings
 from kalends.wire.erasures import ErasureStore
 from kalends.wire.seal import check_seal
 from kalends.wire.vault import Vault
@@ -39,7 +39,8 @@ class ScratchInstallations:
     """Makes them in ``backup.drill_folder``; see ``backups.drilling.Scratch``."""
 
     def __init__(self, settings: Settings, where: Folders, *, catalogue: Catalogue, copies: Copies, wrapper: Wrapper) -> None:
-        self._settings = msgspec.structs.replace(settings, log=_own_log(settings.log))
+        # on loopback, for nobody but us: no certificate is needed, and that of our listeners may name other hosts
+        self._settings = msgspec.structs.replace(settings, log=_own_log(settings.log), tls=TlsSettings())
         named = settings.backup.drill_folder
         self._root = Path(named).expanduser().absolute() if named else where.data / "drill"
         self._catalogue = catalogue
