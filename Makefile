@@ -92,8 +92,8 @@ crds: setup ## generate charts/kalends/crds from the operator's model
 lock: ## resolve the dependencies anew, keeping the pins that still fit; delete a lock first to raise everything
 	@.ci/python build/lock
 	@build/lock/bin/python -m pip --disable-pip-version-check --no-input install --quiet $(UV)
-	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra operator --extra dev --python-version 3.11 --universal -o requirements/dev.txt
-	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra operator --constraint requirements/dev.txt --python-version 3.11 --universal -o requirements/run.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra s3 --extra operator --extra dev --python-version 3.11 --universal -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra cluster --extra s3 --extra operator --constraint requirements/dev.txt --python-version 3.11 --universal -o requirements/run.txt
 	@$(COMPILE) requirements/model.in --no-deps -o requirements/model.txt
 	@$(COMPILE) requirements/tools.in --python-version 3.11 --universal -o requirements/tools.txt
 

@@ -24,7 +24,7 @@ from kalends_operator.credentials import Pair
 from kalends_operator.desired import memories, naming
 from kalends_operator.desired.conditions import Note, moment
 from kalends_operator.desired.memories import Limits, MemorySpec, Seen
-from kalends_operator.desired.memory_status import Shown, Surroundings, shown
+from kalends_operator.desired.memory_status import Shown, Surroundings, log_intact, shown
 from kalends_operator.desired.seen import SeenErasure, SeenMemory, SeenSecret
 from kalends_operator.desired.steps import (
     WAITS,
@@ -162,8 +162,7 @@ class MemoryWork(Worker):
         intact, models = None, None
         if trouble is None and look.deleting_since is None:
             found = await self._platform.status()
-            states = [one.state for one in found.dependencies if one.name in {"log", "nats"}]
-            intact, models = (all(state != "down" for state in states) if states else None), found.models
+            intact, models = log_intact({one.name: one.state for one in found.dependencies}), found.models
         return Surroundings(
             endpoints={"http": self._settings.url, "nats": self._settings.nats_url},
             tenant=self._settings.tenant,

@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=200, help="questions of one search load")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each ingest load; the best one counts")
     parser.add_argument("--calendar", type=int, default=100_000, help="events whose calendar is written")
+    parser.add_argument("--restored", type=int, default=100_000, help="events that are lost and restored")
     parser.add_argument("--folder", type=Path, help="where instances keep their data while they are measured; default: a temporary folder")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     chosen = parser.parse_args()
@@ -44,6 +45,7 @@ def main() -> None:
             questions=chosen.questions,
             repeats=chosen.repeats,
             calendar_events=chosen.calendar,
+            restored_events=chosen.restored,
         )
         bench.run()
     finally:

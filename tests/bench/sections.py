@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from tests.bench import calendar, fairness, trust
+from tests.bench import calendar, fairness, restoring, trust
 from tests.bench.instance import ROOT, Instance, bare_environment
 from tests.bench.load import Outcome
 from tests.bench.reference import Reference, ReferenceJob
 from tests.bench.report import Report, Row, percentile
 
-NAMES = ("start", "ingest", "index", "lag", "search", "memory", "calendar", "fairness", "trust", "erase")
+NAMES = ("start", "ingest", "index", "lag", "search", "memory", "calendar", "fairness", "trust", "erase", "restore")
 BATCH = 100
 BATCHES_AIM, SINGLES_AIM, SEARCHABLE_AIM, SEARCH_AIM_MS, GROWTH_AIM, MEMORY_AIM_MIB = 10_000, 1_200, 0.8, 60.0, 1.5, 800.0
 
@@ -45,6 +45,7 @@ class Bench:
     lag_seconds: float = 20.0
     repeats: int = 1
     calendar_events: int = 100_000
+    restored_events: int = 100_000
     references: dict[tuple[str, int], Reference] = field(default_factory=dict)
     first_p95: float | None = None
 
@@ -62,6 +63,8 @@ class Bench:
             fairness.measure(self.folder, self.report)
         if "trust" in self.sections:
             trust.costs(self.folder, self.report)
+        if "restore" in self.sections:
+            restoring.measure(self.folder, self.report, events=self.restored_events)
 
     def _row(self, section: str, name: str, value: float, unit: str, **more: Any) -> None:
         self.report.add(Row(section=section, name=name, value=value, unit=unit, **more))

@@ -1,24 +1,42 @@
-"""The suite of the port ``archive``, on a folder."""
+"""The suite of the port ``archive``: on a folder, and on a bucket of a real server of S3."""
 
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.s3.server import ACCESS, BUCKET, DOMAIN, SECRET, S3Server
 
 from kalends.adapters.embedded.archive import FolderArchive
-from kalends.domain.errors import Conflict, Invalid, NotFound
+from kalends.adapters.s3.archive import PART_BYTES, open_bucket
+from kalends.domain.errors import Conflict, Invalid, KalendsError, Misconfigured, NotFound, Unavailable
+from kalends.domain.places import Bucket
 from kalends.ports.archive import PIECE_BYTES, Archive
+from kalends.settings import S3Settings
 
 NAME = "backups/01ABC/segment-000000"
 
 
-@pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+IN_BUCKET = pytest.param("bucket", marks=pytest.mark.cluster)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One for all tests here; each has a prefix of its own."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as made:
+        yield made
+
+
+@pytest.fixture(params=["folder", IN_BUCKET])
+async def archive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Archive]:
     """An empty one."""
-    made = FolderArchive(tmp_path / "archive")
+    if request.param == "folder":
+        made: Archive = FolderArchive(tmp_path / "archive")
+    else:
+        found: S3Server = request.getfixturevalue("server")
+        made = open_bucket(Bucket(name=BUCKET, prefix=f"tests/{tmp_path.name}"), found.settings())
     yield made
     await made.close()
 
@@ -121,9 +139,112 @@ async def test_no_name_leads_out_of_the_archive(archive: Archive, name: str) -> 
         await archive.remove(name)
 
 
-async def test_files_are_for_their_owner_only(archive: Archive, tmp_path: Path) -> None:
+async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     """Folders, too."""
+    archive = FolderArchive(tmp_path / "archive")
     await archive.put(NAME, given(b"one"))
+    await archive.close()
 
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "archive").rglob("*")}
     assert modes == {0o600, 0o700}
+
+
+@pytest.mark.cluster
+async def test_what_is_too_large_for_one_request_is_whole_or_not_there(server: S3Server) -> None:
+    """It is put in parts and gets its name at the end; a name that was taken meanwhile stays what it is, and nothing else is left."""
+    archive = open_bucket(Bucket(name=BUCKET, prefix="large"), server.settings())
+    large = [os.urandom(PIECE_BYTES) for _ in range(PART_BYTES // PIECE_BYTES * 2 + 3)]
+
+    async def overtaken() -> AsyncIterator[bytes]:
+        for piece in large:
+            yield piece
+        await archive.put("second", given(b"quick"))
+
+    async def failing() -> AsyncIterator[bytes]:
+        for piece in large:
+            yield piece
+        raise RuntimeError("lost")
+
+    assert await archive.put("first", given(*large)) == len(large) * PIECE_BYTES
+    with pytest.raises(Conflict):
+        await archive.put("second", overtaken())
+    with pytest.raises(RuntimeError, match="lost"):
+        await archive.put("third", failing())
+
+    assert await content(archive, "first") == b"".join(large)
+    assert await archive.list("") == [("first", len(large) * PIECE_BYTES), ("second", 5)]
+    assert [path.name for path in (server.objects / BUCKET / "large").rglob("*") if path.is_file()] == ["first", "second"]
+
+
+@pytest.mark.cluster
+async def test_more_objects_than_one_page_are_listed(server: S3Server) -> None:
+    """A page holds a thousand."""
+    folder = server.objects / BUCKET / "many" / "a"
+    folder.mkdir(parents=True)
+    for number in range(1100):
+        (folder / f"{number:04d}").write_bytes(b"1")
+    archive = open_bucket(Bucket(name=BUCKET, prefix="many"), server.settings())
+
+    assert [one.name for one in await archive.list("a/")] == [f"a/{number:04d}" for number in range(1100)]
+    assert len(await archive.list("a/10")) == 100
+
+
+@pytest.mark.cluster
+async def test_a_bucket_may_be_part_of_the_hosts_name(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Amazon's own are. No resolver knows the name here, so the server is asked as a proxy, which is told the name."""
+    monkeypatch.setenv("http_proxy", server.url)
+    archive = open_bucket(Bucket(name=BUCKET, prefix="virtual"), server.settings(url=f"http://{DOMAIN}", addressing="virtual"))
+
+    await archive.put("a", given(b"one"))
+
+    assert await content(archive, "a") == b"one"
+    assert (server.objects / BUCKET / "virtual" / "a").read_bytes() == b"one"
+
+
+@pytest.mark.cluster
+async def test_a_wrong_key_and_a_bucket_that_is_not_there_are_told(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object itself is not said to be missing; and the right key, which the environment has, is not used."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    (tmp_path / "wrong").write_text("x", encoding="utf-8")
+    refused = open_bucket(Bucket(name=BUCKET), server.settings(secret_key_file=str(tmp_path / "wrong")))
+    absent = open_bucket(Bucket(name="absent"), server.settings())
+
+    for archive in (refused, absent):
+        for asked in (archive.put("a", given(b"x")), archive.list("")):
+            with pytest.raises(Unavailable) as told:
+                await asked
+            assert told.value.dependency == "s3"
+            assert "kalends-test" not in told.value.detail
+
+
+@pytest.mark.cluster
+async def test_a_server_that_stands_still_or_is_away_ends_in_an_error(tmp_path: Path) -> None:
+    """Within the deadline; and once it is back, the same archive works again."""
+    with S3Server(tmp_path) as server:
+        archive = open_bucket(Bucket(name=BUCKET), server.settings(request_s=0.3, deadline_s=1.0))
+        await archive.put("a", given(b"one"))
+        server.pause()
+        with pytest.raises(KalendsError) as told:
+            await content(archive, "a")
+        assert told.value.code in {"unavailable", "deadline_exceeded"}
+        server.stop()
+        with pytest.raises(KalendsError):
+            await archive.list("")
+        server.start()
+
+        assert await content(archive, "a") == b"one"
+
+
+@pytest.mark.parametrize("left_out", ["access_key_file", "secret_key_file"])
+def test_a_bucket_without_a_key_is_refused_at_the_start(tmp_path: Path, left_out: str) -> None:
+    """The key of the machine's own role is not asked for."""
+    (tmp_path / "key").write_text("x", encoding="utf-8")
+    named = {"access_key_file": str(tmp_path / "key"), "secret_key_file": str(tmp_path / "key")}
+
+    with pytest.raises(Misconfigured, match=left_out):
+        open_bucket(Bucket(name=BUCKET), S3Settings(**{**named, left_out: ""}))
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        open_bucket(Bucket(name=BUCKET), S3Settings(**{**named, left_out: str(tmp_path / "none")}))

@@ -30,7 +30,7 @@ PLACES = (
 )
 MEMORY, LOADED = "notes", "load"
 EVENTS = int(os.environ.get("KALENDS_TEST_BACKUP_EVENTS", "1000"))
-QUESTIONS = int(os.environ.get("KALENDS_TEST_BACKUP_QUESTIONS", "40"))
+QUESTIONS = int(os.environ.get("KALENDS_TEST_BACKUP_QUESTIONS", "200"))
 WORDS = ["river", "heron", "bridge", "winter", "lantern", "orchard", "harbour", "letter", "violin", "market", "garden", "thunder"]
 
 
@@ -65,10 +65,12 @@ def back_up(api: Api, **asked: Any) -> str:
 
 
 def answers(api: Api) -> list[list[str]]:
-    """The first ten ids for each of many questions."""
+    """The first ten ids for each of many questions, by words and by everything that there is in turns."""
     return [
-        [hit["id"] for hit in api.good("POST", f"/memories/{MEMORY}/search", {"query": question, "limit": 10, "mode": "lexical"})["hits"]]
-        for question in (f"{WORDS[number % 12]} {WORDS[number * 5 % 11]} day {number * 13}" for number in range(QUESTIONS))
+        [hit["id"] for hit in api.good("POST", f"/memories/{MEMORY}/search", {"query": question, "limit": 10, **mode})["hits"]]
+        for number in range(QUESTIONS)
+        for question in [f"{WORDS[number % 12]} {WORDS[number * 5 % 11]} day {number * 13}"]
+        for mode in [{"mode": "lexical"} if number % 2 else {}]
     ]
 
 
@@ -77,12 +79,12 @@ def settings(folder: Path) -> dict[str, str]:
     return {**BRISK, "KALENDS_BACKUP__FOLDER": str(folder)}
 
 
-def replay(backup: str, data: Path, folder: Path, *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """``kalends backup restore --into-empty``."""
+def replay(backup: str, data: Path, folder: Path | None, *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """``kalends backup restore --into-empty``; without a *folder* the settings say where the backups are."""
     command = [sys.executable, "-m", "kalends.app.cli", "--json", "backup", "restore", backup]
     told = {name: value for name, value in os.environ.items() if not name.startswith("KALENDS_")}
     return subprocess.run(
-        [*command, "--into-empty", "--data", str(data), "--folder", str(folder)],
+        [*command, "--into-empty", "--data", str(data), *([] if folder is None else ["--folder", str(folder)])],
         env={**told, **(env or {})},
         capture_output=True,
         text=True,

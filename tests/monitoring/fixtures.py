@@ -77,6 +77,20 @@ FIXTURES: Mapping[str, Twins] = {
         at="38h",
     ),
     "KalendsBackupDamaged": _gauge('kalends_degraded{component="backups"}', "1x40", "0x40"),
+    "KalendsLogBroken": _gauge('kalends_log_intact{instance="a"}', "1x20 0x20", "1x40"),
+    # a process that does no drills says 0 and names no time
+    "KalendsRestoreDrillFails": Twins(
+        fires={
+            'kalends_restore_drill_succeeded{instance="a"}': "0x40",
+            'kalends_restore_drill_timestamp_seconds{instance="a"}': "60x40",
+        },
+        quiet={
+            'kalends_restore_drill_succeeded{instance="a"}': "1x40",
+            'kalends_restore_drill_timestamp_seconds{instance="a"}': "60x40",
+            'kalends_restore_drill_succeeded{instance="b"}': "0x40",
+            'kalends_restore_drill_timestamp_seconds{instance="b"}': "0x40",
+        },
+    ),
     "KalendsJobFails": Twins(
         fires={'kalends_job_runs_total{job="retention",result="FAILED"}': "0x20 1x20"},
         quiet={'kalends_job_runs_total{job="retention",result="SUCCESS"}': "0x20 1x20"},

@@ -70,7 +70,8 @@ def test_every_operation_answers(admin: Person) -> None:
 
         unsigned = operation.name == "auth.session" and answer.status_code == 401
         unknown = operation.name == "memories.hand_over" and answer.status_code == 422  # to somebody who does not exist
-        named |= operation.name in {"verifications.start", "restores.start"}  # of a backup that is not there
+        # of a backup that is not there, and of an archive that nobody has wanted
+        named |= operation.name in {"verifications.start", "restores.start", "archive.verify"}
         assert answer.is_success or unsigned or unknown or (named and answer.status_code == 404), (operation.name, answer.text)
         assert answer.headers["x-request-id"]
         assert answer.headers["cache-control"] == "no-store"

@@ -19,7 +19,7 @@ MEMORY = "roles"
 ABSENT = "no-such-roles"
 
 
-OF_ALL_MEMORIES = {"backups.create", "erasures.tenant", "memories.hand_over"}
+OF_ALL_MEMORIES = {"archive.show", "archive.verify", "backups.create", "erasures.tenant", "memories.hand_over"}
 """What only a credential that is for no memories in particular may do."""
 
 

@@ -13,10 +13,11 @@ from tests.support.waiting import until
 from kalends.adapters.embedded.archive import FolderArchive
 from kalends.adapters.embedded.clock import SystemClock
 from kalends.backups import taking
+from kalends.backups.notes import ErasureNotes
 from kalends.backups.running import Backups, Verifications
 from kalends.domain.backups import Selection
 from kalends.domain.errors import Conflict, Damaged, Invalid, KalendsError, NotFound
-from kalends.domain.events import EventId, microseconds, new_ulid
+from kalends.domain.events import EventId, microseconds, moment, new_ulid
 from kalends.domain.scope import MemoryName, Scope
 from kalends.kit import failpoints, signatures
 from kalends.ports.log import Draft
@@ -207,6 +208,19 @@ async def test_a_receipt_can_name_the_day_on_which_the_last_backup_ends(place: P
     assert await place.notes.ends(NOTES, whole=False, erased_us=now_us) == made.expires_at
     assert await place.notes.ends(NOTES, whole=True, erased_us=now_us) == made.objects[2].expires_at
     assert await place.notes.ends(DIARY, whole=False, erased_us=now_us) is None
+
+
+async def test_a_receipt_names_the_day_by_which_the_archive_of_the_log_is_rid_of_it(place: Place) -> None:
+    """Of a single event, whose session's key lives on; whole sessions take their keys with them."""
+    ids = await place.fill(NOTES, 5)
+    await place.erase(NOTES, ids[:1])
+    now = datetime.now(UTC)
+    notes = ErasureNotes(archive=place.archive, wrapper=place.wrapper, leaves_log_archive=lambda at: at + timedelta(days=1))
+
+    assert await notes.ends(NOTES, whole=False, erased_us=microseconds(now)) == moment(microseconds(now)) + timedelta(days=1)
+    assert await notes.ends(NOTES, whole=True, erased_us=microseconds(now)) is None
+    made = await place.back_up()
+    assert await notes.ends(NOTES, whole=False, erased_us=microseconds(datetime.now(UTC))) == made.expires_at
 
 
 async def test_notes_stay_while_a_backup_needs_them(place: Place) -> None:

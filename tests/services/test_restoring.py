@@ -10,14 +10,17 @@ from tests.support.backups import ELSEWHERE, NOTES, START, Place, installed, wis
 
 from kalends.backups.replaying import check_whole
 from kalends.domain.errors import Conflict, Damaged, Misconfigured
-from kalends.domain.events import microseconds
+from kalends.domain.events import Event, EventId, microseconds
 from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope
 from kalends.kit import failpoints
+from kalends.ports.log import Draft
 from kalends.settings import BackupSettings
 from kalends.wire import envelopes
 from kalends.wire.documents import DocumentRecord
-from kalends.wire.vault import key_reference
+from kalends.wire.envelopes import Retraction, Stamp
+from kalends.wire.manifests import Manifest
+from kalends.wire.vault import Vault, key_reference
 
 
 @pytest.fixture
@@ -99,6 +102,57 @@ async def test_fifty_times_are_what_was_recorded_by_then(place: Place) -> None:
         expected = [event_id for at, event_id in enumerate(ids) if at <= seconds]
         await place.restore(wish(third, into=f"at-{number}", to_us=to_us))
         assert list(await place.events(Scope(NOTES.tenant, MemoryName(f"at-{number}")))) == expected, seconds
+
+
+async def test_fifty_times_of_a_life_with_second_thoughts(place: Place) -> None:
+    """Of every random time the state is what was recorded by then: also what was taken back, and what was said again after that."""
+    source = random.Random(21)
+    await place.fill(NOTES, 0)
+    life: list[dict[EventId, str]] = []
+    live: dict[EventId, str] = {}
+    backup: Manifest | None = None
+    for second in range(90):
+        if live and source.random() < 0.3:
+            gone = source.sample(sorted(live), k=min(len(live), source.randint(1, 3)))
+            await took_back(place, gone, second)
+            live = {event_id: text for event_id, text in live.items() if event_id not in gone}
+        else:
+            words = f"thought {second} of {source.randint(0, 9)}"
+            live = {**live, await place.said(NOTES, second, session=f"s{second % 4}", words=words): words}
+        life.append(live)
+        if second % 30 == 29:
+            backup = await place.back_up(previous=None if backup is None else backup.backup_id)
+    assert backup is not None
+
+    for number in range(50):
+        seconds = source.uniform(-1, 95)
+        await place.restore(wish(backup, into=f"at-{number}", to_us=microseconds(START) + round(seconds * 1_000_000)))
+        expected = life[min(int(seconds), len(life) - 1)] if seconds >= 0 else {}
+        assert await state_of(place, Scope(NOTES.tenant, MemoryName(f"at-{number}"))) == expected, seconds
+
+
+async def took_back(place: Place, ids: list[EventId], second: int) -> None:
+    """Take events of the notes back, *second* seconds after the start."""
+    reference = key_reference(NOTES, "s0")
+    box = (await place.vault.boxes_for_writing(NOTES, [reference]))[reference]
+    at_us = microseconds(START + timedelta(seconds=second))
+    taken = Retraction(event_ids=tuple(ids), reason="other")
+    stamp = Stamp(writer="test", number=second + 1, acked_up_to=0)
+    body = envelopes.seal_retraction(taken, scope=NOTES, recorded_us=at_us, key_reference=reference, box=box, stamp=stamp)
+    await place.bus.log.append([Draft(scope=NOTES, message_id=f"back-{second}", body=body)])
+
+
+async def state_of(place: Place, scope: Scope) -> dict[EventId, str]:
+    """The live events that the log says of a memory, and their words."""
+    vault = Vault(keys=place.bus.keys, wrapper=place.wrapper)
+    found: dict[EventId, str] = {}
+    for sealed in map(envelopes.parse, await place.bodies(scope)):
+        content = envelopes.unseal(sealed, (await vault.boxes(scope, [sealed.key_reference]))[sealed.key_reference])
+        if isinstance(content, Event):
+            found[content.id] = content.text
+        elif isinstance(content, Retraction):
+            found = {event_id: text for event_id, text in found.items() if event_id not in content.event_ids}
+    return found
 
 
 async def test_in_place_what_is_too_much_goes_and_what_is_missing_comes(place: Place) -> None:

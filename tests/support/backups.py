@@ -69,13 +69,13 @@ class Place:
         self.copies = Copies(self.archive, self.notes)
         self.sources = Sources(log=self.bus.log, keys=self.bus.keys, records=self.bus.records, ledger=self.bus.ledger, audit=self.bus.audit)
 
-    async def said(self, scope: Scope, number: int, *, session: str = "one", at_us: int | None = None) -> EventId:
+    async def said(self, scope: Scope, number: int, *, session: str = "one", at_us: int | None = None, words: str | None = None) -> EventId:
         """Append an event; it is recorded *number* seconds after the start, unless *at_us* says otherwise."""
         recorded = START + timedelta(seconds=number) if at_us is None else moment(at_us)
         event = Event(
             id=new_ulid(recorded, randomness=number.to_bytes(10)),
             facets=Facets(session_id=session, kind="message"),
-            text=f"{scope.memory} says {number} in {session}",
+            text=words or f"{scope.memory} says {number} in {session}",
             occurred_at=recorded,
             recorded_at=recorded,
         )

@@ -35,6 +35,15 @@ _REFUSALS: Mapping[str, str] = {
 """Errors that do not go away by waiting, with the reason that is shown."""
 
 
+def log_intact(states: Mapping[str, str]) -> bool | None:
+    """Whether the log is there and, as far as its archive tells, what was written; None where Kalends says nothing of it.
+
+    The archive is ``down`` once a check has found a break, in itself or in the log.
+    """
+    told = [state for name, state in states.items() if name in {"log", "nats", "archive"}]
+    return all(state != "down" for state in told) if told else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """A status as it is written, what is worth an event, and whether something is under way that is worth looking at soon."""

@@ -60,6 +60,7 @@ PLACES: Mapping[str, str] = {
     "admin": _COMMANDS + "admin:admin",
     "scheduler": _COMMANDS + "scheduler:scheduler",
     "backup": _COMMANDS + "backups:backup",
+    "archive": _COMMANDS + "archives:archive",
     "approvals": _COMMANDS + "approvals:approvals",
     "audit": _COMMANDS + "audit:audit",
     "dead-letters": _COMMANDS + "dead_letters:dead_letters",

@@ -166,7 +166,7 @@ async def _backups(
     """Backups, whose scheduled work goes into *tasks*; *alone*: no other process can do their long work."""
     backups = await backing_up.build(stack, common, folders, approvals, forgetting.asking(common), alone=alone)
     tasks |= backups.tasks
-    shown.health.append(backups.made.health)
+    shown.health.append(backups.service.health)
     shown.last_backups.append(backups.made)
     return backups.service
 
@@ -267,7 +267,7 @@ async def _engine_services(
         compact = _compact(common, engines)
         tasks |= upkeep.index_tasks(common, partial(_targets, shown.projections), compact)
         services.append(_index(common, engines, shown.projections, compact, operations, own=own))
-        notes = backing_up.notes(stack, common, folders)
+        notes = await backing_up.notes(stack, common, folders)
         services.append(await forgetting.eraser(common, engines, folders, alone=own, backed_up=notes))
     if "search" in roles:
         phrases = await stack.enter_async_context(open_phrases())

@@ -12,10 +12,12 @@ import msgspec
 
 from kalends.domain.addresses import Address, addresses, allow_list
 from kalends.domain.errors import Misconfigured
+from kalends.domain.places import Bucket, endpoint, place
 from kalends.settings import Settings
 
 _URL = re.compile(r"(?:.*_)?urls?")
 _OTLP = re.compile(r"OTEL_EXPORTER_(?:OTLP|ZIPKIN|JAEGER)_(?:[A-Z]+_)?ENDPOINT")
+_PROXY = re.compile(r"(?i:(?:https?|all)_proxy)")
 _QDRANT_REST = 6333
 
 
@@ -47,8 +49,25 @@ def named(settings: Settings, *, environment: Mapping[str, str]) -> Iterator[tup
     if settings.qdrant.transport == "rest" and settings.qdrant.url and not settings.qdrant.rest_url:
         for address in addresses(settings.qdrant.url, setting="qdrant.url"):
             yield "qdrant.rest_url", Address(host=address.host, port=_QDRANT_REST)
+    yield from _of_buckets(settings, environment)
     for variable, text in environment.items():
         if _OTLP.fullmatch(variable):
+            for address in addresses(text, setting=variable):
+                yield variable, address
+
+
+def _of_buckets(settings: Settings, environment: Mapping[str, str]) -> Iterator[tuple[str, Address]]:
+    """The server of a bucket as it is asked for, which is Amazon's where no other is named; and the proxies on the way to it."""
+    stores = {"backup.store": settings.backup.store, "archive.store": settings.archive.store}
+    buckets = [one for one in (place(text, setting=setting) for setting, text in stores.items() if text) if isinstance(one, Bucket)]
+    for bucket in buckets:
+        asked = endpoint(bucket, url=settings.s3.url, region=settings.s3.region, virtual=settings.s3.addressing == "virtual")
+        for address in addresses(asked, setting="s3.url"):
+            yield "s3.url", address
+    if not buckets:
+        return
+    for variable, text in environment.items():
+        if _PROXY.fullmatch(variable) and text:
             for address in addresses(text, setting=variable):
                 yield variable, address
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kalends.app.status import StatusBoard
+from kalends.backups import archive_routes
 from kalends.backups import routes as backups
 from kalends.domain.credentials import ROLES
 from kalends.edge import agent_operations, audit_operations, long_work, tokens
@@ -71,6 +72,7 @@ def rows() -> list[Operation]:
         lambda: hand_over_routes.operations(service),
         lambda: approval_routes.operations(service),
         lambda: backups.operations(service),
+        lambda: archive_routes.operations(service),
         lambda: search.operations(service, service, service),
         lambda: calendar_routes.operations(service),
         lambda: index.operations(service, service, service),

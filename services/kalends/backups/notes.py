@@ -4,13 +4,13 @@ Belongs here: both. Does not belong here: erasing (``index.erasing``). A newcome
 is there was begun after its erasure had ended, for those have it in a ledger of their own.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 
 from kalends.backups.catalogue import Catalogue, Shelf
 from kalends.domain.errors import Conflict, NotFound
-from kalends.domain.events import microseconds
+from kalends.domain.events import microseconds, moment
 from kalends.domain.scope import Scope
 from kalends.ports.archive import Archive
 from kalends.ports.kek import Wrapper
@@ -25,20 +25,25 @@ _NOTE_BYTES = 64 << 20
 
 
 class ErasureNotes:
-    """Notes of erasures in an archive."""
+    """Notes of erasures in an archive; *leaves_log_archive* says when what was erased at a time has left the archive of the log."""
 
-    def __init__(self, *, archive: Archive, wrapper: Wrapper) -> None:
+    def __init__(self, *, archive: Archive, wrapper: Wrapper, leaves_log_archive: Callable[[datetime], datetime] | None = None) -> None:
         self._archive = archive
         self._wrapper = wrapper
+        self._leaves_log_archive = leaves_log_archive
         self._catalogue = Catalogue(archive=archive, wrapper=wrapper)
 
     async def ends(self, scope: Scope, *, whole: bool, erased_us: int) -> datetime | None:
-        """When the last backup ends that may hold what was erased by then; see ``Catalogue.expires_at``.
+        """When the last backup ends that may hold what was erased by then, and it has left the archive of the log.
 
         Raises:
             Unavailable, DeadlineExceeded: the archive does not answer.
         """
-        return await self._catalogue.expires_at(scope, whole=whole, erased_us=erased_us)
+        ends = await self._catalogue.expires_at(scope, whole=whole, erased_us=erased_us)
+        if whole or self._leaves_log_archive is None:
+            return ends  # the archive of the log holds no keys, and those of whole sessions are gone
+        leaves = self._leaves_log_archive(moment(erased_us))
+        return leaves if ends is None else max(ends, leaves)
 
     async def note(self, scope: Scope, erasure_id: str, *, said: Sequence[bytes], receipt: bytes, erased_us: int) -> None:
         """Keep what the messages of an erasure say, and its receipt; again changes nothing.

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from kalends.backups import schemas
 from kalends.backups.catalogue import Backup, Catalogue, Shelf
+from kalends.backups.drilling import Drill
 from kalends.backups.restoring import Wish
 from kalends.backups.running import Backups, Restores, Verifications, reachable
 from kalends.domain import backups
@@ -49,6 +50,7 @@ class BackupRoutes:
         checks: Verifications,
         restores: Restores,
         catalogue: Catalogue,
+        drill: Drill,
         approvals: SecondPerson,
         clock: Clock,
         tenant: str,
@@ -57,6 +59,7 @@ class BackupRoutes:
         self._checks = checks
         self._restores = restores
         self._catalogue = catalogue
+        self._drill = drill
         self._approvals = approvals
         self._clock = clock
         self._tenant = tenant
@@ -74,8 +77,11 @@ class BackupRoutes:
         """The backups that the credential may know of, newest first."""
         shelf = await self._catalogue.shelf()
         found = self._visible(call.principal, shelf)
-        unreadable = sorted(shelf.damaged) if self._is_own(call.principal) else []
-        return Answer(body=schemas.BackupList(items=[schemas.backup_out(one) for one in reversed(found)], unreadable=unreadable))
+        items = [schemas.backup_out(one) for one in reversed(found)]
+        if not self._is_own(call.principal):
+            return Answer(body=schemas.BackupList(items=items))
+        drill = schemas.drill_out(await self._drill.last())
+        return Answer(body=schemas.BackupList(items=items, unreadable=sorted(shelf.damaged), drill=drill))
 
     async def show(self, call: Call) -> Answer:
         """One backup."""

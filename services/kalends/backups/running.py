@@ -1,4 +1,4 @@
-"""Backups, checks and restores as long work: asked for, done one after another, and looked at later.
+"""Backups, checks, restores and drills as long work: asked for, done one after another, and looked at later.
 
 Belongs here: what an operation's record says of each, and what becomes of it. Does not belong here: doing any (``taking``, ``verifying``,
 ``restoring``). A newcomer would get wrong: a backup has the id of the operation that made it, so a process that goes on with it after
@@ -11,6 +11,8 @@ from datetime import timedelta
 import structlog
 
 from kalends.backups.catalogue import Backup, Catalogue, Shelf
+from kalends.backups.chain_checking import CheckArchive
+from kalends.backups.drilling import Drill
 from kalends.backups.notes import ErasureNotes
 from kalends.backups.restoring import RestoreMemory, Wish
 from kalends.backups.taking import TakeBackup, Wanted, described
@@ -29,7 +31,7 @@ from kalends.wire.running import OperationRunner, Report
 
 log = structlog.get_logger(__name__)
 
-BACKUP, VERIFICATION, RESTORE = "backup", "verification", "restore"
+BACKUP, VERIFICATION, RESTORE, DRILL, ARCHIVE_CHECK = "backup", "verification", "restore", "drill", "archive-check"
 _LOOK_S = 0.5
 
 
@@ -239,6 +241,57 @@ class Restores(OperationRunner):
 
     async def _do(self, operation: LongOperation, report: Report) -> str:
         return await self._restore(_wish(operation), dry_run=operation.dry_run, report=report)
+
+
+class Drills(OperationRunner):
+    """Restores of everything into a scratch folder; one that does not bring everything back has failed, and its error says what lacks."""
+
+    def __init__(self, *, drill: Drill, store: OperationStore, lease: Lease, clock: Clock) -> None:
+        super().__init__(kind=DRILL, store=store, lease=lease, clock=clock, do=self._do)
+        self._drill = drill
+        self._time = clock
+
+    async def begin(self) -> LongOperation:
+        """Ask for one of the newest backup of everything."""
+        return await self.ask(BACKUP)
+
+    async def scheduled(self) -> str:
+        """Do one; what came of it.
+
+        Raises:
+            KalendsError: it failed; the detail says why.
+        """
+        return await _ended(self, (await self.begin()).operation_id, self._time)
+
+    async def _do(self, _: LongOperation, report: Report) -> str:
+        return await self._drill(report)
+
+
+class ArchiveChecks(OperationRunner):
+    """Checks of the archive of the log; one that finds a break has failed, and its error says where."""
+
+    def __init__(self, *, check: CheckArchive, store: OperationStore, lease: Lease, clock: Clock) -> None:
+        super().__init__(kind=ARCHIVE_CHECK, store=store, lease=lease, clock=clock, do=self._do)
+        self._check = check
+        self._time = clock
+
+    async def begin(self) -> LongOperation:
+        """Ask for one."""
+        return await self.ask("log")
+
+    async def scheduled(self) -> str:
+        """Do one; what came of it.
+
+        Raises:
+            KalendsError: there is a break; the detail says where.
+        """
+        return await _ended(self, (await self.begin()).operation_id, self._time)
+
+    async def _do(self, _: LongOperation, report: Report) -> str:
+        verdict = await self._check(report)
+        if verdict.flaws:
+            raise Damaged(verdict.text)
+        return verdict.text
 
 
 async def _known(runner: OperationRunner, operation_id: str | None, subject: str, wanted: Mapping[str, object]) -> LongOperation | None:

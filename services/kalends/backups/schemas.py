@@ -6,9 +6,10 @@ A newcomer would get wrong: a backup's id is that of the operation that made it.
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from kalends.backups.catalogue import Backup
+from kalends.backups.drilling import Drilled
 
 _Id = Annotated[str, Meta(min_length=1, max_length=40)]
 _Name = Annotated[str, Meta(min_length=1, max_length=40)]
@@ -84,11 +85,32 @@ class BackupOut(Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class DrillOut(Struct, frozen=True, kw_only=True):
+    """The last restore drill: of which backup, when it ended, how many seconds it took, whether everything came back, and in words."""
+
+    backup_id: str
+    ended_at: datetime
+    seconds: float
+    succeeded: bool
+    result: str
+
+
 class BackupList(Struct, frozen=True, kw_only=True):
-    """Backups, newest first; ``unreadable`` ids have a manifest that cannot be read."""
+    """Backups, newest first; ``unreadable`` ids have a manifest that cannot be read; ``drill`` is null where there was none."""
 
     items: list[BackupOut]
     unreadable: list[str] = []
+    drill: DrillOut | None = None
+
+
+class ArchiveOut(Struct, frozen=True, kw_only=True):
+    """The archive of the log: how many links it has, and what the last check found; ``breaks`` is 0 before the first."""
+
+    enabled: bool
+    links: int = 0
+    checked_at: datetime | None = None
+    breaks: int = 0
+    result: str | None = None
 
 
 class Removed(Struct, frozen=True, kw_only=True):
@@ -115,3 +137,8 @@ def backup_out(backup: Backup) -> BackupOut:
         memories=manifest.counts.get("memories", 0),
         bytes=manifest.size,
     )
+
+
+def drill_out(drilled: Drilled | None) -> DrillOut | None:
+    """*drilled* as JSON."""
+    return None if drilled is None else DrillOut(**structs.asdict(drilled))

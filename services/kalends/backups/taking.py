@@ -136,7 +136,7 @@ class TakeBackup:
         self._archive = archive
         self._catalogue = catalogue
         self._wrapper = wrapper
-        self._signer = signer
+        self.signer = signer
         self.log_id = log_id
         self._traffic = traffic
         self._clock = clock
@@ -211,7 +211,7 @@ class TakeBackup:
             key="",
         )
         await failpoints.reach("backup.before-manifest")
-        signed = manifests.sign(manifest, self._signer)
+        signed = manifests.sign(manifest, self.signer)
         await self._archive.put(manifests.name_of(wanted.backup_id), _only(signed))
         await failpoints.reach("backup.after-manifest")
         log.info("a backup was made", backup=wanted.backup_id, bytes=manifest.size, **manifest.counts)

@@ -5,9 +5,10 @@ package's own, lenient types. A newcomer would get wrong: an append is safe to r
 """
 
 from kalends.client.approvals import Approval, HandOver
+from kalends.client.archives import Archive, Archives, AsyncArchives
 from kalends.client.asynchronous import AsyncKalends, AsyncMemory
 from kalends.client.audit import AuditBreak, AuditEntry, AuditVerdict
-from kalends.client.backups import AsyncBackups, Backup, BackupList, Backups, RestoreStarted
+from kalends.client.backups import AsyncBackups, Backup, BackupList, Backups, Drill, RestoreStarted
 from kalends.client.blocking import Kalends, Memory
 from kalends.client.calendar import Bullet, ExpandedGrip, Grip, TocEntry, TocNode
 from kalends.client.connection import Connection, find
@@ -67,6 +68,9 @@ __all__ = [
     "AppendReceipt",
     "AppendResult",
     "Approval",
+    "Archive",
+    "Archives",
+    "AsyncArchives",
     "AsyncBackups",
     "AsyncKalends",
     "AsyncMemory",
@@ -85,6 +89,7 @@ __all__ = [
     "DeadlineExceeded",
     "Dependency",
     "Document",
+    "Drill",
     "Erasure",
     "Event",
     "EventInContext",

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from kalends.client import approvals, audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
 from kalends.client.approvals import Approval, HandOver
+from kalends.client.archives import AsyncArchives
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
 from kalends.client.backups import AsyncBackups
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
@@ -75,6 +76,7 @@ class AsyncKalends:
         self.url = found.url
         self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
         self.backups = AsyncBackups(self._driver)
+        self.archive = AsyncArchives(self._driver)
 
     async def __aenter__(self) -> Self:
         return self

@@ -43,11 +43,22 @@ class Backup(Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
+class Drill(Struct, frozen=True, kw_only=True):
+    """The last restore drill: of which backup, when it ended, how many seconds it took, whether everything came back, and in words."""
+
+    backup_id: str
+    ended_at: datetime | None = None
+    seconds: float = 0.0
+    succeeded: bool = False
+    result: str = ""
+
+
 class BackupList(Struct, frozen=True, kw_only=True):
-    """Backups, newest first; of ``unreadable`` ones the manifest cannot be read."""
+    """Backups, newest first; of ``unreadable`` ones the manifest cannot be read; ``drill`` is None where there was none."""
 
     items: list[Backup]
     unreadable: list[str] = []
+    drill: Drill | None = None
 
 
 class RestoreStarted(Struct, frozen=True, kw_only=True):

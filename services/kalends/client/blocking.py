@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from kalends.client import approvals, audit, calendar, connection, erasures, errors, exchanges, requests, results, retention, transport
 from kalends.client.approvals import Approval, HandOver
+from kalends.client.archives import Archives
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
 from kalends.client.backups import Backups
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
@@ -74,6 +75,7 @@ class Kalends:
         self.url = found.url
         self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
         self.backups = Backups(self._driver)
+        self.archive = Archives(self._driver)
 
     def __enter__(self) -> Self:
         return self

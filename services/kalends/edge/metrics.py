@@ -81,6 +81,10 @@ class Metrics:
     model_tokens: Counter
     loop_lag: Histogram
     tls_expiry: Gauge
+    log_intact: Gauge
+    log_breaks: Gauge
+    drill_succeeded: Gauge
+    drill_timestamp: Gauge
     build_info: Gauge
 
     def meter(self, *, service: str, transport: str, operation: str) -> "Meter":
@@ -152,10 +156,17 @@ def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda:
         model_tokens=counter("model_tokens_total", "Tokens that a model read and wrote, as far as it tells.", "model"),
         loop_lag=histogram("event_loop_lag_seconds", "How much later than asked the event loop came back.", buckets=FAST_SECONDS),
         tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),
+        log_intact=gauge("log_intact", "0 once a check found that the log or its archive is not what was written; else 1."),
+        log_breaks=gauge("log_breaks", "Breaks that the last check of the log and its archive found."),
+        drill_succeeded=gauge(
+            "restore_drill_succeeded", "1 if the last restore drill brought everything back, 0 if not, or there was none."
+        ),
+        drill_timestamp=gauge("restore_drill_timestamp_seconds", "When the last restore drill ended, as seconds since 1970; 0: never."),
         build_info=gauge("build_info", "Always 1; the version is the label.", "version"),
     )
     metrics.build_info.labels(version).set(1)
     usage.register(new.registry, room)
+    metrics.log_intact.set(1)
     return metrics
 
 

@@ -4,11 +4,15 @@ A newcomer would get wrong: nothing is ever written over. An object is there who
 end, and a name that is taken is a conflict, however equal the bytes may be.
 """
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 PIECE_BYTES = 1 << 20
 """What a reader is handed at once, at most."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}(/[A-Za-z0-9][A-Za-z0-9._-]{0,120}){0,5}")
+"""What a name looks like; nothing else is one, and nothing else is listed."""
 
 
 class Kept(NamedTuple):
@@ -19,13 +23,14 @@ class Kept(NamedTuple):
 
 
 class Archive(Protocol):
-    """Immutable objects by name: parts of ``[A-Za-z0-9][A-Za-z0-9._-]*`` with slashes between them."""
+    """Immutable objects by names of the form ``NAME``."""
 
     async def put(self, name: str, pieces: AsyncIterator[bytes]) -> int:
         """Keep what *pieces* give, durably, under *name*; its size. If *pieces* fail, nothing is kept.
 
         Raises:
-            Conflict: there is such an object. Invalid: the name is none. Unavailable: there is no room, or the store is away.
+            Conflict: there is such an object. Invalid: the name is none. Unavailable: there is no room, or the store is away; also
+            DeadlineExceeded where it is asked over a network, and then the object may be there.
         """
         ...
 
@@ -33,7 +38,7 @@ class Archive(Protocol):
         """The bytes of an object in order, in pieces of up to ``PIECE_BYTES``.
 
         Raises:
-            NotFound: there is none. Unavailable: the store cannot be read.
+            NotFound: there is none. Unavailable, DeadlineExceeded: the store cannot be read.
         """
         ...
 
@@ -43,4 +48,8 @@ class Archive(Protocol):
 
     async def remove(self, name: str) -> bool:
         """Take an object away for good; whether there was one."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds of this process."""
         ...

@@ -28,8 +28,10 @@ JOBS: tuple[JobSpec, ...] = (
     JobSpec(name="key-check", cron=_WHEN.key_check, task="key-check", timeout_s=_HOUR, jitter_s=30.0),
     JobSpec(name="backup", cron=_WHEN.backup, task="backup", timeout_s=12 * _HOUR, jitter_s=30.0),
     JobSpec(name="backup-check", cron=_WHEN.backup_check, task="backup-check", timeout_s=12 * _HOUR, jitter_s=30.0),
+    JobSpec(name="backup-drill", cron=_WHEN.backup_drill, task="backup-drill", timeout_s=12 * _HOUR, jitter_s=30.0),
+    JobSpec(name="archive-check", cron=_WHEN.archive_check, task="archive-check", timeout_s=12 * _HOUR, jitter_s=30.0),
 )
-"""In the order of their times; the last two are off until they are given one."""
+"""In the order of their times; those of backups and of the archive are off until they are given one."""
 
 
 def chosen(*names: str, crons: Mapping[str, str] | None = None) -> Sequence[JobSpec]:

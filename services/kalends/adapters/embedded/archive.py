@@ -8,7 +8,6 @@ only durable once the folders have been synced, each up to the first that was th
 import asyncio
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,13 +16,12 @@ from typing import ParamSpec, TypeVar
 from kalends.adapters.embedded import files
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Conflict, Invalid, NotFound, Unavailable
-from kalends.ports.archive import PIECE_BYTES, Kept
+from kalends.ports.archive import NAME, PIECE_BYTES, Kept
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _DEPENDENCY = "archive"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}(/[A-Za-z0-9][A-Za-z0-9._-]{0,120}){0,5}")
 _PRIVATE, _PRIVATE_FOLDER = 0o600, 0o700
 _THREADS = 2
 
@@ -93,7 +91,7 @@ class FolderArchive:
         await self._lane.close()
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise Invalid("a name in the archive has parts of letters, digits, '.', '_' and '-', with slashes between them")
         return self._root / name
 
@@ -148,7 +146,7 @@ def _open(path: Path, name: str) -> int:
 def _walk(root: Path) -> Iterator[Kept]:
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
-        if _NAME.fullmatch(name):
+        if NAME.fullmatch(name):
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 if path.is_file():
                     yield Kept(name, path.stat().st_size)

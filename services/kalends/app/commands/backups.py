@@ -42,7 +42,7 @@ def create(invocation: Invocation, *, tenant: bool, incremental_from: str | None
     with invocation.client() as kalends:
         memory = None if tenant else invocation.named_memory
         started = kalends.backups.create(memory=memory, tenant=tenant, incremental_from=incremental_from, dry_run=dry_run)
-    return _watch(invocation, started.operation_id, "backing up", wait=wait or dry_run, timeout=timeout)
+    return watch(invocation, started.operation_id, "backing up", wait=wait or dry_run, timeout=timeout)
 
 
 @backup.command("list", cls=Command)
@@ -70,6 +70,12 @@ def list_backups(invocation: Invocation) -> None:
         )
         titles = ["backup", "of", "made (UTC)", ">events", ">bytes", "builds on", "kept until", "keys until"]
         console.print(table(titles, rows))
+        if found.drill is not None:
+            told = "succeeded" if found.drill.succeeded else "failed"
+            when = f"{shown(found.drill.ended_at)} of {found.drill.backup_id}"
+            console.print(
+                f"last restore drill {told}, {when}: {found.drill.result}", style="" if found.drill.succeeded else "red", markup=False
+            )
         for backup_id in found.unreadable:
             console.print(f"{backup_id} cannot be read", style="red", markup=False)
 
@@ -89,7 +95,7 @@ def verify(invocation: Invocation, backup_id: str, *, deep: bool, timeout: float
     """Check every byte of a backup and of all that it builds on; a flaw is named with its object and place."""
     with invocation.client() as kalends:
         started = kalends.backups.verify(backup_id, deep=deep)
-    return _watch(invocation, started.operation_id, "checking", wait=True, timeout=timeout)
+    return watch(invocation, started.operation_id, "checking", wait=True, timeout=timeout)
 
 
 @backup.command(cls=Command)
@@ -142,7 +148,7 @@ def restore(
     if started.operation_id is None:
         invocation.output.give(started, lambda console: console.print(f"waits for the approval {started.approval_id}", markup=False))
         return 0
-    return _watch(invocation, started.operation_id, "restoring", wait=wait or dry_run, timeout=timeout)
+    return watch(invocation, started.operation_id, "restoring", wait=wait or dry_run, timeout=timeout)
 
 
 def _whole(invocation: Invocation, backup_id: str, to_time: "datetime | None", *, data: Path | None, folder: Path | None) -> int:
@@ -157,7 +163,7 @@ def _whole(invocation: Invocation, backup_id: str, to_time: "datetime | None", *
 
     settings = settings_from(data=data)
     if folder is not None:
-        settings = msgspec.structs.replace(settings, backup=msgspec.structs.replace(settings.backup, folder=str(folder)))
+        settings = msgspec.structs.replace(settings, backup=msgspec.structs.replace(settings.backup, folder=str(folder), store=""))
     logs.configure(level=settings.telemetry.level, service="restore")
     where = folders.folders_of(settings)
     folders.prepare(where)
@@ -170,7 +176,8 @@ def _whole(invocation: Invocation, backup_id: str, to_time: "datetime | None", *
     return 0
 
 
-def _watch(invocation: Invocation, operation_id: str, title: str, *, wait: bool, timeout: float) -> int:
+def watch(invocation: Invocation, operation_id: str, title: str, *, wait: bool, timeout: float) -> int:
+    """Show an operation that was started: that it was, or with *wait* how it goes and ends; the exit code."""
     output = invocation.output
     if not wait:
         output.give({"operation_id": operation_id}, lambda console: console.print(f"started operation {operation_id}"))

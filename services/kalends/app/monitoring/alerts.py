@@ -171,6 +171,22 @@ ALERTS: Sequence[Alert] = (
         description="Bytes changed or are gone; the status says of which backup.",
     ),
     Alert(
+        name="KalendsLogBroken",
+        query="min(kalends_log_intact{@}) == 0",
+        patience="0m",
+        severity="critical",
+        summary="The log or its archive is not what was written",
+        description="Bytes changed, or messages are gone without an erasure that explains it; the check says which.",
+    ),
+    Alert(
+        name="KalendsRestoreDrillFails",
+        query="min(kalends_restore_drill_succeeded{@} and kalends_restore_drill_timestamp_seconds{@} > 0) == 0",
+        patience="0m",
+        severity="critical",
+        summary="The last restore drill did not bring everything back",
+        description="The newest backup may not be what one needs when it is needed.",
+    ),
+    Alert(
         name="KalendsJobFails",
         query='sum by (job) (increase(kalends_job_runs_total{@,result="FAILED"}[1h])) > 0',
         patience="0m",

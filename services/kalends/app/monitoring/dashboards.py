@@ -91,6 +91,17 @@ OVERVIEW = Dashboard(
             unit="s",
         ),
         Panel(
+            title="Log intact, and breaks that the last check found",
+            lines=[("min(kalends_log_intact{@})", "intact"), ("max(kalends_log_breaks{@})", "breaks")],
+        ),
+        Panel(
+            title="Last restore drill: succeeded, and hours since then",
+            lines=[
+                ("max(kalends_restore_drill_succeeded{@})", "succeeded"),
+                ("(time() - max(kalends_restore_drill_timestamp_seconds{@})) / 3600", "hours"),
+            ],
+        ),
+        Panel(
             title="Erasures under way, and the age of the oldest",
             lines=[("max(kalends_erasures_active{@})", "under way"), ("max(kalends_erasure_age_seconds{@})", "seconds late")],
         ),

@@ -11,7 +11,7 @@ from kalends.domain.errors import Forbidden, KalendsError, Unavailable
 from kalends_operator.crds.memories import AgentMemoryStatus
 from kalends_operator.desired import memories
 from kalends_operator.desired.memories import MemorySpec, Seen
-from kalends_operator.desired.memory_status import Shown, Surroundings, shown
+from kalends_operator.desired.memory_status import Shown, Surroundings, log_intact, shown
 from kalends_operator.desired.seen import SeenErasure, SeenSecret
 
 AROUND = Surroundings(endpoints={"http": "https://k"}, tenant="local", subject_prefix="kalends.v1.local.notes", log_intact=True)
@@ -132,3 +132,18 @@ def test_what_belongs_to_somebody_else_is_a_failure_that_says_so():
     told = show(spec_of(), World(secret=SeenSecret(ours=False)).seen())
 
     assert (told.phase, condition(told, "Ready")) == ("Failed", ("False", "SecretTaken"))
+
+
+@pytest.mark.parametrize(
+    ("states", "intact"),
+    [
+        ({"log": "up", "archive": "up", "vector": "down"}, True),
+        ({"log": "up", "archive": "degraded"}, True),
+        ({"log": "up", "archive": "down"}, False),
+        ({"log": "down"}, False),
+        ({"vector": "up"}, None),
+    ],
+)
+def test_the_log_is_intact_while_it_is_up_and_no_check_of_its_archive_found_a_break(states, intact):
+    """An archive that cannot be written now is no break."""
+    assert log_intact(states) is intact
