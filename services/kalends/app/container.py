@@ -18,7 +18,7 @@ from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, upkeep
+from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, parts, stores, transferring, upkeep
 from kalends.app.engines import Engine, Engines, open_engines
 from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
@@ -126,6 +126,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         if "summarize" in roles:
             summarize = await upkeep.summarize(stack, common, folders, engines, shown.health, alone=broker is not None)
             services.append(summarize.service)
+            services.append(transferring.build(common))
             tasks |= summarize.tasks
         if "scheduler" in roles:
             scheduler = upkeep.scheduler(common, work, alone=broker is not None)

@@ -35,6 +35,7 @@ from kalends.client.errors import (
 )
 from kalends.client.events import NewEvent
 from kalends.client.exchanges import RetryPolicy
+from kalends.client.export_files import ImportReport, Untaken
 from kalends.client.results import (
     Agent,
     AppendReceipt,
@@ -61,6 +62,7 @@ from kalends.client.results import (
     Token,
 )
 from kalends.client.retention import Retained, RetentionRun, SessionEnd
+from kalends.client.transfers import AsyncTransfers, Transfers
 
 __all__ = [
     "Agent",
@@ -70,6 +72,7 @@ __all__ = [
     "AsyncBackups",
     "AsyncKalends",
     "AsyncMemory",
+    "AsyncTransfers",
     "AuditBreak",
     "AuditEntry",
     "AuditVerdict",
@@ -96,6 +99,7 @@ __all__ = [
     "HandOver",
     "Hit",
     "Hold",
+    "ImportReport",
     "Invalid",
     "Job",
     "Kalends",
@@ -126,11 +130,13 @@ __all__ = [
     "TocNode",
     "Token",
     "TooLarge",
+    "Transfers",
     "Unauthenticated",
     "Unavailable",
     "Unreachable",
     "Unreadable",
     "UnsupportedMedia",
+    "Untaken",
     "WaitedTooLong",
     "find",
 ]
