@@ -1,7 +1,8 @@
 """Exports and imports: how they are put together.
 
-Belongs here: building them from what the roles share. Does not belong here: what they do (``transfers``). A newcomer would get wrong: events
-come in by the use case that every writer's events come in by, so nothing of redaction, quotas and erasures is done twice, or left out.
+Belongs here: building them from what the roles share. Does not belong here: what they do (``transfers``). A newcomer would get wrong:
+events come in by the use case that every writer's events come in by, so nothing of redaction, quotas and erasures is done twice, or left
+out.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Files of exports: put together from pages, checked before they are sent, and cut into what one request may carry. No network.
 
-Belongs here: the first and the last line, what counts once, sums. Does not belong here: what the lines between say (the server's). A newcomer
-would get wrong: a file is read twice, once to see that it is whole and once to send it, so nothing is written of one that was cut off; and
-sessions and grips are told again in lines of their own, which must agree with events and nodes.
+Belongs here: the first and the last line, what counts once, sums. Does not belong here: what the lines between say (the server's). A
+newcomer would get wrong: a file is read twice, once to see that it is whole and once to send it, so nothing is written of one that was cut
+off; and sessions and grips are told again in lines of their own, which must agree with events and nodes.
 """
 
 import hashlib

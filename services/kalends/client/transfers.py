@@ -1,7 +1,7 @@
 """Exports and imports, as requests and the two objects that send them.
 
-Belongs here: asking for pages, sending lines. Does not belong here: the file (``export_files``), or files of other programs (``foreign``). A
-newcomer would get wrong: both may be repeated after whatever went wrong; an import that is begun again finds what is there.
+Belongs here: asking for pages, sending lines. Does not belong here: the file (``export_files``), or files of other programs (``foreign``).
+A newcomer would get wrong: both may be repeated after whatever went wrong; an import that is begun again finds what is there.
 """
 
 import asyncio

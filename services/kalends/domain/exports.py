@@ -1,8 +1,8 @@
 """Exports: the file in which a memory leaves and comes back.
 
 Belongs here: its name, its version, which kinds of lines it has in which order, and the sums by which a file is known to be whole. Does not
-belong here: JSON (``wire.exported`` on the server's side, ``client.export_files`` on the other). A newcomer would get wrong: nothing in a file
-says where or when it was made, or under which name the memory was kept; the same content is the same bytes, wherever it is exported.
+belong here: JSON (``wire.exported`` on the server's side, ``client.export_files`` on the other). A newcomer would get wrong: nothing in a
+file says where or when it was made, or under which name the memory was kept; the same content is the same bytes, wherever it is exported.
 """
 
 import hashlib

@@ -42,7 +42,8 @@ _GIVE_WAY_S = 0.2
 class Place:
     """Where the next page begins: a part of the export, and how far in it.
 
-    Of events and nodes: per stream the last sequence that was looked at, and the last that belongs to the export. Of documents: the last id.
+    Of events and nodes: per stream the last sequence that was looked at, and the last that belongs to the export. Of documents: the last
+    id.
     """
 
     part: str

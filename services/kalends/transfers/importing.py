@@ -1,9 +1,9 @@
 """Importing lines into one memory: each becomes what it was, unless it is there, or was erased there.
 
-Belongs here: what becomes of each line. Does not belong here: whether the file is whole, which whoever reads it checks before the first line
-is sent (``client.export_files``). A newcomer would get wrong: events keep the time at which they were recorded first, and so do versions of
-the calendar; a version comes in only if it was recorded after the newest one that is there, so the second time none does, and a memory that
-has gone its own way keeps its calendar.
+Belongs here: what becomes of each line. Does not belong here: whether the file is whole, which whoever reads it checks before the first
+line is sent (``client.export_files``). A newcomer would get wrong: events keep the time at which they were recorded first, and so do
+versions of the calendar; a version comes in only if it was recorded after the newest one that is there, so the second time none does, and a
+memory that has gone its own way keeps its calendar.
 """
 
 import asyncio
@@ -191,15 +191,15 @@ class ImportLines:
             return Taken(status="duplicate" if replace(there, stored=0, stale=()) == record else "kept")
         if dry_run:
             return Taken(status="new")
-        gone = await self._lacks(scope, record)
-        if gone is not None:
-            return gone
+        return await self._lacks(scope, record) or await self._kept(memory, record)
+
+    async def _kept(self, memory: Memory, record: DocumentRecord) -> Taken:
         cleaning = redaction.Cleaning(self._stores.redactor.find, memory.redaction.of_kind("chunk"))
         record = replace(record, title=cleaning.text(record.title), source=cleaning.text(record.source))
         if cleaning.refused:
             return Taken(status="refused", fault=_not_taken(cleaning.refused))
         try:
-            await self._stores.documents.put(scope, record)
+            await self._stores.documents.put(memory.scope, record)
         except Conflict:
             return Taken(status="kept")
         return Taken(status="new", masked=cleaning.masked)

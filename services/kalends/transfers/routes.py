@@ -1,7 +1,7 @@
 """The operation table's rows for exports and imports.
 
-A newcomer would get wrong: an export is asked for by POST although it changes nothing, for each page of it is in the audit; and an import is
-for credentials of all labels, for it must see whether something is there.
+A newcomer would get wrong: an export is asked for by POST although it changes nothing, for each page of it is in the audit; and an import
+is for credentials of all labels, for it must see whether something is there.
 """
 
 import json

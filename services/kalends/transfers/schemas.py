@@ -54,8 +54,8 @@ class LineFault(Struct, frozen=True, kw_only=True):
 class LineResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one line.
 
-    ``new``: it is here now. ``duplicate``: it was here already. ``known``: a version of the calendar that is not newer than what is here, or
-    a grip. ``erased`` and ``gone``: it was erased or taken back here, and stays so. ``conflict``: its id is taken by something else.
+    ``new``: it is here now. ``duplicate``: it was here already. ``known``: a version of the calendar that is not newer than what is here,
+    or a grip. ``erased`` and ``gone``: it was erased or taken back here, and stays so. ``conflict``: its id is taken by something else.
     ``kept``: a document of that id is here with other content. ``refused``: it breaks a rule. ``masked`` names what was kept out of it.
     """
 

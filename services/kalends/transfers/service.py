@@ -1,7 +1,7 @@
 """Transfers as a service.
 
-A newcomer would get wrong: it stands with the role that keeps the calendar, for versions of nodes come in by it; events come in as by ingest,
-and text goes out as by search.
+A newcomer would get wrong: it stands with the role that keeps the calendar, for versions of nodes come in by it; events come in as by
+ingest, and text goes out as by search.
 """
 
 from kalends.edge.services import Service

@@ -1,8 +1,8 @@
 """Arrivals: into which memories something is being imported just now.
 
-Belongs here: the record that says so. Does not belong here: importing. A newcomer would get wrong: while a memory's calendar comes in, nobody
-may write it anew from the events that are there already, or every hour of the import would become a version of every year; so such a record
-holds the calendar of its memory, and ends by itself when nobody renews it.
+Belongs here: the record that says so. Does not belong here: importing. A newcomer would get wrong: while a memory's calendar comes in,
+nobody may write it anew from the events that are there already, or every hour of the import would become a version of every year; so such a
+record holds the calendar of its memory, and ends by itself when nobody renews it.
 """
 
 from kalends.domain.events import microseconds

@@ -295,7 +295,7 @@ def _due_units(database: sqlite3.Connection, bounds: tuple[int, int, int], limit
     query = f"""
     {_UNIT} WHERE u.due = 1 AND (u.forced = 1 OR (u.last_us < ? OR u.day < ?) AND u.until_us < ?)
     AND m.scope NOT IN (SELECT value FROM json_each(?)) ORDER BY u.day, u.id LIMIT ?
-    """
+    """  # noqa: S608 - no value
     return [
         DueUnit(
             unit=_unit(row),
