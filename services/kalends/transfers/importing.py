@@ -186,23 +186,23 @@ class ImportLines:
             record = exported.document_of(line)
         except Invalid as error:
             return Taken(status="refused", fault=error.faults[0])
+        cleaning = redaction.Cleaning(self._stores.redactor.find, memory.redaction.of_kind("chunk"))
+        record = replace(record, title=cleaning.text(record.title), source=cleaning.text(record.source))
+        if cleaning.refused:
+            return Taken(status="refused", fault=_not_taken(cleaning.refused))
         there = await self._stores.documents.find(scope, record.document_id)
         if there is not None:
             return Taken(status="duplicate" if replace(there, stored=0, stale=()) == record else "kept")
         if dry_run:
             return Taken(status="new")
-        return await self._lacks(scope, record) or await self._kept(memory, record)
+        return await self._lacks(scope, record) or await self._kept(scope, record, masked=cleaning.masked)
 
-    async def _kept(self, memory: Memory, record: DocumentRecord) -> Taken:
-        cleaning = redaction.Cleaning(self._stores.redactor.find, memory.redaction.of_kind("chunk"))
-        record = replace(record, title=cleaning.text(record.title), source=cleaning.text(record.source))
-        if cleaning.refused:
-            return Taken(status="refused", fault=_not_taken(cleaning.refused))
+    async def _kept(self, scope: Scope, record: DocumentRecord, *, masked: tuple[str, ...]) -> Taken:
         try:
-            await self._stores.documents.put(memory.scope, record)
+            await self._stores.documents.put(scope, record)
         except Conflict:
             return Taken(status="kept")
-        return Taken(status="new", masked=cleaning.masked)
+        return Taken(status="new", masked=masked)
 
     async def _lacks(self, scope: Scope, record: DocumentRecord) -> Taken | None:
         """Why a document is not taken: a chunk of it is not here, because it was erased or did not come."""
