@@ -50,7 +50,7 @@ class DocumentLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     title: str
     source: str
     content_hash: Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
-    number: Annotated[int, Meta(ge=0, lt=1 << 63)]
+    number: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
     updated_at: Moment
     chunk_ids: tuple[str, ...]
     labels: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class NodeLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     keywords: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
-    event_count: Annotated[int, Meta(ge=0, lt=1 << 63)] = 0
+    event_count: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
     agents: tuple[str, ...] = ()
     session_id: str = ""
     author: str = ""
