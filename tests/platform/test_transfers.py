@@ -1,7 +1,7 @@
 """Memories as files: what leaves one installation comes into another, and leaves that as the same file.
 
-Belongs here: running instances, the SDK and the command line. Does not belong here: what one line says (``tests/unit/wire/test_exported``), or
-how other programs' files are read (``tests/unit/foreign``). A newcomer would get wrong: files are only compared once both calendars have
+Belongs here: running instances, the SDK and the command line. Does not belong here: what one line says (``tests/unit/wire/test_exported``),
+or how other programs' files are read (``tests/unit/foreign``). A newcomer would get wrong: files are only compared once both calendars have
 nothing left to do, for what is due becomes a version.
 """
 
@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from tests.platform.people import Person
 from tests.support.instance import Instance, clean_environment, wait_until
+from tests.support.moving import exported, loaded, of_kind, settle
 
-from kalends.client import ImportReport, Kalends
+from kalends.client import AsyncKalends
 from kalends.domain.errors import Malformed
 
 MEMORY = "moving"
@@ -39,20 +40,6 @@ def there(elsewhere: Instance) -> Iterator[Person]:
     """Its admin."""
     with Person(elsewhere, elsewhere.token) as person:
         yield person
-
-
-def settle(person: Person) -> None:
-    """Return once no calendar has anything to do, not even with what was said a moment ago."""
-
-    def settled() -> bool:
-        status = person.good("GET", "/status")
-        due = status["calendar"]
-        if (due["units_due"], due["periods_due"]) == (0, 0) and not any(lag["events"] for lag in status["lag"].values()):
-            return True
-        person.ask("POST", "/scheduler/jobs/toc-day/run")
-        return False
-
-    assert wait_until(settled, seconds=60, every=0.5), person.good("GET", "/status")
 
 
 def turn(number: int, day: str) -> dict[str, Any]:
@@ -86,29 +73,10 @@ def moved(admin: Person) -> str:
     return MEMORY
 
 
-def exported(person: Person, memory: str = MEMORY) -> bytes:
-    """The file of a memory."""
-    into = io.BytesIO()
-    with Kalends(url=person.instance.url, token=person.token) as kalends:
-        kalends.transfers.export(memory, into)
-    return into.getvalue()
-
-
-def loaded(person: Person, file: bytes, memory: str = MEMORY, *, dry_run: bool = False) -> ImportReport:
-    """What became of a file that was taken in."""
-    with Kalends(url=person.instance.url, token=person.token) as kalends:
-        return kalends.transfers.load(memory, io.BytesIO(file), dry_run=dry_run)
-
-
-def of_kind(file: bytes, kind: str) -> list[dict[str, Any]]:
-    """The lines of a kind."""
-    return [one for one in map(json.loads, file.splitlines()) if one["type"] == kind]
-
-
 @pytest.fixture(scope="module")
 def file(admin: Person, moved: str) -> bytes:
     """Its export."""
-    return exported(admin, moved)
+    return exported(admin.instance, moved)
 
 
 def test_an_export_tells_of_everything_and_sums_it_up(file: bytes) -> None:
@@ -139,24 +107,24 @@ def _chunks(events: list[dict[str, Any]]) -> list[str]:
 def test_what_comes_into_an_empty_installation_leaves_it_as_the_same_file(admin: Person, there: Person, file: bytes) -> None:
     """Byte by byte, also when it comes in twice, and after the calendar there had its say."""
     there.make_memory(MEMORY)
-    foreseen = loaded(there, file, dry_run=True)
+    foreseen = loaded(there.instance, MEMORY, file, dry_run=True)
     assert (foreseen.events, there.good("GET", f"/memories/{MEMORY}/events")["items"]) == ({"new": 65}, [])
-    report = loaded(there, file)
+    report = loaded(there.instance, MEMORY, file)
     lines = {kind: len(of_kind(file, kind)) for kind in ("event", "document", "node")}
     assert (report.events, report.documents, report.nodes) == tuple({"new": lines[kind]} for kind in ("event", "document", "node"))
     assert (report.untaken, report.masked) == ([], 0)
-    assert exported(there) == file
+    assert exported(there.instance, MEMORY) == file
 
     settle(there)
-    assert exported(there) == file
-    again = loaded(there, file)
+    assert exported(there.instance, MEMORY) == file
+    again = loaded(there.instance, MEMORY, file)
     assert (again.events, again.documents, again.nodes) == (
         {"duplicate": lines["event"]},
         {"duplicate": lines["document"]},
         {"known": lines["node"]},
     )
     settle(there)
-    assert exported(there) == file
+    assert exported(there.instance, MEMORY) == file
     listed = "limit=200&from=2021-01-01T00:00:00Z&to=2023-01-01T00:00:00Z"
     assert (
         there.good("GET", f"/memories/{MEMORY}/events?{listed}")["items"]
@@ -170,21 +138,21 @@ def test_what_comes_into_an_empty_installation_leaves_it_as_the_same_file(admin:
 def test_what_was_erased_stays_erased_and_its_days_are_told_anew(there: Person, file: bytes) -> None:
     """Tombstones refuse the ids; of its day, week, month and year no version comes from the file."""
     path = there.make_memory("scarred")
-    loaded(there, file, "scarred")
+    loaded(there.instance, "scarred", file)
     gone = next(one for one in of_kind(file, "event") if "number 7 left" in one["text"])
     there.good("POST", f"{path}/erasures", {"event_ids": [gone["event_id"]]})
     assert wait_until(lambda: there.ask("GET", f"{path}/events/{gone['event_id']}").status_code == 404, seconds=30)
     assert wait_until(lambda: all(one["state"] == "erased" for one in there.good("GET", f"{path}/erasures")["items"]), seconds=60)
     settle(there)
 
-    report = loaded(there, file, "scarred")
+    report = loaded(there.instance, "scarred", file)
 
     assert report.events == {"duplicate": 64, "erased": 1}
     assert report.nodes.get("new", 0) == 0
     assert report.nodes["remade"] >= 4
     assert [(one.status, one.line) for one in report.untaken] == [("erased", _line_of(file, gone["event_id"]))]
     settle(there)
-    left = exported(there, "scarred")
+    left = exported(there.instance, "scarred")
     assert gone["event_id"].encode() not in left
     assert gone["text"][:40].encode() not in left
 
@@ -207,14 +175,14 @@ def test_a_file_that_is_not_whole_changes_nothing(there: Person, file: bytes) ->
         ([*lines, b'{"type":"event"}\n'], f"line {len(lines) + 1} stands behind the end"),
     ):
         with pytest.raises(Malformed, match=told):
-            loaded(there, b"".join(wrong), "untouched")
+            loaded(there.instance, "untouched", b"".join(wrong))
     assert there.good("GET", "/memories/untouched")["events"] == 0
 
 
 def test_who_lacks_a_label_exports_what_it_sees_and_says_so(admin: Person, moved: str) -> None:
     """And imports nothing; who only reads does neither. Every page that was given is in the audit."""
     with admin.with_token("admin", memories=[moved], labels=[]) as plain:
-        file = exported(plain, moved)
+        file = exported(plain.instance, moved, token=plain.token)
         assert SECRET.encode() not in file
         assert of_kind(file, "begin")[0]["complete"] is False
         assert plain.ask("POST", f"/memories/{moved}/imports", {"lines": []}).status_code == 403
@@ -225,7 +193,7 @@ def test_who_lacks_a_label_exports_what_it_sees_and_says_so(admin: Person, moved
 
 def _exporters(admin: Person) -> set[str]:
     """By whose credentials something was exported, as the audit tells."""
-    return {one["token_id"] for one in admin.good("GET", "/audit?operation=exports.read")["items"]}
+    return {one["actor"] for one in admin.good("GET", "/audit?operation=exports.read")["items"]}
 
 
 def test_what_the_other_memory_masks_comes_in_masked_and_its_calendar_is_made_there(there: Person) -> None:
@@ -237,15 +205,69 @@ def test_what_the_other_memory_masks_comes_in_masked_and_its_calendar_is_made_th
     there.remember(source, words, occurred_at="2020-05-06T10:00:00Z")
     there.good("POST", f"{source}/documents", {"document_id": "card", "text": f"# Card\n\n{words}"}, headers={"prefer": "wait=30"})
     settle(there)
-    file = exported(there, "talkative")
+    file = exported(there.instance, "talkative")
     assert b"ana.canary@example.org" in file
 
-    report = loaded(there, file, "discreet")
+    report = loaded(there.instance, "discreet", file)
 
     assert (report.events, report.masked, report.nodes.get("new")) == ({"new": 2}, 2, None)
-    assert loaded(there, file, "discreet").events == {"duplicate": 2}
+    assert loaded(there.instance, "discreet", file).events == {"duplicate": 2}
     settle(there)
-    assert b"ana.canary@example.org" not in exported(there, "discreet")
+    assert b"ana.canary@example.org" not in exported(there.instance, "discreet")
+
+
+def test_a_line_that_breaks_a_rule_is_refused_by_itself(there: Person) -> None:
+    """Its neighbours come in; a line that is none refuses the request and says which it is."""
+    path = there.make_memory("rules")
+    good = {"type": "event", "session_id": "s", "kind": "note", "role": "user", "occurred_at": "2020-01-01T00:00:00Z"}
+    good |= {"recorded_at": "2020-01-01T00:00:01Z", "text": "x", "dated": True}
+    ids = [f"01ARZ3NDEKTSV4RRFFQ69G5F{number:02d}" for number in range(10)]
+    day = {"type": "node", "node_id": "toc:day:2020-01-01", "recorded_at": "2020-01-02T00:00:00Z"}
+    day |= {"first_at": "2020-01-01T00:00:00Z", "last_at": "2020-01-01T00:00:00Z"}
+    lines: list[dict[str, Any]] = [
+        {**good, "event_id": ids[0]},
+        {**good, "event_id": ids[0], "text": "something else"},
+        {**good, "event_id": ids[1], "kind": "poem"},
+        {**good, "event_id": ids[2], "recorded_at": "2999-01-01T00:00:00Z"},
+        {**good, "event_id": ids[3], "labels": ["b", "a"]},
+        {**day, "bullets": [{"text": "a line", "grips": ["grip:000000000000000000000000"]}]},
+        {
+            "type": "document",
+            "document_id": "d",
+            "title": "",
+            "source": "",
+            "content_hash": "00",
+            "number": 1,
+            "updated_at": "2020-01-01T00:00:00Z",
+        }
+        | {"chunk_ids": [ids[9]]},
+    ]
+    told = there.good("POST", f"{path}/imports", {"lines": [json.dumps(line) for line in lines], "finish": True})["results"]
+
+    assert [(one["status"], one.get("error", {}).get("pointer")) for one in told] == [
+        ("new", None),
+        ("conflict", "/lines/1/event_id"),
+        ("refused", "/lines/2/kind"),
+        ("refused", "/lines/3/recorded_at"),
+        ("refused", "/lines/4/labels"),
+        ("refused", "/lines/5/bullets"),
+        ("refused", "/lines/6/chunk_ids"),
+    ]
+    for wrong, pointer in (({**good, "event_id": ids[5], "colour": 1}, "/lines/1/colour"), ({"type": "poem"}, "/lines/1")):
+        answer = there.ask("POST", f"{path}/imports", {"lines": [json.dumps({**good, "event_id": ids[4]}), json.dumps(wrong)]})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"][: len(pointer)]) == (422, pointer)
+    assert there.good("GET", path)["events"] == 1
+
+
+async def test_programs_on_asyncio_move_memories_as_others_do(there: Person, file: bytes) -> None:
+    """The same file, in and out; a dedicated memory, too."""
+    there.make_memory("evented", isolation="dedicated")
+    into = io.BytesIO()
+    async with AsyncKalends(url=there.instance.url, token=there.token) as kalends:
+        report = await kalends.transfers.load("evented", io.BytesIO(file))
+        await kalends.transfers.export("evented", into)
+
+    assert (report.events, into.getvalue()) == ({"new": 65}, file)
 
 
 def shell(data: Path, *arguments: str, code: int = 0) -> Any:

@@ -21,21 +21,15 @@ class Arrivals:
     def __init__(self, *, records: Records, clock: Clock) -> None:
         self._records = records
         self._clock = clock
-        self._until: dict[Scope, int] = {}
 
     async def hold(self, scope: Scope) -> None:
-        """Let the calendar of *scope* wait, for ``HELD_S`` from now on at most and for half of that at least."""
-        now_us = microseconds(self._clock.now())
-        if self._until.get(scope, 0) - now_us > HELD_S * 1e6 / 2:
-            return
-        until_us = now_us + round(HELD_S * 1e6)
+        """Let the calendar of *scope* wait, for ``HELD_S`` from now on."""
+        until_us = microseconds(self._clock.now()) + round(HELD_S * 1e6)
         await self._records.put(KIND, scope.tenant, scope.memory, str(until_us).encode())
-        self._until = {one: until for one, until in self._until.items() if until > now_us} | {scope: until_us}
 
     async def release(self, scope: Scope) -> None:
         """Let it go on."""
         await self._records.delete(KIND, scope.tenant, scope.memory)
-        self._until.pop(scope, None)
 
     async def held(self) -> frozenset[Scope]:
         """The memories whose calendar waits."""
