@@ -220,6 +220,8 @@ def _ended(number: int, line: bytes, sums: Sums, sessions: _Sessions, more: tupl
         told = msgspec.json.decode(line, type=Trailer).sections
     except msgspec.DecodeError as error:
         raise _wrong(number, f"is not the end of an export: {error}") from None
+    if not line.endswith(b"\n"):
+        raise _wrong(number, "is not whole: the file was cut off")
     if more is not None:
         raise _wrong(more[0], "stands behind the end")
     expected = Sums()
@@ -353,9 +355,7 @@ class Loading:
             if sent.occurred_at is not None and (result.status in SPOILT or result.masked):
                 self._spoilt.append(microseconds(sent.occurred_at))
             if result.status in SPOILT and len(self.report.untaken) < _TOLD:
-                reason = (
-                    "" if result.error is None else f"{result.error.pointer.split('/', 3)[3:]} {result.error.detail}".removeprefix("[] ")
-                )
+                reason = "" if result.error is None else _reason(result.error)
                 self.report.untaken.append(Untaken(line=sent.number, status=result.status, reason=reason))
         self.report.events, self.report.documents, self.report.nodes = (dict(one) for one in self._counts.values())
         self.report.visibility = visibility if batch and batch[0].kind == "event" and visibility else self.report.visibility
@@ -364,3 +364,9 @@ class Loading:
 def _sent(line: bytes, seen: _Seen, number: int) -> Sent:
     at = seen.occurred_at if seen.type == "event" else None
     return Sent(text=line.decode().rstrip("\n"), number=number, kind=seen.type, occurred_at=at)
+
+
+def _reason(fault: LineFault) -> str:
+    """A fault of a line in words; its place in the request means nothing to whoever has the file."""
+    where = fault.pointer.split("/", 3)[3:]
+    return f"/{where[0]}: {fault.detail}" if where else fault.detail

@@ -19,7 +19,10 @@ TEXT_BYTES = 128 * 1024
 
 _NAME_BYTES = 512
 _METADATA_CHARACTERS = 2000
+_METADATA_KEYS = 32
+_KEY_CHARACTERS = 100
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+_LARGEST = 1 << 63
 _FIRST_YEAR = 2
 """Go writes the year 1 where there is no time."""
 
@@ -93,8 +96,9 @@ def _name(text: str) -> str:
 
 
 def _metadata(metadata: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    kept = {name: value for name, value in metadata.items() if value is not None and value != ""}
-    return {name: sendable(value)[:_METADATA_CHARACTERS] if isinstance(value, str) else value for name, value in kept.items()}
+    kept = {sendable(name)[:_KEY_CHARACTERS]: value for name, value in metadata.items() if name and value is not None and value != ""}
+    some = list(kept.items())[:_METADATA_KEYS]
+    return {name: sendable(value)[:_METADATA_CHARACTERS] if isinstance(value, str) else value for name, value in some}
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -171,7 +175,8 @@ def scalars(value: object) -> dict[str, Scalar]:
     """The members of an object that metadata can hold."""
     if not isinstance(value, Mapping):
         return {}
-    return {str(name): one for name, one in value.items() if isinstance(one, str | int | float | bool)}
+    found = {str(name): one for name, one in value.items() if isinstance(one, str | int | float | bool)}
+    return {name: one for name, one in found.items() if not isinstance(one, int) or abs(one) < _LARGEST}
 
 
 _canonical = msgspec.json.Encoder(order="deterministic")

@@ -66,7 +66,7 @@ def test_an_empty_memory_is_a_whole_file() -> None:
 
 @given(st.data())
 def test_one_byte_that_is_changed_or_lost_is_found(data: st.DataObject) -> None:
-    """Wherever it is; but for what leaves the same line in another spelling of its first and last one."""
+    """Wherever it is in what is summed; and a file that ends anywhere but at its end is not whole."""
     file = composed(LINES)
     place = data.draw(st.integers(min_value=0, max_value=len(file) - 1))
     begin, end = file.index(b"\n") + 1, file.rindex(b"\n", 0, -1) + 1
