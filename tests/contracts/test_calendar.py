@@ -126,18 +126,6 @@ async def test_each_message_that_says_something_new_is_a_version(calendar: Sqlit
     assert (await calendar.stats(SCOPE)).versions == 3
 
 
-async def test_nothing_of_a_memory_that_is_held_is_due(calendar: SqliteCalendar) -> None:
-    """Neither its units nor its periods, until it is no longer; those of others are."""
-    other = touched("s", version=2, scope=OTHER)
-    await calendar.put([touched("s", version=1), other, stored(DAY_NODE, "a day", version=3)], floors={})
-
-    assert [one.unit.scope for one in await due(calendar, held={SCOPE})] == [OTHER]
-    assert [one.unit.scope for one in await due(calendar, held={OTHER})] == [SCOPE]
-    assert len(await due(calendar)) == 2
-    assert await calendar.due_periods("week", limit=9, held=[SCOPE]) == []
-    assert [one.scope for one in await calendar.due_periods("week", limit=9, held=[OTHER])] == [SCOPE]
-
-
 async def test_a_node_that_is_gone_is_known_and_nothing_else(calendar: SqliteCalendar) -> None:
     """In no list; that it goes and comes back are versions of it."""
     days = [stored(one, words) for one, words in ((YEAR, "y"), (WEEK, "w"), (DAY_NODE, "d"), (segment("a"), "a"))]

@@ -125,8 +125,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             shown.health.append(health.of_engines(engines, shown.projections, watches))
         if "summarize" in roles:
             summarize = await upkeep.summarize(stack, common, folders, engines, shown.health, alone=broker is not None)
-            services.append(summarize.service)
-            services.append(transferring.build(common))
+            services += [summarize.service, transferring.build(common)]
             tasks |= summarize.tasks
         if "scheduler" in roles:
             scheduler = upkeep.scheduler(common, work, alone=broker is not None)

@@ -141,7 +141,7 @@ def test_a_conversation_of_claude_comes_with_tools_and_files() -> None:
 
 def test_a_transcript_of_claude_code_keeps_sessions_tools_and_side_chains() -> None:
     """Summaries and what it tells itself are nothing that was said."""
-    common = {"sessionId": "s-1", "cwd": "/home/ana/boat", "gitBranch": "main", "version": "2.0.61", "isSidechain": False}
+    common = {"sessionId": "s-1", "cwd": "boat", "gitBranch": "main", "version": "2.0.61", "isSidechain": False}
     lines = [
         {"type": "summary", "summary": "Boats", "leafUuid": "u3"},
         {
@@ -191,7 +191,7 @@ def test_a_transcript_of_claude_code_keeps_sessions_tools_and_side_chains() -> N
         ("assistant", "tool_call", 'Bash {"command":"ls"}', "2025-05-26T07:27:42+00:00", "s-1", None),
         ("tool", "tool_result", "a.txt", "2025-05-26T07:27:43+00:00", "s-1", "ag-1"),
     ]
-    assert events[2]["metadata"] == {"cwd": "/home/ana/boat", "git_branch": "main", "model": "m-2", "tool": "Bash"}
+    assert events[2]["metadata"] == {"cwd": "boat", "git_branch": "main", "model": "m-2", "tool": "Bash"}
     assert events[3]["metadata"]["error"] is True
 
 
