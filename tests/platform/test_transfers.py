@@ -5,6 +5,7 @@ or how other programs' files are read (``tests/unit/foreign``). A newcomer would
 nothing left to do, for what is due becomes a version.
 """
 
+import base64
 import hashlib
 import io
 import json
@@ -257,6 +258,49 @@ def test_a_line_that_breaks_a_rule_is_refused_by_itself(there: Person) -> None:
         answer = there.ask("POST", f"{path}/imports", {"lines": [json.dumps({**good, "event_id": ids[4]}), json.dumps(wrong)]})
         assert (answer.status_code, answer.json()["errors"][0]["pointer"][: len(pointer)]) == (422, pointer)
     assert there.good("GET", path)["events"] == 1
+
+
+def test_a_document_that_is_there_with_other_content_is_kept(there: Person, file: bytes) -> None:
+    """Neither the other's record nor a chunk of it comes in beside it; everything else does."""
+    path = there.make_memory("crowded")
+    there.good("POST", f"{path}/documents", {"document_id": "plan", "text": "# Another plan"}, headers={"prefer": "wait=30"})
+
+    report = loaded(there.instance, "crowded", file)
+
+    assert (report.events, report.documents, report.failed) == ({"new": 63, "kept": 2}, {"kept": 1}, 3)
+    (kept,) = there.good("GET", f"{path}/documents")["items"]
+    chunks = [one["text"] for one in there.good("GET", f"{path}/events?limit=200")["items"] if one.get("document_id")]
+    assert (kept["chunks"], chunks) == (1, ["# Another plan"])
+
+
+def test_a_page_goes_on_only_where_its_own_cursor_says(admin: Person, moved: str) -> None:
+    """Small pages make the same lines as large ones; a cursor of another memory, or one that was made up, is refused."""
+    path = f"/memories/{moved}/exports"
+    lines, cursor, pages = [], None, 0
+    while True:
+        page = admin.good("POST", path, {"limit": 7, "cursor": cursor})
+        lines += page["lines"]
+        cursor, pages = page["next_cursor"], pages + 1
+        if cursor is None:
+            break
+        last = cursor
+    whole = admin.good("POST", path, {"limit": 5000})
+    rest = admin.good("POST", path, {"limit": 5000, "cursor": whole["next_cursor"]})
+    rest2 = admin.good("POST", path, {"limit": 5000, "cursor": rest["next_cursor"]})
+    assert lines == whole["lines"] + rest["lines"] + rest2["lines"]
+    assert (pages > 20, rest2["next_cursor"]) == (True, None)
+
+    other = admin.make_memory("unmoved")
+    assert admin.ask("POST", f"{other}/exports", {"cursor": last}).status_code == 422
+    mark, part, after, upto, document = json.loads(base64.urlsafe_b64decode(last + "=="))
+    for wrong, status in (
+        ([mark, "keys", after, upto, document], 422),
+        ([mark, part, "[]", upto, document], 422),
+        ([mark, part, '{"EVENTS_0":-1}', upto, document], 422),
+        ([mark, "events", "{}", '{"AUDIT":9,"nothing":1,"EVENTS_0":9223372036854775807}', document], 200),
+    ):
+        forged = base64.urlsafe_b64encode(json.dumps(wrong).encode()).decode().rstrip("=")
+        assert admin.ask("POST", path, {"cursor": forged}).status_code == status, wrong
 
 
 async def test_programs_on_asyncio_move_memories_as_others_do(there: Person, file: bytes) -> None:

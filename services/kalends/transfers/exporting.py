@@ -103,7 +103,10 @@ class ExportMemory:
             NotFound: there is no such memory. Unavailable, DeadlineExceeded: a store is away, or has not followed the log yet.
         """
         await self._memories.find(scope)
-        place = place or Place(part=EVENTS, upto=await self._heads(scope))
+        heads = await self._heads(scope)
+        # a cursor is written by whoever sends it: it reaches no further than the log does
+        upto = heads if place is None else {name: min(end, heads[name]) for name, end in place.upto.items() if name in heads}
+        place = Place(part=EVENTS, upto=upto) if place is None else replace(place, upto=upto)
         if not await self._progress.reached(place.upto, ("timeline", "toc"), seconds=_FOLLOWED_S):
             raise Unavailable("the log was not followed far enough yet", dependency="timeline", retry_after=1.0)
         page = Page()

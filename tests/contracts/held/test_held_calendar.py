@@ -1,7 +1,7 @@
 """The suite of the port ``calendar``, what it does about memories whose calendar waits.
 
-Belongs here: that nothing of them is due. Does not belong here: what makes them wait (``tests/unit/wire/test_arrivals``). A newcomer would get
-wrong: what is held stays due, and is told as soon as it is not held any more.
+Belongs here: that nothing of them is due. Does not belong here: what makes them wait (``tests/unit/wire/test_arrivals``). A newcomer would
+get wrong: what is held stays due, and is told as soon as it is not held any more.
 """
 
 from collections.abc import AsyncIterator
