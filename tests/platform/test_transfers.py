@@ -231,6 +231,18 @@ def test_a_line_that_breaks_a_rule_is_refused_by_itself(there: Person) -> None:
         {**good, "event_id": ids[1], "kind": "poem"},
         {**good, "event_id": ids[2], "recorded_at": "2999-01-01T00:00:00Z"},
         {**good, "event_id": ids[3], "labels": ["b", "a"]},
+        {**good, "event_id": ids[6], "document_id": "d"},
+        {**day, "title": "long" * 200_000},
+        {
+            "type": "document",
+            "document_id": "",
+            "title": "",
+            "source": "",
+            "content_hash": "",
+            "number": 1,
+            "updated_at": "2020-01-01T00:00:00Z",
+        }
+        | {"chunk_ids": []},
         {**day, "bullets": [{"text": "a line", "grips": ["grip:000000000000000000000000"]}]},
         {
             "type": "document",
@@ -251,8 +263,11 @@ def test_a_line_that_breaks_a_rule_is_refused_by_itself(there: Person) -> None:
         ("refused", "/lines/2/kind"),
         ("refused", "/lines/3/recorded_at"),
         ("refused", "/lines/4/labels"),
-        ("refused", "/lines/5/bullets"),
-        ("refused", "/lines/6/chunk_ids"),
+        ("refused", "/lines/5/session_id"),
+        ("refused", "/lines/6"),
+        ("refused", "/lines/7/document_id"),
+        ("refused", "/lines/8/bullets"),
+        ("refused", "/lines/9/chunk_ids"),
     ]
     for wrong, pointer in (({**good, "event_id": ids[5], "colour": 1}, "/lines/1/colour"), ({"type": "poem"}, "/lines/1")):
         answer = there.ask("POST", f"{path}/imports", {"lines": [json.dumps({**good, "event_id": ids[4]}), json.dumps(wrong)]})

@@ -27,8 +27,8 @@ from kalends.ports.clock import Clock
 from kalends.ports.log import Log
 from kalends.ports.redactor import Redactor
 from kalends.ports.timeline import Timeline
-from kalends.wire import exported
-from kalends.wire.documents import DocumentRecord, DocumentStore
+from kalends.wire import exported, nodes
+from kalends.wire.documents import DocumentRecord, DocumentStore, session_of
 from kalends.wire.memories import Memory, MemoryRegistry
 from kalends.wire.node_store import NodeStore, Proposed
 
@@ -39,6 +39,9 @@ SKEW = timedelta(minutes=5)
 """How far in the future something may have been recorded, by a clock that goes wrong."""
 
 _FOLLOWED_S = 10.0
+_NAME_BYTES = 8000
+_NODE_BYTES = 768 * 1024
+"""A version of a node is one message of the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +109,8 @@ class ImportLines:
             elif kind is exported.GripLine:
                 taken += [_learned(one, grips) for one in some if isinstance(one, exported.GripLine)]
             else:
-                nodes = [one for one in some if isinstance(one, exported.NodeLine)]
-                taken += await self._nodes(memory, nodes, grips, dry_run=dry_run)
+                versions = [one for one in some if isinstance(one, exported.NodeLine)]
+                taken += await self._nodes(memory, versions, grips, dry_run=dry_run)
         return taken
 
     async def _events(self, memory: Memory, lines: Sequence[exported.EventLine], *, dry_run: bool) -> list[Taken]:
@@ -133,6 +136,8 @@ class ImportLines:
             faults.append(Fault(pointer="/recorded_at", detail="lies in the future", code="time"))
         if event.facets.labels != labels.ordered(event.facets.labels):
             faults.append(Fault(pointer="/labels", detail="must be each once and in order", code="label"))
+        if event.document_id is not None and event.facets.session_id != session_of(event.document_id):
+            faults.append(Fault(pointer="/session_id", detail="is not the session of that document", code="session"))
         if faults:
             raise Invalid(faults[0].detail, faults=faults)
         return event
@@ -183,7 +188,7 @@ class ImportLines:
     async def _document(self, memory: Memory, line: exported.DocumentLine, *, dry_run: bool) -> Taken:
         scope = memory.scope
         try:
-            record = exported.document_of(line)
+            record = _document_of(line)
         except Invalid as error:
             return Taken(status="refused", fault=error.faults[0])
         cleaning = redaction.Cleaning(self._stores.redactor.find, memory.redaction.of_kind("chunk"))
@@ -221,7 +226,7 @@ class ImportLines:
         left: dict[int, tuple[Node, int]] = {}
         for place, line in enumerate(lines):
             try:
-                left[place] = (exported.node_of(line, grips), exported.recorded_us(line))
+                left[place] = (_node_of(line, grips), exported.recorded_us(line))
             except Invalid as error:
                 taken[place] = Taken(status="refused", fault=error.faults[0])
         for place, found in (await asyncio.to_thread(self._holding, memory, left)).items():
@@ -292,6 +297,27 @@ class ImportLines:
         """
         if not await self._stores.progress.reached(await self._stores.log.heads(), ("timeline", "toc"), seconds=_FOLLOWED_S):
             raise Unavailable("the log was not followed far enough yet", dependency="timeline", retry_after=1.0)
+
+
+def _document_of(line: exported.DocumentLine) -> DocumentRecord:
+    record = exported.document_of(line)
+    named = (("document_id", record.document_id), ("title", record.title), ("source", record.source))
+    checked = [events.check_text(text, pointer=f"/{name}", limit=_NAME_BYTES, empty=name != "document_id") for name, text in named]
+    faults = [*labels.faults_of(record.labels), *(fault for fault in checked if fault is not None)]
+    if record.labels != labels.ordered(record.labels):
+        faults.append(Fault(pointer="/labels", detail="must be each once and in order", code="label"))
+    if faults:
+        raise Invalid(faults[0].detail, faults=faults)
+    return record
+
+
+def _node_of(line: exported.NodeLine, grips: Mapping[str, Grip]) -> Node:
+    node = exported.node_of(line, grips)
+    size = len(nodes.encode(node))
+    if size > _NODE_BYTES:
+        detail = f"is {size} bytes as it would be stored; the limit is {_NODE_BYTES}"
+        raise Invalid(detail, faults=[Fault(pointer="", detail=detail, code="too_large")])
+    return node
 
 
 def _cited(node: Node) -> set[EventId]:
