@@ -13,6 +13,11 @@ from kalends.client.exchanges import RetryPolicy
 from tests.support.instance import Instance, wait_until
 
 
+_EVERY_S = 0.3
+_LOOKS = 3
+"""So often in a row nothing is to be seen: what the status says of the lag may be half a second old."""
+
+
 class Asker(Protocol):
     """Whoever talks to an instance."""
 
@@ -23,16 +28,20 @@ class Asker(Protocol):
 
 def settle(asker: Asker) -> None:
     """Return once no calendar has anything to do, not even with what was said a moment ago."""
+    quiet = 0
 
     def settled() -> bool:
+        nonlocal quiet
         status = asker.good("GET", "/status")
         due = status["calendar"]
         if (due["units_due"], due["periods_due"]) == (0, 0) and not any(lag["events"] for lag in status["lag"].values()):
-            return True
+            quiet += 1
+            return quiet > _LOOKS
+        quiet = 0
         asker.ask("POST", "/scheduler/jobs/toc-day/run")
         return False
 
-    assert wait_until(settled, seconds=60, every=0.3), asker.good("GET", "/status")
+    assert wait_until(settled, seconds=60, every=_EVERY_S), asker.good("GET", "/status")
 
 
 def exported(instance: Instance, memory: str, *, token: str | None = None) -> bytes:
