@@ -12,7 +12,6 @@ from kalends.client import ImportReport, Kalends
 from kalends.client.exchanges import RetryPolicy
 from tests.support.instance import Instance, wait_until
 
-
 _EVERY_S = 0.3
 _LOOKS = 3
 """So often in a row nothing is to be seen: what the status says of the lag may be half a second old."""
