@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.faults import test_archive, test_backups, test_new_memories
+from tests.faults import test_archive, test_backups, test_new_memories, test_transfers
 from tests.faults.acts import (
     BRISK,
     MEMORY,
@@ -154,7 +154,7 @@ def failpoints() -> Iterator[str]:
 WIDENING = {"log.before-giving", "log.before-receiving"}
 """Only a log that is widened comes there: tests/services/test_log_widening.py and tests/cluster/test_widening.py."""
 
-ELSEWHERE = WIDENING | set(test_new_memories.PLACES) | set(test_backups.PLACES) | set(test_archive.PLACES)
+ELSEWHERE = WIDENING.union(test_new_memories.PLACES, test_backups.PLACES, test_archive.PLACES, test_transfers.PLACES)
 
 
 def test_every_failpoint_of_the_source_has_a_scenario() -> None:

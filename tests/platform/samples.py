@@ -50,6 +50,8 @@ BODIES: Mapping[str, Any] = {
     "backups.create": {"tenant": True, "dry_run": True},
     "verifications.start": {"backup_id": ABSENT_ID},
     "restores.start": {"backup_id": ABSENT_ID, "memory": "sample", "into": "sample-restored", "dry_run": True},
+    "exports.read": {},
+    "imports.take": {"lines": [], "dry_run": True},
     "search": {"query": "words"},
     "context": {"max_tokens": 200, "query": "words"},
 }

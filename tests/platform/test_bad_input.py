@@ -120,6 +120,7 @@ def is_problem(answer: httpx.Response) -> bool:
 
 
 ALL_HAS_DEFAULTS = {
+    "exports.read",
     "retention.run",
     "memories.create",
     "memories.change",

@@ -61,6 +61,8 @@ PLACES: Mapping[str, str] = {
     "scheduler": _COMMANDS + "scheduler:scheduler",
     "backup": _COMMANDS + "backups:backup",
     "archive": _COMMANDS + "archives:archive",
+    "export": _COMMANDS + "transfers:export",
+    "import": _COMMANDS + "transfers:import_files",
     "approvals": _COMMANDS + "approvals:approvals",
     "audit": _COMMANDS + "audit:audit",
     "dead-letters": _COMMANDS + "dead_letters:dead_letters",

@@ -19,7 +19,21 @@ from kalends.adapters.nats.bus import NatsBus
 from kalends.adapters.nats.room import ROOM_BYTES
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
-from kalends.app import backing_up, brokers, forgetting, guarding, handing, health, identities, keks, metering, parts, stores, upkeep
+from kalends.app import (
+    backing_up,
+    brokers,
+    forgetting,
+    guarding,
+    handing,
+    health,
+    identities,
+    keks,
+    metering,
+    parts,
+    stores,
+    transferring,
+    upkeep,
+)
 from kalends.app.engines import Engine, Engines, open_engines
 from kalends.app.floors import Current, SharedFloors, StoreWatch
 from kalends.app.folders import Folders
@@ -126,7 +140,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
             shown.health.append(health.of_engines(engines, shown.projections, watches))
         if "summarize" in roles:
             summarize = await upkeep.summarize(stack, common, folders, engines, shown.health, alone=broker is not None)
-            services.append(summarize.service)
+            services += [summarize.service, transferring.build(common)]
             tasks |= summarize.tasks
         if "scheduler" in roles:
             scheduler = upkeep.scheduler(common, work, alone=broker is not None)

@@ -18,6 +18,7 @@ from kalends.scheduler import routes as scheduler
 from kalends.search import calendar_routes
 from kalends.search import routes as search
 from kalends.summarize import routes as summarize
+from kalends.transfers import routes as transfers
 
 ELSE = "ingest"
 """Who gets what has no row."""
@@ -37,7 +38,7 @@ def rows() -> Mapping[str, Sequence[Operation]]:
     tables: Mapping[str, Sequence[Callable[[], Sequence[Operation]]]] = {
         "index": (lambda: index.operations(service, service, service),),
         "search": (lambda: search.operations(service, service, service), lambda: calendar_routes.operations(service)),
-        "summarize": (lambda: summarize.operations(service),),
+        "summarize": (lambda: summarize.operations(service), lambda: transfers.operations(service)),
         "scheduler": (lambda: scheduler.operations(service),),
     }
     return {role: [row for table in own for row in table()] for role, own in tables.items()}

@@ -23,6 +23,7 @@ from kalends.scheduler import routes as scheduler
 from kalends.search import calendar_routes
 from kalends.search import routes as search
 from kalends.summarize import routes as summarize
+from kalends.transfers import routes as transfers
 
 _HEAD = """\
 # Rights
@@ -77,6 +78,7 @@ def rows() -> list[Operation]:
         lambda: calendar_routes.operations(service),
         lambda: index.operations(service, service, service),
         lambda: summarize.operations(service),
+        lambda: transfers.operations(service),
         lambda: scheduler.operations(service),
     )
     return sorted((row for table in tables for row in table()), key=lambda row: row.name)

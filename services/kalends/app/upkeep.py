@@ -39,6 +39,7 @@ from kalends.summarize.budget import Budget, Spent
 from kalends.summarize.chat import ChatSummarizer
 from kalends.summarize.extractive import ExtractiveSummarizer
 from kalends.summarize.writing import Writer
+from kalends.wire.arrivals import Arrivals
 from kalends.wire.jobs import JobStore
 from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
@@ -98,6 +99,7 @@ async def summarize(
         progress=common.progress,
         clock=common.clock,
         traffic=common.traffic,
+        held=Arrivals(records=common.bus.records, clock=common.clock).held,
     )
 
 

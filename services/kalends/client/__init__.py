@@ -36,6 +36,7 @@ from kalends.client.errors import (
 )
 from kalends.client.events import NewEvent
 from kalends.client.exchanges import RetryPolicy
+from kalends.client.export_files import ImportReport, Untaken
 from kalends.client.results import (
     Agent,
     AppendReceipt,
@@ -62,6 +63,7 @@ from kalends.client.results import (
     Token,
 )
 from kalends.client.retention import Retained, RetentionRun, SessionEnd
+from kalends.client.transfers import AsyncTransfers, Transfers
 
 __all__ = [
     "Agent",
@@ -74,6 +76,7 @@ __all__ = [
     "AsyncBackups",
     "AsyncKalends",
     "AsyncMemory",
+    "AsyncTransfers",
     "AuditBreak",
     "AuditEntry",
     "AuditVerdict",
@@ -101,6 +104,7 @@ __all__ = [
     "HandOver",
     "Hit",
     "Hold",
+    "ImportReport",
     "Invalid",
     "Job",
     "Kalends",
@@ -131,11 +135,13 @@ __all__ = [
     "TocNode",
     "Token",
     "TooLarge",
+    "Transfers",
     "Unauthenticated",
     "Unavailable",
     "Unreachable",
     "Unreadable",
     "UnsupportedMedia",
+    "Untaken",
     "WaitedTooLong",
     "find",
 ]

@@ -24,6 +24,7 @@ from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
 from kalends.client.requests import ContextOptions, DocumentOptions, ListOptions, Moment, Request, SearchOptions, TokenOptions
+from kalends.client.transfers import AsyncTransfers
 
 T = TypeVar("T")
 
@@ -77,6 +78,7 @@ class AsyncKalends:
         self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
         self.backups = AsyncBackups(self._driver)
         self.archive = AsyncArchives(self._driver)
+        self.transfers = AsyncTransfers(self._driver)
 
     async def __aenter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
 from kalends.client.requests import ContextOptions, DocumentOptions, ListOptions, Moment, Request, SearchOptions, TokenOptions
+from kalends.client.transfers import Transfers
 
 T = TypeVar("T")
 
@@ -76,6 +77,7 @@ class Kalends:
         self._driver = _Driver(found, timeout_s=timeout_s, retry=retry or RetryPolicy(), sleep=sleep, through=through)
         self.backups = Backups(self._driver)
         self.archive = Archives(self._driver)
+        self.transfers = Transfers(self._driver)
 
     def __enter__(self) -> Self:
         return self

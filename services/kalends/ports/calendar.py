@@ -5,7 +5,7 @@ as its rows. It holds no text. A newcomer would get wrong: a version's number is
 that follows the same log counts the same; a message that changes nothing counts as no version.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
@@ -225,16 +225,18 @@ class Calendar(Protocol):
         """The ids of the grips whose excerpt is of each of *events* that has one, in a fixed order; also of segments that were replaced."""
         ...
 
-    async def due_units(self, *, quiet_before_us: int, ended_before: date, settled_before_us: int, limit: int) -> Sequence[DueUnit]:
+    async def due_units(
+        self, *, quiet_before_us: int, ended_before: date, settled_before_us: int, limit: int, held: Collection[Scope] = ()
+    ) -> Sequence[DueUnit]:
         """Units to be cut, oldest day first.
 
         Due is what changed, if its last event lies before *quiet_before_us* or its day before *ended_before*, and if the newest change
-        came before *settled_before_us*.
+        came before *settled_before_us*; but nothing of the memories *held*.
         """
         ...
 
-    async def due_periods(self, level: Level, *, limit: int) -> Sequence[DuePeriod]:
-        """Periods of *level* to be rolled, oldest first."""
+    async def due_periods(self, level: Level, *, limit: int, held: Collection[Scope] = ()) -> Sequence[DuePeriod]:
+        """Periods of *level* to be rolled, oldest first; none of the memories *held*."""
         ...
 
     async def settle_unit(self, unit: Unit, *, version: int, forced: bool = True) -> None:

@@ -1,8 +1,9 @@
 """The summarize service as a value."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from kalends.domain.scope import Scope
 from kalends.domain.segments import Cutting
 from kalends.edge.progress import Progress
 from kalends.edge.services import Loop, Service
@@ -19,7 +20,7 @@ from kalends.summarize import routes
 from kalends.summarize.rebuilding import RebuildCalendar
 from kalends.summarize.rolling import RollPeriods
 from kalends.summarize.segmenting import CutUnits
-from kalends.summarize.usecases import ROLLED, KeepCalendar, Timing
+from kalends.summarize.usecases import ROLLED, KeepCalendar, Timing, nothing_held
 from kalends.wire.leases import Lease
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.node_store import NodeStore
@@ -52,6 +53,7 @@ def build(
     progress: Progress,
     clock: Clock,
     traffic: Traffic,
+    held: Callable[[], Awaitable[Collection[Scope]]] = nothing_held,
 ) -> Summarize:
     """Summarize from its settings and ports; its own loop only works off rebuilds, all else is asked for by the scheduler."""
     cut = CutUnits(
@@ -73,6 +75,7 @@ def build(
         clock=clock,
         traffic=traffic,
         timing=Timing(silence_s=settings.silence_s, settle_s=settings.settle_s),
+        held=held,
     )
     rebuild = RebuildCalendar(
         keep=keep, calendar=calendar, timeline=timeline, memories=memories, store=operations, lease=lease, clock=clock

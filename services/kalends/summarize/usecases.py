@@ -6,7 +6,7 @@ Belongs here: the order of the work, and when a piece of it is done. Does not be
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
@@ -93,8 +93,13 @@ class Done:
         return f"{said}, {self.failed} failed" if self.failed else said
 
 
+async def nothing_held() -> Collection[Scope]:
+    """What is held where nothing is ever imported."""
+    return ()
+
+
 class KeepCalendar:
-    """Works off what is due; one run at a time."""
+    """Works off what is due; one run at a time. *held* are the memories whose calendar waits, because it is being imported."""
 
     def __init__(
         self,
@@ -107,7 +112,9 @@ class KeepCalendar:
         clock: Clock,
         traffic: Traffic,
         timing: Timing,
+        held: Callable[[], Awaitable[Collection[Scope]]] = nothing_held,
     ) -> None:
+        self._held = held
         self._calendar = calendar
         self._cut = cut
         self._roll = roll
@@ -155,6 +162,7 @@ class KeepCalendar:
             ended_before=now.date(),
             settled_before_us=far if open_too else microseconds(now - timedelta(seconds=self._timing.settle_s)),
             limit=_UNITS + more,
+            held=await self._held(),
         )
 
     async def _give_way(self, due: DueUnit) -> None:
@@ -210,7 +218,7 @@ class KeepCalendar:
         return done
 
     async def _periods(self, level: Level, failed: set[tuple[Scope, Period]]) -> list[DuePeriod]:
-        due = await self._calendar.due_periods(level, limit=_PERIODS + len(failed))
+        due = await self._calendar.due_periods(level, limit=_PERIODS + len(failed), held=await self._held())
         return [one for one in due if (one.scope, one.period) not in failed]
 
     async def _roll_together(self, scope: Scope, group: Sequence[DuePeriod], failed: set[tuple[Scope, Period]]) -> Done:

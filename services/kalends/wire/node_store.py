@@ -31,10 +31,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposed:
-    """A node to be stored, and the newest version of it that is known; None if there is none."""
+    """A node to be stored, and the newest version of it that is known; None if there is none.
+
+    ``recorded_us`` is when it was recorded first, for one that comes from elsewhere; None: now.
+    """
 
     node: Node
     newest: KnownNode | None
+    recorded_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,12 @@ class NodeStore:
             drafts = []
             for stamp, (one, reference, mac) in zip(stamps, fresh, strict=True):
                 body = envelopes.seal_node(
-                    one.node, scope=scope, recorded_us=recorded_us, key_reference=reference, box=boxes[reference], stamp=stamp
+                    one.node,
+                    scope=scope,
+                    recorded_us=recorded_us if one.recorded_us is None else one.recorded_us,
+                    key_reference=reference,
+                    box=boxes[reference],
+                    stamp=stamp,
                 )
                 drafts.append(Draft(scope=scope, message_id=_message_id(scope, one, mac), body=body))
             await failpoints.reach("calendar.before-append")

@@ -5,8 +5,9 @@ changes the tables (``calendar_tables``). A newcomer would get wrong: what is du
 interrupted is simply still due.
 """
 
+import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -126,14 +127,16 @@ class SqliteCalendar:
         """The grips of each of *events*, by id."""
         return await self._database.ask(_grips_of, scope, events)
 
-    async def due_units(self, *, quiet_before_us: int, ended_before: date, settled_before_us: int, limit: int) -> Sequence[DueUnit]:
+    async def due_units(
+        self, *, quiet_before_us: int, ended_before: date, settled_before_us: int, limit: int, held: Collection[Scope] = ()
+    ) -> Sequence[DueUnit]:
         """Units to be cut, oldest day first."""
-        bounds = (quiet_before_us, ended_before.toordinal(), settled_before_us, limit)
-        return await self._database.ask(_due_units, bounds)
+        bounds = (quiet_before_us, ended_before.toordinal(), settled_before_us)
+        return await self._database.ask(_due_units, bounds, limit, _keys(held))
 
-    async def due_periods(self, level: Level, *, limit: int) -> Sequence[DuePeriod]:
+    async def due_periods(self, level: Level, *, limit: int, held: Collection[Scope] = ()) -> Sequence[DuePeriod]:
         """Periods to be rolled, oldest first."""
-        return await self._database.ask(_due_periods, level, limit)
+        return await self._database.ask(_due_periods, level, limit, _keys(held))
 
     async def settle_unit(self, unit: Unit, *, version: int, forced: bool = True) -> None:
         """The unit was cut as of *version*."""
@@ -283,10 +286,16 @@ def _grips_of(database: sqlite3.Connection, scope: Scope, events: Sequence[Event
     return found
 
 
-def _due_units(database: sqlite3.Connection, bounds: tuple[int, int, int, int]) -> list[DueUnit]:
+def _keys(scopes: Collection[Scope]) -> str:
+    """The keys of *scopes* as JSON, for any number of them in one parameter."""
+    return json.dumps(sorted(scope.key for scope in scopes))
+
+
+def _due_units(database: sqlite3.Connection, bounds: tuple[int, int, int], limit: int, held: str) -> list[DueUnit]:
     query = f"""
-    {_UNIT} WHERE u.due = 1 AND (u.forced = 1 OR (u.last_us < ? OR u.day < ?) AND u.until_us < ?) ORDER BY u.day, u.id LIMIT ?
-    """
+    {_UNIT} WHERE u.due = 1 AND (u.forced = 1 OR (u.last_us < ? OR u.day < ?) AND u.until_us < ?)
+    AND m.scope NOT IN (SELECT value FROM json_each(?)) ORDER BY u.day, u.id LIMIT ?
+    """  # noqa: S608 - no value
     return [
         DueUnit(
             unit=_unit(row),
@@ -296,18 +305,18 @@ def _due_units(database: sqlite3.Connection, bounds: tuple[int, int, int, int]) 
             until_us=row[7],
             forced=bool(row[8]),
         )
-        for row in database.execute(query, bounds)
+        for row in database.execute(query, (*bounds, held, limit))
     ]
 
 
-def _due_periods(database: sqlite3.Connection, level: Level, limit: int) -> list[DuePeriod]:
+def _due_periods(database: sqlite3.Connection, level: Level, limit: int, held: str) -> list[DuePeriod]:
     query = """
     SELECT m.tenant, m.name, p.first, p.version, p.forced FROM periods p JOIN memories m ON m.id = p.memory
-    WHERE p.level = ? ORDER BY p.first, p.memory LIMIT ?
+    WHERE p.level = ? AND m.scope NOT IN (SELECT value FROM json_each(?)) ORDER BY p.first, p.memory LIMIT ?
     """
     return [
         DuePeriod(scope=_scope(row), period=Period(level, date.fromordinal(row[2])), version=row[3], forced=bool(row[4]))
-        for row in database.execute(query, (tables.NUMBER_OF[level], limit))
+        for row in database.execute(query, (tables.NUMBER_OF[level], held, limit))
     ]
 
 

@@ -1,0 +1,1 @@
+"""Transfers: memories leave as lines of JSON and come back from them."""
