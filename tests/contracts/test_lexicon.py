@@ -347,6 +347,17 @@ async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(lex
         assert [one.key for one in await everything_held(lexicon, limit=limit)] == sorted(keys)
 
 
+async def test_what_was_written_is_not_damaged(lexicon: LexicalIndex, reopen: Reopen) -> None:
+    """Neither while it is written to, nor after deletions, nor when it was opened again."""
+    for start in range(0, 100, 10):
+        await lexicon.put([entry(f"n{number}", f"billing number {number}", version=number + 1) for number in range(start, start + 10)])
+        assert list(await lexicon.damaged()) == []
+    await lexicon.put([], [tombstone(f"n{number}", version=1000 + number) for number in range(0, 100, 2)])
+
+    assert list(await lexicon.damaged()) == []
+    assert list(await (await reopen()).damaged()) == []
+
+
 async def test_compacting_changes_no_answer(lexicon: LexicalIndex, reopen: Reopen) -> None:
     """Writes go on beside it; again does nothing more."""
     for start in range(0, 300, 10):

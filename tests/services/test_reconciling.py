@@ -433,3 +433,19 @@ async def test_a_timeline_whose_counters_are_wrong_is_doubted(made):
     report = await task(made)()
 
     assert (report.doubts, report.defects) == (1, 0)
+
+
+async def test_a_projection_with_damaged_files_is_not_compared(made: Engines) -> None:
+    """What it would say is worth nothing; how many there are is told, and the other projection is compared as ever."""
+
+    async def examine() -> list[str]:
+        return ["index/a.idx", "index/b.fast"]
+
+    whole = Reconciled(index=made.vectors, sink=VectorSink(made.vectors, made.embedder))
+    spoilt = Reconciled(index=made.lexicon, sink=LexicalSink(made.lexicon), examine=examine)
+
+    report = await task(made, targets={"lexical": spoilt, "vector": whole})()
+
+    assert (report.damaged, report.defects, report.compared > 0) == (2, 0, True)
+    assert "2 damaged files" in report.text
+    assert made.observed == ["lexical damaged"] * 2

@@ -296,7 +296,7 @@ def parts_of(engines: Engines) -> Mapping[str, Engine]:
 
 def _targets(projections: Mapping[str, Projection]) -> Mapping[str, Reconciled]:
     """What is reconciled: the generations that serve now."""
-    return {name: Reconciled(index=cast("Index", projection.index), sink=projection.sink) for name, projection in projections.items()}
+    return {name: Reconciled(index=cast("Index", one.index), sink=one.sink, examine=one.examine) for name, one in projections.items()}
 
 
 def _generation(engine: Engine) -> str:

@@ -5,7 +5,7 @@ Belongs here: finding differences and mending them. Does not belong here: what i
 still say the same after both have passed the log's head, and something is taken out only if the log does not hold it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,6 +35,8 @@ PIECE = 1000
 
 _MENDED_AT_ONCE = 64
 _GIVE_WAY_S = 0.5
+_NAMED = 5
+"""Damaged files that a line names."""
 
 Observe = Callable[[str, str, int], None]
 
@@ -59,12 +61,17 @@ class Index(Protocol):
         ...
 
 
+async def _nothing_to_examine() -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """A projection to compare: the index that serves, and how one writes to it."""
+    """A projection to compare: the index that serves, how one writes to it, and which of its files are not what was written."""
 
     index: Index
     sink: Sink
+    examine: Callable[[], Awaitable[Sequence[str]]] = _nothing_to_examine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,7 @@ class ReconcileReport:
 
     ``compared`` keys; ``orphans`` are held though the log does not hold them or took them back, ``missing`` are not held, ``stale`` are
     held in another version; ``mended`` of these. ``undecided`` were still being written, ``unmendable`` could not be read or written.
+    ``damaged`` are files that are not what was written; their projection was not compared, and is built anew.
     ``doubts`` are what the truth itself does not agree on with the log or its own counters. ``behind`` names projections that were too far
     behind to be compared. ``skipped`` scopes have no truth here.
     """
@@ -84,6 +92,7 @@ class ReconcileReport:
     mended: int = 0
     undecided: int = 0
     unmendable: int = 0
+    damaged: int = 0
     doubts: int = 0
     skipped: int = 0
     behind: tuple[str, ...] = ()
@@ -98,7 +107,8 @@ class ReconcileReport:
     def text(self) -> str:
         """One line for people."""
         parts = [f"{self.compared} compared: {self.orphans} orphans, {self.missing} missing, {self.stale} stale; {self.mended} mended"]
-        for count, what in ((self.undecided, "undecided"), (self.unmendable, "unmendable"), (self.doubts, "doubts")):
+        more = {"undecided": self.undecided, "unmendable": self.unmendable, "damaged files": self.damaged, "doubts": self.doubts}
+        for what, count in more.items():
             parts += [f"{count} {what}"] if count else []
         parts += [f"too far behind: {', '.join(self.behind)}"] if self.behind else []
         return "; ".join(parts) + (" (dry run)" if self.dry_run else "")
@@ -191,6 +201,11 @@ class Reconcile:
         """
         tally = _Tally()
         for projection, target in self._targets.items():
+            if damaged := await target.examine():
+                log.warning("files of a projection are damaged", projection=projection, count=len(damaged), files=list(damaged[:_NAMED]))
+                tally.add("damaged", len(damaged))
+                self._observe(projection, "damaged", len(damaged))
+                continue
             await self._reconcile(projection, target, tally, dry_run=dry_run)
         await self._check_truths(tally)
         report = tally.report(dry_run=dry_run)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -36,6 +37,15 @@ _REFRESH_S = 2.0
 """How often it is looked whether another process has switched."""
 
 Notice = Callable[[Sequence[Readable]], Awaitable[None]]
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """An index that can tell whether it is what was written."""
+
+    async def damaged(self) -> Sequence[str]:
+        """See ``ports.lexicon``."""
+        ...
 
 
 class Projection:
@@ -77,6 +87,8 @@ class Projection:
         self._failure: KalendsError | None = None
         self._failing_since: datetime | None = None
         self._lost = False
+        self._damaged = ""
+        """The generation of which files are not what was written; empty if none is known to be so."""
         self._fed = ""
         """The generation that the projector writes into; empty while none does."""
 
@@ -121,7 +133,21 @@ class Projection:
 
     async def is_lost(self) -> bool:
         """Whether the serving generation cannot come back by itself."""
-        return await self._generations.is_lost()
+        return self.generation == self._damaged != "" or await self._generations.is_lost()
+
+    async def examine(self) -> Sequence[str]:
+        """Names of files of the serving generation that are not what was written; if there are any, healing builds it anew.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the engine is away.
+        """
+        generation, index = self.generation, self.index
+        found = await index.damaged() if isinstance(index, Examined) else ()
+        if found:
+            self._damaged = generation
+            self._failure = Unavailable(f"{len(found)} files are damaged, {found[0]} among them", dependency=self.name)
+            self._failing_since = datetime.now(UTC)
+        return found
 
     async def follow(self) -> None:
         """Notice until cancelled when another process has switched."""

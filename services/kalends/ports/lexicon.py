@@ -47,6 +47,10 @@ class LexicalIndex(Protocol):
         """Take out, without a trace, what is held exactly as *held* says; returns how many were. What is newer stays."""
         ...
 
+    async def damaged(self) -> Sequence[str]:
+        """Names of what is stored and is not what the engine wrote, as far as one can tell from outside; none where it checks itself."""
+        ...
+
     async def compact(self) -> int:
         """Make what is stored smaller while it serves; the bytes of disk that were freed, which may be 0. No answer changes."""
         ...

@@ -265,6 +265,11 @@ class ServingLexicon(_Serving[Lexicon]):
         async with self._generations.serving() as index:
             return await index.search(scope, text, criteria=criteria, limit=limit)
 
+    async def damaged(self) -> Sequence[str]:
+        """Hand on; see ``ports.lexicon``."""
+        async with self._generations.serving() as index:
+            return await index.damaged()
+
     async def rarities(self, scope: Scope, words: Sequence[str]) -> Mapping[str, float]:
         """On the current generation."""
         async with self._generations.serving() as index:

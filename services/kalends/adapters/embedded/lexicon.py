@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from kalends.adapters.embedded import files, words
+from kalends.adapters.embedded import files, lexicon_checking, words
 from kalends.adapters.embedded.lexicon_rewriting import Copy
 from kalends.adapters.embedded.memory_lexicon import MemoryLexicon
 from kalends.adapters.embedded.threads import Lane
@@ -128,6 +128,11 @@ class TantivyLexicon:
     async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
         """Take out what is held exactly so; synced on return."""
         return await self._write_lane.run(self._remove, scope_key, held)
+
+    async def damaged(self) -> Sequence[str]:
+        """Files of any memory's index whose sum is not that of their bytes, as ``index/file``."""
+        names = await self._read_lane.run(self._names)
+        return [file for name in names for file in await self._read_lane.run(self._damaged, name)]
 
     async def compact(self) -> int:
         """Compact one index after the other; writes go between them. The bytes that were freed."""
@@ -287,6 +292,9 @@ class TantivyLexicon:
 
     def _names(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir() if path.is_dir() and path.suffix not in (_COPY, _OLD))
+
+    def _damaged(self, name: str) -> list[str]:
+        return [f"{name}/{file}" for file in lexicon_checking.damaged_files(self._folder / name)]
 
     def _scopes(self) -> list[str]:
         found = ((name, self._memory(name, make=False)) for name in self._names())

@@ -179,6 +179,10 @@ class OpenSearchLexicon:
             await self._refresh({place.write})
         return len(gone)
 
+    async def damaged(self) -> Sequence[str]:
+        """None: Lucene compares its own sums when it opens, merges and copies, and a shard that is damaged goes away."""
+        return ()
+
     async def compact(self) -> int:
         """Merge segments with much that was deleted or written over; the bytes of disk that this freed."""
         everything = self._everything(await self._known_generation())
