@@ -11,15 +11,24 @@ hypothesis.settings.register_profile("people", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "people")
 
-LONGEST_FIRST = ("faults", "forgetting", "cluster", "platform", "vllm", "services", "contracts")
-"""Folders by how long one of their files may take. What starts last ends alone while the other worker has nothing left."""
+LONGEST_FIRST = (
+    *("cluster/test_roles.py", "cluster/test_rolling.py", "cluster/test_rebuilds.py", "faults/test_failpoints.py"),
+    *("forgetting/test_canaries.py", "cluster/test_forgetting_cluster.py", "forgetting/test_forgetting.py"),
+    *("cluster/test_nats_faults.py", "cluster/test_opensearch_faults.py", "cluster/test_widening.py", "faults/test_backups.py"),
+    *("faults", "forgetting", "cluster", "platform", "vllm", "services", "contracts"),
+)
+"""Files and folders by how long one of their files may take. What starts last ends alone while the other workers have nothing left."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the files that may take minutes begun first; within a file nothing moves."""
-    rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    here = Path(__file__).parent
-    items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(rank)))
+    here, rank = Path(__file__).parent, {name: place for place, name in enumerate(LONGEST_FIRST)}
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(here)
+        return rank.get(path.as_posix(), rank.get(path.parts[0], len(rank)))
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
