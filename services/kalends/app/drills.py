@@ -6,14 +6,17 @@ next.
 """
 
 import asyncio
+import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
+from kalends.adapters.embedded import files
 from kalends.app import brokers, parts
 from kalends.app.folders import Folders
 from kalends.backups.catalogue import Catalogue
@@ -21,13 +24,17 @@ from kalends.backups.copies import Copies
 from kalends.backups.drilling import Installation
 from kalends.backups.replaying import RestoreAll
 from kalends.backups.taking import Sources
-from kalends.domain.errors import Unavailable
+from kalends.domain.errors import Occupied, Unavailable
 from kalends.edge.metrics import new_metrics
 from kalends.ports.kek import Wrapper
 from kalends.settings import LogSettings, Settings, TlsSettings
 from kalends.wire.erasures import ErasureStore
 from kalends.wire.seal import check_seal
 from kalends.wire.vault import Vault
+
+_PREFIX = "kalends-drill-"
+_NAME = re.compile(_PREFIX + "[0-9a-f]{16}")
+"""The folder may be somebody's who keeps other things there: only what can be none but ours is ever removed."""
 
 _TIMES = 2
 """The broker's blocks and indexes need more room than what is sealed in a backup."""
@@ -54,12 +61,12 @@ class ScratchInstallations:
         Raises:
             Unavailable: there is no room, or the broker does not start.
         """
-        folder = await asyncio.to_thread(_prepare, self._root, size * _TIMES + _SPARE_BYTES)
+        folder, owned = await asyncio.to_thread(_prepare, self._root, size * _TIMES + _SPARE_BYTES)
         try:
             async with AsyncExitStack() as stack:
                 yield await self._open(stack, Folders(data=folder, token=folder / "token", key=folder / "kek"))
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(_remove, folder, owned)
 
     async def _open(self, stack: AsyncExitStack, where: Folders) -> Installation:
         broker, place = await brokers.open_broker(stack, self._settings, where, brokers.Users())
@@ -76,15 +83,28 @@ def _own_log(settings: LogSettings) -> LogSettings:
     return msgspec.structs.replace(settings, url="", user="", password_file="", ca_file="", certificate_file="", key_file="", replicas=1)
 
 
-def _prepare(root: Path, room: int) -> Path:
+def _prepare(root: Path, room: int) -> tuple[Path, IO[bytes]]:
+    """A folder of our own below *root*, and what holds it; what drills that were killed left there is removed."""
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in root.glob("drill-*"):
-            shutil.rmtree(left)
+        for left in root.iterdir():
+            if _NAME.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
+                _remove_unless_held(left)
         if shutil.disk_usage(root).free < room:
             raise Unavailable(f"the disk of {root} has no room for a restore drill", dependency="disk", retry_after=60.0)
-        folder = root / f"drill-{secrets.token_hex(8)}"
+        folder = root / f"{_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir(mode=0o700)
+        return folder, files.hold(folder)
     except OSError as error:
         raise Unavailable(f"{root} cannot be used for a restore drill: {error.strerror}", dependency="disk", retry_after=60.0) from error
-    return folder
+
+
+def _remove_unless_held(left: Path) -> None:
+    """Another installation may have a drill under way in the same folder."""
+    with suppress(Occupied), files.hold(left):
+        shutil.rmtree(left)
+
+
+def _remove(folder: Path, owned: IO[bytes]) -> None:
+    with owned:
+        shutil.rmtree(folder, ignore_errors=True)

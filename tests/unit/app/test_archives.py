@@ -7,6 +7,7 @@ import pytest
 
 from kalends.adapters.embedded.archive import FolderArchive
 from kalends.adapters.s3.archive import BucketArchive
+from kalends.adapters.embedded import files
 from kalends.app import archives
 from kalends.app.drills import ScratchInstallations
 from kalends.app.folders import folders_of
@@ -51,14 +52,17 @@ async def test_two_places_or_a_bucket_without_a_key_are_refused(tmp_path):
 
 
 async def test_a_drill_without_room_is_not_begun_and_what_was_left_of_one_is_removed(tmp_path):
-    """Nothing is written that would fill the disk."""
+    """Nothing is written that would fill the disk; what is not ours, or is being used by another installation, stays."""
     chosen = settings(tmp_path)
-    left = tmp_path / "data" / "drill" / "drill-left"
-    left.mkdir(parents=True)
+    root = tmp_path / "data" / "drill"
+    left, used, foreign = (root / name for name in ("kalends-drill-" + "0" * 16, "kalends-drill-" + "1" * 16, "drill-press"))
+    for folder in (left, used, foreign):
+        folder.mkdir(parents=True)
+        (folder / "something").touch()
     scratch = ScratchInstallations(chosen, folders_of(chosen), catalogue=None, copies=None, wrapper=None)
 
-    with pytest.raises(Unavailable, match="no room for a restore drill"):
+    with files.hold(used), pytest.raises(Unavailable, match="no room for a restore drill"):
         async with scratch(size=1 << 60):
             pytest.fail("there is no such disk")
 
-    assert list(left.parent.iterdir()) == []
+    assert sorted(root.iterdir()) == [foreign, used]
