@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from kalends.adapters.embedded import files
 from kalends.adapters.embedded.archive import FolderArchive
 from kalends.adapters.s3.archive import BucketArchive
-from kalends.adapters.embedded import files
 from kalends.app import archives
 from kalends.app.drills import ScratchInstallations
 from kalends.app.folders import folders_of
