@@ -52,6 +52,7 @@ BODIES: Mapping[str, Any] = {
     "restores.start": {"backup_id": ABSENT_ID, "memory": "sample", "into": "sample-restored", "dry_run": True},
     "exports.read": {},
     "imports.take": {"lines": [], "dry_run": True},
+    "feedback.give": {"verdict": "missing"},
     "search": {"query": "words"},
     "context": {"max_tokens": 200, "query": "words"},
 }

@@ -86,6 +86,8 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("sessions.list", "GET", "/sessions", {"limit": 1}),
     ("sessions.get", "GET", "/sessions/{session_id}", {}),
     ("sessions.end", "POST", "/sessions/{session_id}/end", {}),
+    ("feedback.give", "POST", "/feedback", {"verdict": "useful", "satisfaction": 4}),
+    ("feedback.give", "POST", "/feedback", {"verdict": "splendid"}),
     ("toc.list", "GET", "/toc", {"limit": 1}),
     ("toc.get", "GET", "/toc/{node}", {}),
     ("toc.children", "GET", "/toc/{node}/children", {"limit": 1}),

@@ -468,5 +468,6 @@ def _search(common: Common, engines: Engines, phrases: TimePhrases) -> Service:
         phrases=phrases,
         clock=common.clock,
         observe=observe,
+        count_feedback=common.metrics.judged,
         hidden=common.hidden,
     )

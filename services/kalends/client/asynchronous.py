@@ -308,6 +308,12 @@ class AsyncMemory:
         """Find events, documents, nodes of the calendar (``targets`` toc) or grips."""
         return await self._driver.send(requests.search(self.name, query, **options))
 
+    async def feedback(
+        self, verdict: requests.Verdict, *, event_id: str | None = None, satisfaction: int | None = None
+    ) -> results.Feedback:
+        """Say how an answer was: useful, useless, wrong, or that something was missing; *satisfaction* from 1 to 5. It is counted."""
+        return await self._driver.send(requests.feedback(self.name, verdict, event_id=event_id, satisfaction=satisfaction))
+
     async def context(self, query: str | None = None, *, max_tokens: int, **options: Unpack[ContextOptions]) -> results.ContextAnswer:
         """A prompt-ready block of at most *max_tokens* tokens."""
         return await self._driver.send(requests.context(self.name, query=query, max_tokens=max_tokens, **options))

@@ -25,6 +25,7 @@ Moment = datetime | str
 Names = str | Sequence[str]
 Metadata = Mapping[str, results.Scalar]
 Isolation = Literal["shared", "dedicated"]
+Verdict = Literal["useful", "useless", "wrong", "missing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +203,13 @@ def get_event(memory: str, event_id: str, *, before: int = 0, after: int = 0) ->
 def search(memory: str, query: str, **options: Unpack[SearchOptions]) -> Request[results.SearchAnswer]:
     """Find events, documents, nodes of the calendar or grips."""
     return Request(method="POST", path=_in(memory, "search"), body=_question({"query": query}, options), result=results.SearchAnswer)
+
+
+def feedback(memory: str, verdict: Verdict, *, event_id: str | None, satisfaction: int | None) -> Request[results.Feedback]:
+    """Say how an answer was; doing it twice counts twice."""
+    given = {"verdict": verdict, "event_id": event_id, "satisfaction": satisfaction}
+    body = encoded({name: value for name, value in given.items() if value is not None})
+    return Request(method="POST", path=_in(memory, "feedback"), body=body, result=results.Feedback, repeatable=False)
 
 
 def context(memory: str, *, query: str | None, max_tokens: int, **options: Unpack[ContextOptions]) -> Request[results.ContextAnswer]:

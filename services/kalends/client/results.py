@@ -67,6 +67,12 @@ class Quota(Struct, frozen=True, kw_only=True):
     bytes: int | None = None
 
 
+class Feedback(Struct, frozen=True, kw_only=True):
+    """What was counted."""
+
+    verdict: str
+
+
 class MemoryInfo(Struct, frozen=True, kw_only=True):
     """A memory and its counts; a count of None is not known to the process that answered."""
 

@@ -29,6 +29,7 @@ LABELS = frozenset(
         "reason",
         "kind",
         "model",
+        "verdict",
         "pool",
     }
 )
@@ -81,11 +82,19 @@ class Metrics:
     model_tokens: Counter
     loop_lag: Histogram
     tls_expiry: Gauge
+    feedback: Counter
+    satisfaction: Histogram
     log_intact: Gauge
     log_breaks: Gauge
     drill_succeeded: Gauge
     drill_timestamp: Gauge
     build_info: Gauge
+
+    def judged(self, verdict: str, satisfaction: int | None) -> None:
+        """Count what was said of an answer; *satisfaction* is from 1 to 5, where it was told."""
+        self.feedback.labels(verdict).inc()
+        if satisfaction is not None:
+            self.satisfaction.observe(satisfaction)
 
     def meter(self, *, service: str, transport: str, operation: str) -> "Meter":
         """The request metrics of one operation over one transport, with their labels bound."""
@@ -156,6 +165,8 @@ def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda:
         model_tokens=counter("model_tokens_total", "Tokens that a model read and wrote, as far as it tells.", "model"),
         loop_lag=histogram("event_loop_lag_seconds", "How much later than asked the event loop came back.", buckets=FAST_SECONDS),
         tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),
+        feedback=counter("feedback_total", "What was said of answers: useful, useless, wrong, or something was missing.", "verdict"),
+        satisfaction=histogram("feedback_satisfaction", "How satisfied somebody was with an answer, 1 to 5.", buckets=(1, 2, 3, 4, 5)),
         log_intact=gauge("log_intact", "0 once a check found that the log or its archive is not what was written; else 1."),
         log_breaks=gauge("log_breaks", "Breaks that the last check of the log and its archive found."),
         drill_succeeded=gauge(

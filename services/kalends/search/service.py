@@ -10,7 +10,7 @@ from kalends.ports.models import Embedder, Reranker, Tokenizer
 from kalends.ports.phrases import TimePhrases
 from kalends.ports.timeline import Timeline
 from kalends.ports.vectors import VectorIndex
-from kalends.search import calendar_routes, routes
+from kalends.search import calendar_routes, feedback, routes
 from kalends.search.arms import Arms, Observe
 from kalends.search.calendar import ReadCalendar
 from kalends.search.hydration import Hydrator
@@ -45,6 +45,7 @@ def build(
     phrases: TimePhrases,
     clock: Clock,
     observe: Observe,
+    count_feedback: feedback.Count,
     hidden: HiddenView | None = None,
 ) -> Service:
     """Search from its settings and ports; it has no loop of its own."""
@@ -77,4 +78,6 @@ def build(
     toc = ReadCalendar(calendar=calendar, nodes=nodes, timeline=timeline, hydrator=hydrator, memories=memories, clock=clock)
     kept = routes.DocumentRoutes(documents=documents, memories=memories, hidden=hidden)
     rows = routes.operations(routes.SearchRoutes(find=targets, read=read), routes.EventRoutes(read=read), kept)
-    return Service(name="search", operations=[*rows, *calendar_routes.operations(calendar_routes.CalendarRoutes(read=toc))])
+    rows += calendar_routes.operations(calendar_routes.CalendarRoutes(read=toc))
+    rows += feedback.operations(feedback.FeedbackRoutes(read=read, memories=memories, count=count_feedback))
+    return Service(name="search", operations=rows)

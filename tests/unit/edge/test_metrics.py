@@ -57,6 +57,8 @@ NAMES = {
     "kalends_process_max_fds",
     "kalends_data_size_bytes",
     "kalends_data_free_bytes",
+    "kalends_feedback",
+    "kalends_feedback_satisfaction",
     "kalends_log_intact",
     "kalends_log_breaks",
     "kalends_restore_drill_succeeded",

@@ -48,6 +48,9 @@ def _share(part: str, *, share: float, by: Sequence[str] = (), inside: str = "")
     return f"histogram_quantile({share}, sum by ({grouped}) (rate({part}_bucket{{@{inside}}}[{RATE}])))"
 
 
+_SATISFACTION = "sum(increase(kalends_feedback_satisfaction_sum{@}[1d])) / sum(increase(kalends_feedback_satisfaction_count{@}[1d])) / 5"
+
+
 def _counted(title: str, series: str, by: str, *, unit: str = "ops", rare: bool = False) -> Panel:
     return Panel(title=title, lines=[(_rate(series, by), f"{{{{{by}}}}}")], unit=unit, rare=rare)
 
@@ -104,6 +107,18 @@ OVERVIEW = Dashboard(
         Panel(
             title="Erasures under way, and the age of the oldest",
             lines=[("max(kalends_erasures_active{@})", "under way"), ("max(kalends_erasure_age_seconds{@})", "seconds late")],
+        ),
+        Panel(
+            title="What is said of answers (memory_retrieval_accuracy, user_satisfaction)",
+            lines=[
+                (
+                    'sum(increase(kalends_feedback_total{@,verdict="useful"}[1d])) / sum(increase(kalends_feedback_total{@}[1d]))',
+                    "useful, of all",
+                ),
+                (_SATISFACTION, "satisfaction, of 5"),
+            ],
+            unit="percentunit",
+            rare=True,
         ),
         Panel(title="Dead letters of the last hour", lines=[("sum(increase(kalends_dead_letters_total{@}[1h]))", "given up")]),
         Panel(title="Versions", lines=[("count by (version) (kalends_build_info{@})", "{{version}}")]),
