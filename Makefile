@@ -40,13 +40,13 @@ test-faults: setup ## instances that are killed at every named place, lose power
 	@.venv/bin/python -m pytest tests/faults tests/forgetting -m "not slow and not cluster" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
-	@.venv/bin/python -m pytest -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-kubernetes: setup ## operator, chart and manifests on a real Kubernetes API server; builds it once (5 to 15 minutes)
-	@.venv/bin/python -m pytest -m "kubernetes and not slow" --numprocesses $(WAITING_WORKERS) --dist load
+	@.venv/bin/python -m pytest tests/kubernetes -m "kubernetes and not slow" --numprocesses $(WAITING_WORKERS) --dist load
 
 test-vllm: setup ## the model adapters on real vLLM servers on the CPU; builds them once (about 900 MB)
-	@.venv/bin/python -m pytest -m "vllm and not slow"
+	@.venv/bin/python -m pytest tests/vllm tests/contracts -m "vllm and not slow"
 
 check: setup ## style, types, import contracts, generated files
 	@.venv/bin/ruff check .
