@@ -23,9 +23,10 @@ pytestmark = pytest.mark.timeout(900)
 
 PLACES = tuple(FAMILIES["erasure"])
 DESTROYING = tuple(
-    f"erasure.{place}" for place in ("after-tombstone", "after-destroy", "after-piece", "after-messages", "after-leftovers", "after-engines")
+    f"erasure.{place}"
+    for place in ("after-tombstone", "after-destroy", "after-piece", "after-messages", "after-leftovers", "after-engines")
 )
-"""The steps after which bytes are gone. At each of the others ``faults/test_failpoints`` kills in every run, and this with ``make faults``."""
+"""The steps after which bytes are gone; ``make faults`` has all of them. At each ``faults/test_failpoints`` kills in every run."""
 DIED_S = 60.0
 
 
