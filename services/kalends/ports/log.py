@@ -137,8 +137,8 @@ class Log(Protocol):
 
         A place that is empty (any more), or of a stream or an epoch that this log does not have, is passed over, as ``read`` does; so the
         same again finishes what was cut off. The log does not know which of its messages say the same of one event: whoever erases asks
-        ``Timeline.positions`` and ``Calendar.histories``, which have seen them all. With replicas, copies stay in the servers' own logs of
-        what they agreed on for a while after this returns (docs/decisions/0020).
+        ``Timeline.positions`` and ``Calendar.histories``, which have seen them all. With replicas, one that is behind may give them for a
+        moment longer to who follows, and copies stay in the servers' own logs of what they agreed on for a while (docs/decisions/0020).
 
         Raises:
             Unavailable, DeadlineExceeded: some may still be there; again is safe. With replicas also while one is away.

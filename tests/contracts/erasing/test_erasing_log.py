@@ -137,7 +137,11 @@ async def test_following_goes_over_holes(log: NatsLog) -> None:
     await log.erase([*positions[5:20], *positions[27:]])
     left = [f"a-{number}" for number in (*range(5), *range(20, 27))]
 
-    assert bodies(await everything(log, count=len(left))) == left
+    async def gone() -> bool:
+        return bodies(await everything(log, count=len(left))) == left
+
+    # a replica that is a moment behind its leader may still give what was taken out
+    await until(gone, deadline=10)
     inside = {positions[0].stream: positions[10].sequence}
     assert bodies(await everything(log, count=7, after=inside)) == left[5:]
     assert (await log.heads())[positions[0].stream] == positions[-1].sequence
