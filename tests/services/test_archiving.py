@@ -90,13 +90,6 @@ async def archived(tmp_path: Path) -> AsyncIterator[Archived]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def disarmed():
-    """No failpoint outlives its test."""
-    yield
-    failpoints.arm({})
-
-
 async def test_every_message_is_in_one_link_and_each_link_names_the_one_before(archived: Archived) -> None:
     """Where nothing is new nothing is added; and no name and no text stands in any file."""
     assert await archived.copier.copy() == 0

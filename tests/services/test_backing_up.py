@@ -34,13 +34,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def disarmed():
-    """No failpoint outlives its test."""
-    yield
-    failpoints.arm({})
-
-
 async def test_a_backup_of_everything_says_what_it_holds(place: Place) -> None:
     """By counts and places; names stand in the sealed part only."""
     await place.fill(NOTES, 12)

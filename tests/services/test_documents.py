@@ -25,13 +25,6 @@ async def books(tmp_path):
         yield made
 
 
-@pytest.fixture(autouse=True)
-def _disarmed():
-    """No test leaves a failpoint behind."""
-    yield
-    failpoints.arm({})
-
-
 def call(raw: bytes = b"", *, body=None, path=None, **headers: str) -> Call:
     """A request of a client that may do everything."""
     principal = Principal(token_id="t", tenant=SCOPE.tenant, memories=None, rights=frozenset(RIGHTS), labels=None)

@@ -31,13 +31,6 @@ async def made(tmp_path):
         yield opened
 
 
-@pytest.fixture(autouse=True)
-def _disarmed():
-    """No test leaves a failpoint behind."""
-    yield
-    failpoints.arm({})
-
-
 async def record(made: Engines, texts: Sequence[str] = SAID, *, prefix: str = "e") -> None:
     """Append *texts*, one event each."""
     await made.ledger.record(*(event(f"{prefix}{number}", text, minute=number) for number, text in enumerate(texts)))

@@ -32,13 +32,6 @@ async def books(tmp_path):
         yield made
 
 
-@pytest.fixture(autouse=True)
-def _disarmed():
-    """No test leaves a failpoint behind."""
-    yield
-    failpoints.arm({})
-
-
 def words(outcomes) -> list[str]:
     """What became of each event, in one word."""
     return [one.fault.code if one.fault else "duplicate" if one.duplicate else "new" for one in outcomes]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.usefixtures("broker")
 QUICK = replace(SMALL, events_bytes=16 << 20, look_every=0.1, mend_after=0.2, widening_lease=2.0, idle=0.2)
 SCOPES = tuple(Scope(Tenant("acme"), MemoryName(f"m{number}")) for number in range(64))
 WRITERS = 8
-
-
-@pytest.fixture(autouse=True)
-def failpoints_are_off() -> Iterator[None]:
-    """Whatever a test arms."""
-    yield
-    failpoints.arm({})
 
 
 async def widen(partitions: int) -> None:

@@ -47,13 +47,6 @@ async def made(tmp_path):
         yield opened
 
 
-@pytest.fixture(autouse=True)
-def _disarmed():
-    """No test leaves a failpoint behind."""
-    yield
-    failpoints.arm({})
-
-
 def task(made: Engines, **changes) -> Reconcile:
     """The task as it is wired in a process; what it observes is kept in ``made.observed``."""
     parts = {

@@ -30,13 +30,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def disarmed():
-    """No failpoint outlives its test."""
-    yield
-    failpoints.arm({})
-
-
 async def test_a_memory_is_restored_into_a_new_one(place: Place) -> None:
     """The same ids, texts and times, under keys of its own; documents and settings come, too."""
     ids = await place.fill(NOTES, 23)

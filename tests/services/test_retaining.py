@@ -36,13 +36,6 @@ def kept(books) -> Keeping:
     return keeping(books)
 
 
-@pytest.fixture(autouse=True)
-def _disarmed():
-    """No test leaves a failpoint behind."""
-    yield
-    failpoints.arm({})
-
-
 def named(*names: object) -> set[str]:
     """The ids of the events that a test calls so."""
     return {event_id(name) for name in names}

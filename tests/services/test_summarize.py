@@ -35,13 +35,6 @@ async def books(tmp_path):
         yield made
 
 
-@pytest.fixture(autouse=True)
-def _disarmed():
-    """No test leaves a failpoint behind."""
-    yield
-    failpoints.arm({})
-
-
 def at(moment: datetime, name: object, text: str, *, session: str = "s", actor: str | None = None) -> Event:
     """An event at *moment*."""
     return event(name, text, session_id=session, actor=actor, occurred_at=moment, recorded_at=moment)

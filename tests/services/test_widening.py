@@ -34,13 +34,6 @@ async def books(tmp_path):
         yield made
 
 
-@pytest.fixture(autouse=True)
-def _disarmed():
-    """No test leaves a failpoint behind."""
-    yield
-    failpoints.arm({})
-
-
 async def widen(partitions: int) -> None:
     """What a process with another setting does."""
     async with another_bus(replace(SMALL, partitions=partitions, look_every=0.1)) as bus:
