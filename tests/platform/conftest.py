@@ -54,7 +54,7 @@ def stranger(instance: Instance) -> Iterator[Person]:
 
 
 @contextlib.contextmanager
-def another_tenant(instance: Instance) -> Iterator[Person]:
+def another_tenant(instance: Instance, tenant: str = OTHER_TENANT) -> Iterator[Person]:
     """An admin of another tenant; the token is written by somebody who may write records."""
     config = json.loads((instance.data / "nats" / "broker.conf").read_bytes())
     ours = config["authorization"]["users"][0]
@@ -63,10 +63,10 @@ def another_tenant(instance: Instance) -> Iterator[Person]:
     async def issue() -> tuple[str, str]:
         async with open_nats(url=nats_url, user=ours["user"], password=ours["password"]) as bus:
             authenticator = Authenticator(bus.records, clock=SystemClock())
-            token, record = await authenticator.issue(Tenant(OTHER_TENANT), memories=None, rights=RIGHTS, label="the other tenant's admin")
+            token, record = await authenticator.issue(Tenant(tenant), memories=None, rights=RIGHTS, label="the other tenant's admin")
             return token, record.id
 
     token, token_id = asyncio.run(issue())
-    with Person(instance, token, token_id=token_id, tenant=OTHER_TENANT) as person:
+    with Person(instance, token, token_id=token_id, tenant=tenant) as person:
         assert wait_until(lambda: person.ask("GET", "/memories").status_code == 200, seconds=10)
         yield person

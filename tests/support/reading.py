@@ -43,6 +43,7 @@ class Search:
             phrases=made.phrases,
             clock=books.clock,
             observe=lambda arm, _: made.observed.append(arm),
+            count_feedback=lambda *_: None,
         )
         self.rows: Mapping[str, Operation] = {row.name: row for row in built.operations}
         self.status = 0
