@@ -215,7 +215,9 @@ class Canaries:
         return {hit for one in self.events.values() for hit in self._hits(one.word)}
 
     def _hits(self, word: str) -> list[str]:
-        answer = self.api.good("POST", self.path("/search"), {"query": word, "mode": "lexical", "limit": 3})
+        answer = self.api.good(
+            "POST", self.path("/search"), {"query": word, "mode": "lexical", "limit": 3, "targets": ["events", "documents"]}
+        )
         return [hit["id"] for hit in answer["hits"]]
 
     def files_with(self, needles: Sequence[bytes], words: set[str]) -> set[str]:
