@@ -56,7 +56,7 @@ check: setup ## style, types, import contracts, generated files
 	@.venv/bin/python -m pytest --quiet tests/architecture/test_generated.py
 
 faults: setup ## 200 rounds of kill -9, and the power cut (as root, for loop devices); takes long
-	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults tests/forgetting --ignore tests/faults/test_soak.py
+	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults --ignore tests/faults/test_soak.py
 
 soak: setup ## one instance under load with a fault every few seconds, for MINUTES=30
 	@KALENDS_TEST_SOAK_MINUTES=$(or $(MINUTES),30) .venv/bin/python -m pytest -m slow tests/faults/test_soak.py

@@ -138,15 +138,15 @@ def search_goes_on(deployment: Deployment, away: str) -> None:
             return
         event, visibility = remember(deployment)
         if away == "index":
-            reply = ask(api, event, visibility=visibility)
+            replies: list[Reply] = []
 
             def whole() -> bool:
-                nonlocal reply
-                reply = ask(api, event, visibility=visibility)
-                return (reply.status, reply.body["stale"], reply.body["degraded"]) == (200, True, [])
+                replies.append(ask(api, event, visibility=visibility))
+                return (replies[-1].status, replies[-1].body["stale"], replies[-1].body["degraded"]) == (200, True, [])
 
             # most of its time goes into waiting for what does not come, and a busy machine may leave an arm too little of the rest
-            assert wait_until(whole, seconds=SOON_S, every=0.1), reply
+            assert wait_until(whole, seconds=SOON_S, every=0.1), replies[-1]
+            reply = replies[-1]
             assert all(reply.body["lag"][name]["events"] >= 1 for name in ENGINES), reply.body["lag"]
             # the timeline is search's own, so whoever asks for the event has it
             assert api.event(MEMORY, event["event_id"]).status == 200

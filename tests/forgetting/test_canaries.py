@@ -6,7 +6,7 @@ get wrong: the slices overlap, so that each erasure meets events that an earlier
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +22,6 @@ from kalends.adapters.nats import NatsBus, open_nats
 pytestmark = pytest.mark.timeout(900)
 
 PLACES = tuple(FAMILIES["erasure"])
-DESTROYING = tuple(
-    f"erasure.{place}"
-    for place in ("after-tombstone", "after-destroy", "after-piece", "after-messages", "after-leftovers", "after-engines")
-)
-"""The steps after which bytes are gone; ``make faults`` has all of them. At each ``faults/test_failpoints`` kills in every run."""
 DIED_S = 60.0
 
 
@@ -76,11 +71,10 @@ def test_by_each_selector_what_is_meant_goes_and_everything_else_stays(canaries:
     canaries.check()
 
 
-@pytest.mark.parametrize("places", [pytest.param(DESTROYING, id="destroying"), pytest.param(PLACES, id="all", marks=pytest.mark.slow)])
-def test_a_kill_at_each_step_changes_nothing_of_that(canaries: Canaries, places: Sequence[str]) -> None:
+def test_a_kill_at_each_step_changes_nothing_of_that(canaries: Canaries) -> None:
     """Each step dies in an erasure of its own; the next start goes on with it by itself."""
     instance = canaries.instance
-    for number, place in enumerate(places):
+    for number, place in enumerate(PLACES):
         some = canaries.slice(number)
         instance.terminate()
         instance.start({"KALENDS_FAILPOINTS": f"{place}=kill@1"})
