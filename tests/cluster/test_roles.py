@@ -125,8 +125,14 @@ def index_goes_on(deployment: Deployment, away: str) -> None:
         if away != "ingest":
             remember(deployment)
         api.quiet(seconds=SOON_S)
-        digests = api.digests()
-        assert digests["lexical"] == digests["vector"]
+        digests: dict[str, str] = {}
+
+        def agree() -> bool:
+            digests.update(api.digests())
+            return digests["lexical"] == digests["vector"]
+
+        # the calendar may be written between any two looks
+        assert wait_until(agree, seconds=SOON_S, every=0.1), digests
 
 
 def search_goes_on(deployment: Deployment, away: str) -> None:
