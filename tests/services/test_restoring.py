@@ -9,11 +9,12 @@ import pytest
 from tests.support.backups import ELSEWHERE, NOTES, START, Place, installed, wish
 
 from kalends.backups.replaying import check_whole
+from kalends.backups.verifying import opened
 from kalends.domain.errors import Conflict, Damaged, Misconfigured
 from kalends.domain.events import Event, EventId, microseconds
 from kalends.domain.positions import Position
 from kalends.domain.scope import MemoryName, Scope
-from kalends.kit import failpoints
+from kalends.kit import aead, failpoints
 from kalends.ports.log import Draft
 from kalends.settings import BackupSettings
 from kalends.wire import envelopes
@@ -308,3 +309,38 @@ async def test_once_their_keys_are_gone_erased_sessions_are_out_of_reach(place: 
     assert (await place.verify(made.backup_id, deep=True)).flaws == []
     await place.restore(wish(made))
     assert list(await place.events(Scope(NOTES.tenant, MemoryName("copy")))) == ids[5:]
+
+
+async def test_once_their_keys_are_gone_nobody_with_the_key_file_reads_what_was_erased(place: Place) -> None:
+    """Every object of every backup, opened with all keys that there are: those in the backups, and those that live."""
+    place.settings = BackupSettings(days=30, keys_days=7)
+    ids = await place.fill(NOTES, 10)
+    await place.back_up()
+    await place.erase(NOTES, ids[:5], session="s0")
+    await place.back_up()
+    assert await _read_by_anybody(place) == set(ids)
+
+    await place.catalogue.clear(now=datetime.now(UTC) + timedelta(days=8), keep=0, under_way=[])
+
+    assert await _read_by_anybody(place) == set(ids[5:])
+
+
+async def _read_by_anybody(place: Place) -> set[EventId]:
+    """The events that whoever has the key file and all files can read, whatever they are told was erased."""
+    shelf = await place.catalogue.shelf()
+    wrapped: set[tuple[str, bytes]] = set()
+    async for piece in place.bus.keys.references(NOTES, limit=100):
+        wrapped |= set(piece.items())
+    for backup in shelf.backups.values():
+        if backup.keys_are_there:
+            wrapped |= {(one.reference, one.wrapped) async for one in place.copies.every_key(backup)}
+    boxes: dict[str, aead.Box] = {}
+    for reference, key in wrapped:
+        boxes |= await opened(place.wrapper, NOTES, {reference: key})
+    found: set[EventId] = set()
+    for backup in shelf.backups.values():
+        async for message in place.copies.messages([backup], NOTES):
+            if message.sealed is not None and message.sealed.key_reference in boxes:
+                content = envelopes.unseal(message.sealed, boxes[message.sealed.key_reference])
+                found |= {content.id} if isinstance(content, Event) else set()
+    return found

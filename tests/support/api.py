@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
+from tests.support import planted
 from tests.support.instance import wait_until
 
 PROJECTIONS = ("timeline", "lexical", "vector")
@@ -69,6 +70,7 @@ class Api:
             connection = self._connection = self._connection or self._connect()
             sent = None if body is None else json.dumps(body).encode()
             told = {"Authorization": f"Bearer {self._token()}", **({"Content-Type": "application/json"} if sent else {}), **(headers or {})}
+            planted.note(body)
             connection.request(method, f"/v1{path}", body=sent, headers=told)
             answer = connection.getresponse()
             content = answer.read()

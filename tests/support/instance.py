@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -24,10 +25,12 @@ from typing import IO, Self
 
 from kalends.adapters.nats.broker_config import BrokerUser, ServerOptions, render, write_private
 from kalends.adapters.nats.server import find_binary
+from tests.support import planted
 
 START_S = 120.0
 """The first start of a checkout builds the model's graph from the weights."""
 STOP_S = 30.0
+_METRICS_S = 2.0
 _PORTS = (20_000, 32_000)
 _SOURCE = random.SystemRandom()
 
@@ -125,6 +128,7 @@ class Instance:
         self._settings = dict(settings or {})
         self._child: Child | None = None
         self._brokers: set[int] = set()
+        self._last_metrics = ""
 
     def __enter__(self) -> Self:
         return self
@@ -220,6 +224,7 @@ class Instance:
             TimeoutError: it goes on.
         """
         child = self._running_child()
+        self._last_metrics = self._metrics()
         child.send(signal.SIGTERM)
         return child.wait(seconds=seconds)
 
@@ -237,17 +242,25 @@ class Instance:
         return sorted(pid for pid in pids if not wait_until(lambda pid=pid: not alive(pid), seconds=seconds))  # type: ignore[misc]
 
     def close(self) -> None:
-        """End everything that was started."""
+        """End everything that was started; what it was told must not be in what it logged, nor in its metrics."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._brokers.add(self.broker_pid)
         self._close_child()
         for pid in self.left_running():
             # its broker: it dies with it, and was seen by this object, so the number is still its own
             os.kill(pid, signal.SIGKILL)
+        assert planted.found_in(self.logs + self._last_metrics) == [], "content is in a log or in metrics"
 
     @property
     def _broker_file(self) -> Path:
         return self.data / "nats" / "broker.pid"
+
+    def _metrics(self) -> str:
+        """What its metrics say, if it answers: one that is about to end may be in any state."""
+        with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(f"{self.ops_url}/metrics", timeout=_METRICS_S) as answer:  # noqa: S310 - our own
+            words: str = answer.read().decode("utf-8", "replace")
+            return words
+        return ""
 
     def _running_child(self) -> Child:
         assert self._child is not None, "never started"
