@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -20,6 +19,7 @@ from kalends.domain.queries import Entry, Tombstone
 from kalends.edge import tracing
 from kalends.kit import failpoints, tasks
 from kalends.kit.backoff import pauses
+from kalends.kit.since import Since
 from kalends.kit.traffic import Traffic, patience
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.log import Consumer, Delivery
@@ -136,7 +136,7 @@ class Projector:
         self._traffic = traffic
         self._indexed = indexed
         self.failure: KalendsError | None = None
-        self.failing_since: datetime | None = None
+        self.failing_since: Since | None = None
         self.written = 0
         self._not_before = 0.0
         self._unused: deque[Sequence[Delivery]] = deque()
@@ -321,7 +321,7 @@ class Projector:
 
         What was fetched is kept over the first pause: a broker that is restarted is back by then, and may die again amid a handing back.
         """
-        self.failure, self.failing_since = error, datetime.now(UTC)
+        self.failure, self.failing_since = error, Since.now()
         log.warning("projection paused", projection=self._projection, dependency=error.dependency, reason=error.code)
         for pause in pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s):
             await asyncio.sleep(pause)

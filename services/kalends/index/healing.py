@@ -7,7 +7,6 @@ of our own that fails is, and a server that answers and has lost the index.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 
 import structlog
 
@@ -47,10 +46,10 @@ class Healer:
 
     def is_due(self, projection: Projection) -> bool:
         """Whether the projection's own store has failed for long enough."""
-        failure, since = projection.failure, projection.failing_since
-        if failure is None or since is None or failure.dependency != projection.name:
+        failure = projection.failure
+        if failure is None or failure.dependency != projection.name:
             return False
-        return (self._clock.now() - datetime.fromisoformat(since)).total_seconds() >= self._after_s
+        return projection.failing_for(self._clock.monotonic()) >= self._after_s
 
     async def _heal(self, projection: Projection) -> None:
         try:

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
 import structlog
@@ -20,6 +19,7 @@ from kalends.domain.positions import Floors, covers
 from kalends.index.consumers import Projector, Sink
 from kalends.kit import failpoints, tasks
 from kalends.kit.backoff import pauses
+from kalends.kit.since import Since
 from kalends.kit.traffic import Traffic
 from kalends.ports.generations import Generations
 from kalends.ports.log import Consumer, Log
@@ -85,7 +85,7 @@ class Projection:
         self._building = asyncio.Lock()
         self._consumers: dict[str, Consumer] = {}
         self._failure: KalendsError | None = None
-        self._failing_since: datetime | None = None
+        self._failing_since: Since | None = None
         self._lost = False
         self._damaged = ""
         """The generation of which files are not what was written; empty if none is known to be so."""
@@ -105,8 +105,17 @@ class Projection:
     @property
     def failing_since(self) -> str | None:
         """Since when it is paused, as RFC 3339; None while it is not."""
-        since = self._failing_since or (self._projector.failing_since if self._projector else None)
-        return None if since is None else since.isoformat()
+        since = self._since
+        return None if since is None else since.moment.isoformat()
+
+    def failing_for(self, monotonic: float) -> float:
+        """How many seconds it has been paused at *monotonic*, whatever became of the wall clock meanwhile; 0 while it is not."""
+        since = self._since
+        return 0.0 if since is None else since.seconds_at(monotonic)
+
+    @property
+    def _since(self) -> Since | None:
+        return self._failing_since or (self._projector.failing_since if self._projector else None)
 
     @property
     def index(self) -> object:
@@ -146,7 +155,7 @@ class Projection:
         if found:
             self._damaged = generation
             self._failure = Unavailable(f"{len(found)} files are damaged, {found[0]} among them", dependency=self.name)
-            self._failing_since = datetime.now(UTC)
+            self._failing_since = Since.now()
         return found
 
     async def follow(self) -> None:
@@ -174,7 +183,7 @@ class Projection:
             if lost and not self._lost:
                 log.warning("the index is gone from its store", projection=self.name, generation=self.generation)
                 self._failure = Unavailable("the index is gone from its store", dependency=self.name)
-                self._failing_since = self._failing_since or datetime.now(UTC)
+                self._failing_since = self._failing_since or Since.now()
             elif self._lost and not lost:
                 self._failure = self._failing_since = None
             self._lost = lost
@@ -204,7 +213,7 @@ class Projection:
                 await self._projector.run()
             except KalendsError as error:
                 log.warning("projection starts over", projection=self.name, kind=error.code)
-                self._failure, self._failing_since = error, self._failing_since or datetime.now(UTC)
+                self._failure, self._failing_since = error, self._failing_since or Since.now()
                 # the broker lost it and it is made anew, or another process has switched and dropped it
                 self._consumers.clear()
             await asyncio.sleep(next(waits))
