@@ -1,7 +1,9 @@
-"""A byte flips in a file of the word index: found by the job that compares, named, told, and mended by building the index anew.
+"""A byte flips in a file of a projection: found, named, told, and mended by building it anew.
 
-Belongs here: an index of our own. Does not belong here: the log, the archive and backups (``test_archive``, ``services/test_backing_up``).
-A newcomer would get wrong: the engine itself notices nothing of most flipped bytes; it answers otherwise.
+Belongs here: projections of our own: the word index, which the job that compares examines while it serves, and the rows of timeline and
+calendar, which are compared with their sums when they are opened. Does not belong here: the log, the archive and backups
+(``test_archive``, ``services/test_backing_up``). A newcomer would get wrong: the engines themselves notice nothing of most flipped bytes;
+they answer otherwise.
 """
 
 import json
@@ -53,3 +55,19 @@ def test_a_flipped_byte_of_the_word_index_is_found_named_and_mended(instance: In
     assert [file.rpartition("/")[2] for line in told for file in line["files"]] == [path.name]
     assert 'kalends_reconcile_findings_total{projection="lexical",result="damaged"} 1.0' in metrics
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["timeline", "calendar"])
+def test_a_flipped_byte_of_rows_is_found_by_the_next_start_and_mended(instance: Instance, ledger: Ledger, name: str) -> None:
+    """In the middle of the file, where SQLite sees another value or none at all."""
+    path = instance.data / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    with verdicts.api_of(instance.start(HEALING)) as api:
+        api.quiet()
+        verdicts.projections_agree(api, events=EVENTS)
+        verdicts.nothing_lost(instance, ledger, memory=MEMORY)
+    told = [json.loads(line) for line in instance.last_words.splitlines() if f'"{name} is built anew from the log"' in line]
+    assert [one["reason"] for one in told] == [f"{path.name} changed since it was closed"]

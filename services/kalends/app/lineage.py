@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from kalends.adapters.embedded import files
+from kalends.adapters.embedded import file_sums, files
 from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.app.folders import Folders
@@ -79,5 +79,5 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
         return
-    for name in (f"{path.name}-wal", f"{path.name}-shm", path.name):
+    for name in (f"{path.name}-wal", f"{path.name}-shm", path.name, file_sums.sum_of(path).name):
         path.with_name(name).unlink(missing_ok=True)

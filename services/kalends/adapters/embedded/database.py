@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from kalends.adapters.embedded import files
+from kalends.adapters.embedded import file_sums, files
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
 from kalends.domain.errors import Misconfigured, Unavailable
@@ -51,7 +51,8 @@ class Database:
         """Open the file at *path*, or make it with the tables of *schema*.
 
         Raises:
-            Misconfigured: it has another version of the schema. Damaged: it cannot be read; delete it and it is rebuilt from the log.
+            Misconfigured: it has another version of the schema. Damaged: it cannot be read, or changed since it was closed; delete it and
+                it is rebuilt from the log.
         """
         opener = Lane(f"{name}-open")
         try:
@@ -81,14 +82,18 @@ class Database:
         return await self._writer.run(self._compact)
 
     async def close(self) -> None:
-        """Fold the write-ahead log into the file and close it; once is enough, twice is no error."""
+        """Fold the write-ahead log into the file, close it and leave its sum; once is enough, twice is no error."""
         if self._writer.closed:
             return
         await self._reader.close()
         for reader in self._readers:
             reader.close()
-        await self._writer.run(self._connection.close)
+        await self._writer.run(self._close)
         await self._writer.close()
+
+    def _close(self) -> None:
+        self._connection.close()
+        file_sums.leave(self._path)
 
     def _compact(self) -> int:
         beside = (self._path, self._path.with_name(f"{self._path.name}-wal"))
@@ -158,6 +163,7 @@ def floors(database: sqlite3.Connection) -> Mapping[str, int]:
 
 def _open(path: Path, name: str, schema: str, version: int, cache_kib: int) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
+    file_sums.take(path, name=name)
     database = _connect(path, name, cache_kib)
     try:
         with translated(name):
