@@ -15,6 +15,7 @@ from kalends import __version__
 from kalends.app.configuration import settings_from
 from kalends.app.invocation import Command, Invocation
 from kalends.app.moments import brief
+from kalends.kit import imports
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,8 +62,9 @@ def serve(
 def _host(invocation: Invocation, roles: Sequence[str], settings: "Settings") -> int:
     # all that is imported stays; a collector that walks it meanwhile takes an eighth of the time of a start
     gc.disable()
-    from kalends.app import host
-
+    # the client of NATS and the logger would take these along, for WebSockets and for colours
+    with imports.without("aiohttp", "rich"):
+        from kalends.app import host
     gc.enable()
     output = invocation.output
 
