@@ -38,7 +38,7 @@ MOST_FETCHED = 8192
 READS_PER_RELEASE = 16
 """Late interactions after which the pages of token vectors are given back; each touches about six megabytes, read ahead included."""
 
-PAGES_PER_RELEASE = 32
+PAGES_PER_RELEASE = 64
 """Pages of points that are looked at before the pages of token vectors are given back; each touches a few hundred kilobytes."""
 
 MOST_NAMED = 100
