@@ -125,6 +125,10 @@ def retracted(*names: str, version: int, scope: Scope = SCOPE) -> Retracted:
     return Retracted(scope=scope, keys=tuple(key_of(name, scope=scope) for name in names), position=Position("EVENTS_0", version))
 
 
+async def at_once() -> None:
+    """What an index that examines itself waits for between two pieces of work, where nothing else is to be done."""
+
+
 @asynccontextmanager
 async def killed_writer(kind: str, folder: Path, *, batches: int) -> AsyncIterator[Sequence[str]]:
     """Start a process that writes batch after batch, kill it once *batches* are acknowledged, and give the names it had acknowledged."""

@@ -18,6 +18,7 @@ from tests.contracts.projections import (
     OTHER,
     SCOPE,
     START_US,
+    at_once,
     direction,
     entry,
     facets,
@@ -36,7 +37,7 @@ from tests.support.waiting import until
 from kalends.adapters.embedded.vectors import EdgeVectors
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
 from kalends.domain.queries import Criteria, Filter, Held
-from kalends.ports.vectors import VectorIndex, Window
+from kalends.ports.vectors import VectorEntry, VectorIndex, Window
 
 Reopen = Callable[[], Awaitable[VectorIndex]]
 ALL = Criteria()
@@ -406,6 +407,29 @@ async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(index: Ve
     assert await everything_held(index, limit=10) == [Held(key=key_of("a"), version=1, live=True)]
     (hit,) = await index.nearest(SCOPE, direction("y"), criteria=ALL, limit=5)
     assert hit.score == pytest.approx(float(direction("y") @ direction("z")), abs=2e-3)
+
+
+async def test_what_was_written_is_not_damaged(index: VectorIndex, reopen: Reopen) -> None:
+    """Neither while it is written to, nor after what was replaced, retracted, removed, purged, or when it was opened again."""
+
+    def text(number: int, *, version: int) -> VectorEntry:
+        windows = [window(f"w{number}-{part}", *["x", "y", "z"][: 1 + part]) for part in range(1 + (number + version) % 4)]
+        tags = facets(labels=("board", "hr")) if number % 2 else facets()
+        return vectors(entry(f"n{number}", version=version, at=number, with_facets=tags), *windows)
+
+    for start in range(0, 60, 10):
+        _, found = await asyncio.gather(
+            index.put([text(number, version=1) for number in range(start, start + 10)]), index.damaged(between=at_once)
+        )
+        assert list(found) == []
+    await index.put([text(number, version=2) for number in range(20)], [tombstone(f"n{number}", version=9) for number in range(20, 30)])
+    await index.put([vectors(entry("silent", scope=OTHER), Window(dense=direction("x"), tokens=np.empty((0, DIMENSION), np.float32)))])
+    await index.remove(SCOPE.key, await index.held(SCOPE.key, [key_of("n7"), key_of("n25")]))
+
+    assert list(await index.damaged(between=at_once)) == []
+    await asyncio.gather(index.purge(), *(index.put([text(number, version=3)]) for number in range(40, 60)))
+    assert list(await index.damaged(between=at_once)) == []
+    assert list(await (await reopen()).damaged(between=at_once)) == []
 
 
 async def test_compacting_changes_no_answer(index: VectorIndex, reopen: Reopen) -> None:

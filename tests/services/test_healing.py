@@ -5,10 +5,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from tests.support.engines import QUICK, Engines, engines, event, ledger, rebuilds_of
+from tests.support.engines import QUICK, SCOPE, Engines, engines, event, ledger, rebuilds_of
 from tests.support.waiting import until
 
+from kalends.adapters.embedded import vector_checking
+from kalends.adapters.embedded.edge_points import point_id
+from kalends.adapters.embedded.shards import DENSE
 from kalends.domain.errors import Unavailable
+from kalends.domain.queries import Held
 from kalends.index import healing
 from kalends.index.healing import Healer
 from kalends.kit import failpoints
@@ -57,6 +61,16 @@ async def broken(made: Engines, name: str, *, dependency: str = "") -> None:
     store.leave("put", error=Unavailable("broken", dependency=dependency or name))
     await made.ledger.record(event(f"after {name} broke", "a crane over the marsh"))
     await until(lambda: made.projections[name].failure is not None)
+
+
+async def spoil(made: Engines, point: Held) -> None:
+    """Another dense vector stands where that of *point* was written."""
+    from qdrant_edge import PointVectors, UpdateOperation
+
+    async with made.generations["vector"].serving() as index:
+        (lead,) = index._shard.retrieve([point_id(point.key, 0)], False, True)
+        other = {**lead.vector, DENSE: lead.vector[DENSE][::-1]}
+        index._shard.update(UpdateOperation.update_vectors([PointVectors(lead.id, other)]))
 
 
 def generations(made: Engines) -> dict[str, str]:
@@ -119,6 +133,64 @@ async def test_a_store_that_stays_broken_is_replaced_with_everything_that_the_lo
     assert digests[name][0] == len(SAID) + 1
     assert {one for one in before if generations(made)[one] != before[one]} == {name}
     assert made.projections[name].failure is made.projections[name].failing_since is None
+
+
+@pytest.mark.parametrize("name", ["lexical", "vector"])
+async def test_a_projection_that_is_whole_is_not_replaced(made, name):
+    """Both engines are asked."""
+    projection = made.projections[name]
+
+    assert list(await projection.examine()) == []
+    assert projection.failure is None
+
+
+async def test_examining_gives_way_between_its_pieces(made, monkeypatch):
+    """It reads all that is stored, and nobody waits for it."""
+    waited = []
+
+    async def give_way(*, at_most: float) -> None:
+        waited.append(at_most)
+
+    monkeypatch.setattr(vector_checking, "PAGE", 1)
+    monkeypatch.setattr(made.projections["vector"]._traffic, "give_way", give_way)
+
+    await made.projections["vector"].examine()
+    assert len(waited) == len(SAID) - 1
+    assert all(waited)
+
+
+async def test_a_damaged_projection_is_replaced(made):
+    """As soon as it has waited as long as for any other outage."""
+    before = generations(made)
+    point = (await made.vectors.inventory(SCOPE.key, after=None, limit=1))[0]
+    await spoil(made, point)
+
+    (named,) = await made.projections["vector"].examine()
+    assert named.endswith("/dense")
+    assert named in str(made.projections["vector"].failure)
+
+    made.ledger.clock.ahead += timedelta(seconds=AFTER_S)
+    async with at_work(healer(made)):
+        await until(lambda: made.projections["vector"].generation != before["vector"])
+        await made.caught_up()
+    assert list(await made.projections["vector"].examine()) == []
+    assert made.projections["vector"].failure is None
+
+
+async def test_damage_of_a_generation_that_no_longer_serves_is_no_reason(made):
+    """Examining takes long, and another may have taken its place meanwhile."""
+    projection = made.projections["vector"]
+
+    class Slow:
+        async def damaged(self, *, between):
+            await projection.rebuild("gnew", report=lambda _done, _total: None)
+            await between()
+            return ["shard/point/dense"]
+
+    projection._index_of = lambda _: Slow()
+
+    assert list(await projection.examine()) == []
+    assert projection.failure is None
 
 
 async def test_a_rebuild_that_fails_is_tried_again_later(made):

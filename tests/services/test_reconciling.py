@@ -440,5 +440,5 @@ async def test_a_projection_with_damaged_files_is_not_compared(made: Engines) ->
     report = await task(made, targets={"lexical": spoilt, "vector": whole})()
 
     assert (report.damaged, report.defects, report.compared > 0) == (2, 0, True)
-    assert "2 damaged files" in report.text
+    assert "2 damaged" in report.text
     assert made.observed == ["lexical damaged"] * 2

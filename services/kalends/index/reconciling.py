@@ -36,7 +36,7 @@ PIECE = 1000
 _MENDED_AT_ONCE = 64
 _GIVE_WAY_S = 0.5
 _NAMED = 5
-"""Damaged files that a line names."""
+"""Damaged files or points that a line names."""
 
 Observe = Callable[[str, str, int], None]
 
@@ -67,7 +67,7 @@ async def _nothing_to_examine() -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """A projection to compare: the index that serves, how one writes to it, and which of its files are not what was written."""
+    """A projection to compare: the index that serves, how one writes to it, and what of it is not what was written."""
 
     index: Index
     sink: Sink
@@ -80,7 +80,7 @@ class ReconcileReport:
 
     ``compared`` keys; ``orphans`` are held though the log does not hold them or took them back, ``missing`` are not held, ``stale`` are
     held in another version; ``mended`` of these. ``undecided`` were still being written, ``unmendable`` could not be read or written.
-    ``damaged`` are files that are not what was written; their projection was not compared, and is built anew.
+    ``damaged`` are files, or points, that are not what was written; their projection was not compared, and is built anew.
     ``doubts`` are what the truth itself does not agree on with the log or its own counters. ``behind`` names projections that were too far
     behind to be compared. ``skipped`` scopes have no truth here.
     """
@@ -107,7 +107,7 @@ class ReconcileReport:
     def text(self) -> str:
         """One line for people."""
         parts = [f"{self.compared} compared: {self.orphans} orphans, {self.missing} missing, {self.stale} stale; {self.mended} mended"]
-        more = {"undecided": self.undecided, "unmendable": self.unmendable, "damaged files": self.damaged, "doubts": self.doubts}
+        more = {"undecided": self.undecided, "unmendable": self.unmendable, "damaged": self.damaged, "doubts": self.doubts}
         for what, count in more.items():
             parts += [f"{count} {what}"] if count else []
         parts += [f"too far behind: {', '.join(self.behind)}"] if self.behind else []

@@ -33,6 +33,12 @@ _MOMENT_S = 10.0
 """So far behind the log may be what begins to serve; who names what must be seen waits for it as ever. A write is through only with a
 store's next refresh, and another batch waits behind it, so it cannot be much less."""
 
+_REST_S = 0.005
+"""After each piece of examining what is stored, as long as a piece takes: single questions are not heavy traffic, and wait for it too."""
+
+_GIVE_WAY_S = 0.05
+"""At most, between two pieces, of which 50,000 points are 6,000: under steady traffic they take minutes, not hours."""
+
 _REFRESH_S = 2.0
 """How often it is looked whether another process has switched."""
 
@@ -43,7 +49,7 @@ Notice = Callable[[Sequence[Readable]], Awaitable[None]]
 class Examined(Protocol):
     """An index that can tell whether it is what was written."""
 
-    async def damaged(self) -> Sequence[str]:
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:
         """See ``ports.lexicon``."""
         ...
 
@@ -88,7 +94,7 @@ class Projection:
         self._failing_since: Since | None = None
         self._lost = False
         self._damaged = ""
-        """The generation of which files are not what was written; empty if none is known to be so."""
+        """The generation that is not what was written; empty if none is known to be so."""
         self._fed = ""
         """The generation that the projector writes into; empty while none does."""
 
@@ -145,18 +151,26 @@ class Projection:
         return self.generation == self._damaged != "" or await self._generations.is_lost()
 
     async def examine(self) -> Sequence[str]:
-        """Names of files of the serving generation that are not what was written; if there are any, healing builds it anew.
+        """Names of what is stored of the serving generation and is not what was written; if there is any, healing builds it anew.
+
+        It may take long, and gives way to whatever somebody waits for.
 
         Raises:
             Unavailable, DeadlineExceeded: the engine is away.
         """
         generation, index = self.generation, self.index
-        found = await index.damaged() if isinstance(index, Examined) else ()
+        found = await index.damaged(between=self._give_way) if isinstance(index, Examined) else ()
+        if self.generation != generation:
+            return ()  # another one serves since
         if found:
             self._damaged = generation
-            self._failure = Unavailable(f"{len(found)} files are damaged, {found[0]} among them", dependency=self.name)
+            self._failure = Unavailable(f"what is stored is damaged: {found[0]} and {len(found) - 1} more", dependency=self.name)
             self._failing_since = Since.now()
         return found
+
+    async def _give_way(self) -> None:
+        await asyncio.sleep(_REST_S)
+        await self._traffic.give_way(at_most=_GIVE_WAY_S)
 
     async def follow(self) -> None:
         """Notice until cancelled when another process has switched."""

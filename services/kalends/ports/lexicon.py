@@ -1,6 +1,6 @@
 """The lexicon: BM25 over events, filtered inside the engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from kalends.domain.events import EventKey
@@ -47,8 +47,11 @@ class LexicalIndex(Protocol):
         """Take out, without a trace, what is held exactly as *held* says; returns how many were. What is newer stays."""
         ...
 
-    async def damaged(self) -> Sequence[str]:
-        """Names of what is stored and is not what the engine wrote, as far as one can tell from outside; none where it checks itself."""
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:
+        """Names of what is stored and is not what the engine wrote, as far as one can tell from outside; none where it checks itself.
+
+        It may read everything that is stored; *between* is awaited between two pieces of that work, and may wait.
+        """
         ...
 
     async def compact(self) -> int:

@@ -3,7 +3,7 @@
 A newcomer would get wrong: a long text is several windows; every score here is an event's best window.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +74,14 @@ class VectorIndex(Protocol):
 
     async def remove(self, scope_key: str, held: Sequence[Held]) -> int:
         """Take out, without a trace, what is held exactly as *held* says; returns how many were. What is newer stays."""
+        ...
+
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:
+        """Names of what is stored and is not what was written, as far as one can tell from outside; without anything of its content.
+
+        None is no proof where an engine cannot be asked. It may read everything that is stored; *between* is awaited between two pieces of
+        that work, and may wait.
+        """
         ...
 
     async def compact(self) -> int:

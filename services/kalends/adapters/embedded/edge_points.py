@@ -1,7 +1,8 @@
 """Events as points of an Edge shard, and questions as its filters.
 
 Belongs here: ids, payloads, conditions. Does not belong here: the shard (``vectors``). A newcomer would get wrong: a tombstone is a point
-without vectors that holds a key, a version and whose it is, and nothing else of what was there.
+without vectors that holds a key, a version and whose it is, and nothing else of what was there; and every payload carries sums
+(``edge_sums``), those of token vectors excepted, which the engine must have first.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kalends.adapters.embedded import shards
+from kalends.adapters.embedded import edge_sums, shards
 from kalends.domain.errors import Misconfigured
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Entry, Held, Tombstone
@@ -37,8 +38,9 @@ class Change:
         from qdrant_edge import Point
 
         payload: dict[str, Any] = {"key": str(self.key), "version": self.version, "windows": self.windows}
+        lead = point_id(self.key, 0)
         if isinstance(self._source, Tombstone):
-            return [Point(point_id(self.key, 0), {}, {**payload, "dead": True, "grave": self._source.scope.key})]
+            return [Point(lead, {}, _summed(lead, {**payload, "dead": True, "grave": self._source.scope.key}))]
         entry = self._source.entry
         payload |= {"scope": entry.scope.key, "at": entry.occurred_us, "tags": [_scoped(entry.scope, tag) for tag in entry.tags]}
         found = []
@@ -47,9 +49,14 @@ class Change:
                 raise Misconfigured(f"vectors of shape {window.dense.shape} do not fit an index of {dimension}")
             # lists, because Edge reads them twice as fast as arrays
             vectors: dict[str, Any] = {shards.DENSE: window.dense.tolist()}
+            own = {**payload, edge_sums.DENSE: edge_sums.of_dense(window.dense)}
             if len(window.tokens):
                 vectors[shards.TOKENS] = window.tokens.tolist()
-            found.append(Point(point_id(self.key, number), vectors, payload if number else {**payload, "lead": entry.scope.key}))
+                own[edge_sums.ROWS] = len(window.tokens)
+            if number == 0:
+                own["lead"] = entry.scope.key
+            one = point_id(self.key, number)
+            found.append(Point(one, vectors, _summed(one, own)))
         return found
 
 
@@ -70,6 +77,10 @@ def point_id(key: EventKey, window: int) -> uuid.UUID:
     if window == 0:
         return uuid.UUID(hex=key)
     return uuid.UUID(bytes=hashlib.blake2b(f"{key}/{window}".encode(), digest_size=16).digest())
+
+
+def _summed(point: uuid.UUID, payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {**payload, edge_sums.PAYLOAD: edge_sums.of_payload(point, payload)}
 
 
 def _scoped(scope: Scope, tag: str) -> str:

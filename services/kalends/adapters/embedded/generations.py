@@ -241,6 +241,11 @@ class _Serving(Generic[Engine]):
         async with self._generations.serving() as index:
             return await index.remove(scope_key, held)
 
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            return await index.damaged(between=between)
+
     async def compact(self) -> int:
         """Hand on; see the engine's port."""
         async with self._generations.serving() as index:
@@ -264,11 +269,6 @@ class ServingLexicon(_Serving[Lexicon]):
         """Hand on; see ``ports.lexicon``."""
         async with self._generations.serving() as index:
             return await index.search(scope, text, criteria=criteria, limit=limit)
-
-    async def damaged(self) -> Sequence[str]:
-        """Hand on; see ``ports.lexicon``."""
-        async with self._generations.serving() as index:
-            return await index.damaged()
 
     async def rarities(self, scope: Scope, words: Sequence[str]) -> Mapping[str, float]:
         """On the current generation."""

@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -129,10 +129,13 @@ class TantivyLexicon:
         """Take out what is held exactly so; synced on return."""
         return await self._write_lane.run(self._remove, scope_key, held)
 
-    async def damaged(self) -> Sequence[str]:
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:
         """Files of any memory's index whose sum is not that of their bytes, as ``index/file``."""
-        names = await self._read_lane.run(self._names)
-        return [file for name in names for file in await self._read_lane.run(self._damaged, name)]
+        found: list[str] = []
+        for name in await self._read_lane.run(self._names):
+            found += await self._read_lane.run(self._damaged, name)
+            await between()
+        return found
 
     async def compact(self) -> int:
         """Compact one index after the other; writes go between them. The bytes that were freed."""

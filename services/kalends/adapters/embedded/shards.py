@@ -16,8 +16,8 @@ from kalends.domain.errors import Damaged
 
 DENSE, TOKENS = "dense", "tokens"
 
-FORMAT = "edge3"
-_KEYWORDS = ("key", "lead", "grave", "tags")
+FORMAT = "edge4"
+KEYWORDS = ("key", "lead", "grave", "tags")
 _FIRST = "shard"
 _UNFINISHED = "shard.new"
 _POINTER = "SHARD"
@@ -88,7 +88,7 @@ def create(folder: Path, dimension: int) -> None:
         with translated("vector"):
             shard = EdgeShard.create(str(unfinished), config(dimension))
             shard.update(UpdateOperation.create_field_index("scope", KeywordIndexParams(is_tenant=True)))
-            for name in _KEYWORDS:
+            for name in KEYWORDS:
                 shard.update(UpdateOperation.create_field_index(name, KeywordIndexParams()))
             shard.update(UpdateOperation.create_field_index("at", IntegerIndexParams(lookup=False, range=True)))
             shard.flush()

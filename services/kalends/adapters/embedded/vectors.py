@@ -9,14 +9,15 @@ from Python instead, which does release the lock; and ``optimize`` would stop th
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kalends.adapters.embedded import edge_points, files, residency, shards, vacuuming
+from kalends.adapters.embedded import edge_points, edge_sums, files, residency, shards, vacuuming, vector_checking
 from kalends.adapters.embedded.edge_points import PER_CALL
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
@@ -36,6 +37,12 @@ MOST_FETCHED = 8192
 
 READS_PER_RELEASE = 16
 """Late interactions after which the pages of token vectors are given back; each touches about six megabytes, read ahead included."""
+
+PAGES_PER_RELEASE = 64
+"""Pages of points that are looked at before the pages of token vectors are given back; each touches a few hundred kilobytes."""
+
+MOST_NAMED = 100
+"""So many damaged points are enough to know what to do."""
 
 _TOKEN_FILES = "vector_storage-tokens"  # noqa: S105 - vectors of words, no secret
 
@@ -162,6 +169,22 @@ class EdgeVectors:
             await self._writer.run(self._sync)
         return removed
 
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:
+        """Points that are not what was written, as ``shard/point/part``; after ``MOST_NAMED`` nobody looks on.
+
+        Token vectors that have no sum to compare, as after a kill or on another kind of processor, get one.
+        """
+        found: list[str] = []
+        offset: object = None
+        for pages in itertools.count(1):
+            doubted, offset = await self._reader.run(self._look, offset, release=pages % PAGES_PER_RELEASE == 0)
+            if doubted:
+                found += await self._writer.run(self._settle, doubted)
+            if offset is None or len(found) >= MOST_NAMED:
+                break
+            await between()
+        return found
+
     async def compact(self) -> int:
         """Flush, which lets the write-ahead log go (30 MB at most); what deleted points take up, only ``purge`` gives back."""
         return await self._writer.run(self._compact)
@@ -228,6 +251,7 @@ class EdgeVectors:
                 self._shard.update(UpdateOperation.delete_points(surplus))
             if points:
                 self._shard.update(UpdateOperation.upsert_points(points))
+                vector_checking.sum_up(self._shard, [point.id for point in points])
         self._unflushed += len(points)
 
     def _sync(self) -> None:
@@ -298,6 +322,15 @@ class EdgeVectors:
         with translated("vector"):
             records, following = self._shard.scroll(ScrollRequest(offset=offset, limit=SCROLL_PAGE, with_payload=fields, with_vector=False))  # type: ignore[arg-type]
             return [record.payload or {} for record in records], following
+
+    def _look(self, offset: object, *, release: bool) -> vector_checking.Page:
+        page = vector_checking.look(self._shard, offset)
+        if release or page.following is None:
+            self._give_back()
+        return page
+
+    def _settle(self, doubted: Sequence[uuid.UUID]) -> list[str]:
+        return [f"{self._path.name}/{name}" for name in vector_checking.settle(self._shard, doubted)]
 
     def _count(self, scope: Scope) -> int:
         from qdrant_edge import CountRequest, FieldCondition, Filter, MatchValue
@@ -383,11 +416,13 @@ class EdgeVectors:
                 windows = _windows(self._shard, key)
                 surplus += [edge_points.point_id(key, number) for number in range(windows, _windows(fresh, key))]
                 records = self._shard.retrieve([edge_points.point_id(key, number) for number in range(windows)], True, True)
-                points += [Point(record.id, record.vector or {}, record.payload) for record in records]
+                points += [Point(record.id, record.vector or {}, vector_checking.carried(record)) for record in records]
             if surplus:
                 fresh.update(UpdateOperation.delete_points(surplus))
             if points:
                 fresh.update(UpdateOperation.upsert_points(points))
+                unsummed = [point.id for point in points if edge_sums.TOKENS not in (point.payload or {})]
+                vector_checking.sum_up(fresh, unsummed)
         for key in keys:
             changed.pop(key, None)
 

@@ -6,7 +6,7 @@ switch; and an index is written only through an alias of its own, so that a writ
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -179,7 +179,7 @@ class OpenSearchLexicon:
             await self._refresh({place.write})
         return len(gone)
 
-    async def damaged(self) -> Sequence[str]:
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:  # noqa: ARG002 - nothing is read
         """None: Lucene compares its own sums when it opens, merges and copies, and a shard that is damaged goes away."""
         return ()
 

@@ -149,6 +149,10 @@ class QdrantVectors:
             removed += len(doomed)
         return removed
 
+    async def damaged(self, *, between: Callable[[], Awaitable[None]]) -> Sequence[str]:  # noqa: ARG002 - nothing is read
+        """None, which says nothing: a server keeps sums of its write-ahead log and of no vectors or payloads, and tells of neither."""
+        return ()
+
     async def compact(self) -> int:
         """Turn quantization on for what has grown large. How many bytes that frees, and when, is the server's to decide: always 0.
 
