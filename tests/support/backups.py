@@ -30,6 +30,7 @@ from kalends.kit.traffic import Traffic
 from kalends.ports.log import Draft
 from kalends.settings import BackupSettings
 from kalends.wire import envelopes
+from kalends.wire.canaries import CanaryStore
 from kalends.wire.documents import DocumentStore
 from kalends.wire.envelopes import Erased, Stamp
 from kalends.wire.erasures import ErasureStore
@@ -62,6 +63,7 @@ class Place:
     def __post_init__(self) -> None:
         self.vault = Vault(keys=self.bus.keys, wrapper=self.wrapper)
         self.memories = MemoryRegistry(self.bus.records, dedicate=self.bus.log.dedicate)
+        self.canaries = CanaryStore(records=self.bus.records, keys=self.bus.keys, vault=self.vault)
         self.documents = DocumentStore(records=self.bus.records, vault=self.vault)
         self.erasures = ErasureStore(records=self.bus.records, keys=self.bus.keys, vault=self.vault)
         self.notes = ErasureNotes(archive=self.archive, wrapper=self.wrapper)

@@ -51,7 +51,7 @@ class Search:
             count_canary=made.verdicts.append,
             hidden=hidden,
         )
-        self.rows: Mapping[str, Operation] = {row.name: row for row in built.service.operations}
+        self.rows: Mapping[str, Operation] = {row.name: row for row in built.operations}
         self.ask_canaries = built.ask_canaries
         self.status = 0
         self.headers: Mapping[str, str] = {}

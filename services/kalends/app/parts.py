@@ -99,8 +99,7 @@ async def open_common(
     """Everything that *roles* share, closed with *stack*.
 
     Raises:
-        Misconfigured: the log is of a format that is not read here, or the key file is not its own. Damaged, Unavailable, Occupied: as the
-            detail says.
+        Misconfigured: the log is of a format that is not read here, or the key file is not its own. Others: as they say.
     """
     clock = SystemClock()
     wrapper = await keks.open_wrapper(stack, settings, folders)

@@ -176,12 +176,8 @@ def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda:
         tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),
         feedback=counter("feedback_total", "What was said of answers: useful, useless, wrong, or something was missing.", "verdict"),
         satisfaction=histogram("feedback_satisfaction", "How satisfied somebody was with an answer, 1 to 5.", buckets=(1, 2, 3, 4, 5)),
-        canary_answers=counter(
-            "canary_answers_total", "Canary questions by what became of them: found, missed, or gone on purpose.", "verdict"
-        ),
-        canary_accuracy_wanted=gauge(
-            "canary_accuracy_wanted", "Share of the canary questions that must find what they must; 0: another process knows."
-        ),
+        canary_answers=counter("canary_answers_total", "Canary questions asked: found, missed, or gone on purpose.", "verdict"),
+        canary_accuracy_wanted=gauge("canary_accuracy_wanted", "Share of canary questions to be found; 0: another process knows."),
         log_intact=gauge("log_intact", "0 once a check found that the log or its archive is not what was written; else 1."),
         log_breaks=gauge("log_breaks", "Breaks that the last check of the log and its archive found."),
         drill_succeeded=gauge(

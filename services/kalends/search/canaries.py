@@ -35,22 +35,25 @@ log = structlog.get_logger(__name__)
 _GIVE_WAY_S = 0.5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What setting and asking share."""
+
+    store: CanaryStore
+    timeline: Timeline
+    hydrator: Hydrator
+    memories: MemoryRegistry
+    clock: Clock
+
+
 class KeepCanaries:
     """The canary questions of memories, as whoever owns these sets them."""
 
-    def __init__(
-        self,
-        *,
-        store: CanaryStore,
-        hydrator: Hydrator,
-        memories: MemoryRegistry,
-        clock: Clock,
-        hidden: HiddenView | None = None,
-    ) -> None:
-        self._store = store
-        self._hydrator = hydrator
-        self._memories = memories
-        self._clock = clock
+    def __init__(self, ports: Ports, *, hidden: HiddenView | None = None) -> None:
+        self._store = ports.store
+        self._hydrator = ports.hydrator
+        self._memories = ports.memories
+        self._clock = ports.clock
         self._hidden = hidden
 
     async def set(self, wanted: Canary) -> tuple[Canary, bool]:
@@ -152,25 +155,14 @@ class CanaryReport:
 class AskCanaries:
     """The task ``canary-questions``; again is safe, and so is a cancellation anywhere."""
 
-    def __init__(
-        self,
-        *,
-        store: CanaryStore,
-        find: FindTargets,
-        timeline: Timeline,
-        hydrator: Hydrator,
-        memories: MemoryRegistry,
-        clock: Clock,
-        traffic: Traffic,
-        observe: Callable[[Verdict], None],
-    ) -> None:
+    def __init__(self, ports: Ports, *, find: FindTargets, traffic: Traffic, observe: Callable[[Verdict], None]) -> None:
         """*observe* is told what became of each question."""
-        self._store = store
+        self._store = ports.store
+        self._timeline = ports.timeline
+        self._hydrator = ports.hydrator
+        self._memories = ports.memories
+        self._clock = ports.clock
         self._find = find
-        self._timeline = timeline
-        self._hydrator = hydrator
-        self._memories = memories
-        self._clock = clock
         self._traffic = traffic
         self._observe = observe
 

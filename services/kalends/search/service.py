@@ -1,9 +1,10 @@
 """The search service as a value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kalends.domain.canaries import Verdict
+from kalends.edge.operations import Operation
 from kalends.edge.progress import Progress
 from kalends.edge.services import Service
 from kalends.kit.traffic import Traffic
@@ -18,7 +19,7 @@ from kalends.ports.vectors import VectorIndex
 from kalends.search import calendar_routes, canary_routes, feedback, routes
 from kalends.search.arms import Arms, Observe
 from kalends.search.calendar import ReadCalendar
-from kalends.search.canaries import AskCanaries, KeepCanaries
+from kalends.search.canaries import AskCanaries, KeepCanaries, Ports
 from kalends.search.hydration import Hydrator
 from kalends.search.reading import ReadMemories
 from kalends.search.recalling import RecallFarPast
@@ -35,10 +36,15 @@ from kalends.wire.reader import Reader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """The service, and the task ``canary-questions``."""
+    """The service's rows, and the task ``canary-questions``."""
 
-    service: Service
+    operations: Sequence[Operation]
     ask_canaries: AskCanaries
+
+    @property
+    def service(self) -> Service:
+        """The service; it has no loop of its own."""
+        return Service(name="search", operations=self.operations)
 
 
 def build(
@@ -66,7 +72,7 @@ def build(
     count_canary: Callable[[Verdict], None],
     hidden: HiddenView | None = None,
 ) -> Search:
-    """Search from its settings and ports; it has no loop of its own."""
+    """Search from its settings and ports."""
     hydrator = Hydrator(source=log, timeline=timeline, reader=reader, hidden=hidden)
     arms = Arms(lexicon=lexicon, vectors=vectors, embedder=embedder, reranker=reranker, settings=settings, observe=observe)
     find = FindMemories(
@@ -98,16 +104,6 @@ def build(
     rows = routes.operations(routes.SearchRoutes(find=targets, read=read), routes.EventRoutes(read=read), texts)
     rows += calendar_routes.operations(calendar_routes.CalendarRoutes(read=toc))
     rows += feedback.operations(feedback.FeedbackRoutes(read=read, memories=memories, count=count_feedback))
-    kept = KeepCanaries(store=canaries, hydrator=hydrator, memories=memories, clock=clock, hidden=hidden)
-    rows += canary_routes.operations(canary_routes.CanaryRoutes(canaries=kept))
-    ask = AskCanaries(
-        store=canaries,
-        find=targets,
-        timeline=timeline,
-        hydrator=hydrator,
-        memories=memories,
-        clock=clock,
-        traffic=traffic,
-        observe=count_canary,
-    )
-    return Search(service=Service(name="search", operations=rows), ask_canaries=ask)
+    ports = Ports(store=canaries, timeline=timeline, hydrator=hydrator, memories=memories, clock=clock)
+    rows += canary_routes.operations(canary_routes.CanaryRoutes(canaries=KeepCanaries(ports, hidden=hidden)))
+    return Search(operations=rows, ask_canaries=AskCanaries(ports, find=targets, traffic=traffic, observe=count_canary))
