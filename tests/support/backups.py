@@ -89,9 +89,9 @@ class Place:
         await self.bus.log.append([Draft(scope=scope, message_id=str(event.id), body=body, headers={"traceparent": f"t{number}"})])
         return event.id
 
-    async def fill(self, scope: Scope, count: int, *, first: int = 0) -> list[EventId]:
+    async def fill(self, scope: Scope, count: int, *, first: int = 0, isolation: str = "shared") -> list[EventId]:
         """Make the memory, and append events in sessions of five."""
-        await self.memories.create(Memory(scope=scope, isolation="shared", description="of a test", created_us=1))
+        await self.memories.create(Memory(scope=scope, isolation=isolation, description="of a test", created_us=1))
         return [await self.said(scope, number, session=f"s{number // 5}") for number in range(first, first + count)]
 
     async def erase(self, scope: Scope, event_ids: Sequence[EventId], *, session: str | None = None, at_us: int | None = None) -> bytes:
