@@ -73,11 +73,16 @@ def apart(tmp_path: Path, prepared: NewFolder) -> Iterator[Apart]:
 
 
 def test_checks_and_drills_are_asked_for_by_one_process_done_by_another_and_told_by_all(apart: Apart) -> None:
-    """Two chains of links would be a break; what was erased by a third process leaves the archive and the drill."""
+    """Two chains of links would be a break; what was erased by a third process leaves the archive and the drill.
+
+    A dedicated memory that one of them has only just made is in the backup of the other.
+    """
     api, scheduler = apart.writer, apart.apis["upkeep"]
     api.make_memory(MEMORY)
     tell(api, 0, 60)
     tell(apart.apis["two"], 60, 80)
+    api.make_memory("own", isolation="dedicated")
+    assert api.append("own", [{"session_id": "s", "kind": "message", "text": "in a stream of its own"}]).status == 202
     assert wait_until(lambda: all(links(apart.apis[one]) > 0 for one in apart.taking), seconds=PATIENCE_S)
     backup = back_up(apart.apis["two"])
     scheduler.run_job("archive-check")
@@ -87,7 +92,7 @@ def test_checks_and_drills_are_asked_for_by_one_process_done_by_another_and_told
     drills = [apart.apis[one].good("GET", "/admin/backups")["drill"] for one in apart.taking]
     assert [(one["breaks"], one["checked_at"] is not None) for one in found] == [(0, True)] * 2
     assert [(one["backup_id"], one["succeeded"]) for one in drills] == [(backup, True)] * 2
-    assert drills[0]["result"].startswith("80 events of 1 memories came back")
+    assert drills[0]["result"].startswith("81 events of 2 memories came back")
     assert wait_until(lambda: apart.of_both("restore-drill") == ["up", "up"], seconds=PATIENCE_S)
     assert wait_until(lambda: apart.of_both("archive") == ["up", "up"], seconds=PATIENCE_S)
     assert wait_until(lambda: apart.gauges("kalends_restore_drill_succeeded") == [1, 1], seconds=PATIENCE_S)
@@ -100,7 +105,7 @@ def test_checks_and_drills_are_asked_for_by_one_process_done_by_another_and_told
     scheduler.run_job("backup-drill")
 
     assert [apart.apis[one].good("GET", "/admin/archive")["breaks"] for one in apart.taking] == [0, 0]
-    assert apart.writer.good("GET", "/admin/backups")["drill"]["result"].startswith("60 events of 1 memories came back")
+    assert apart.writer.good("GET", "/admin/backups")["drill"]["result"].startswith("61 events of 2 memories came back")
 
 
 def test_a_broken_archive_and_a_damaged_backup_are_told_by_every_process_that_keeps_them(apart: Apart) -> None:

@@ -440,7 +440,7 @@ class Erase:
                 yield messages
 
     async def _heads(self) -> dict[str, int]:
-        return dict(await self._stores.log.heads())
+        return dict(await self._stores.log.heads(whole=True))
 
     async def _followed(self, floors: Floors, projections: tuple[str, ...]) -> None:
         if not await self._progress.reached(floors, projections, seconds=_FOLLOWED_S):
