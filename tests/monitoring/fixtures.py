@@ -43,6 +43,17 @@ def _gauge(series: str, wrong: str, right: str, *, at: str = "30m") -> Twins:
     return Twins(fires={series: wrong}, quiet={series: right}, at=at)
 
 
+def _canaries(found: int, missed: int) -> Series:
+    """Questions that were asked once, and the default of what is wanted; another process asks none."""
+    return {
+        'kalends_canary_answers_total{verdict="found"}': f"0x20 {found}x40",
+        'kalends_canary_answers_total{verdict="missed"}': f"0x20 {missed}x40",
+        'kalends_canary_answers_total{verdict="gone"}': "0x20 50x40",
+        'kalends_canary_accuracy_wanted{instance="a"}': "0.9x60",
+        'kalends_canary_accuracy_wanted{instance="b"}': "0x60",
+    }
+
+
 def _model(good: int, bad: int) -> Series:
     return {
         'kalends_model_calls_total{model="chat",outcome="ok"}': f"0+{good}x60",
@@ -62,6 +73,7 @@ FIXTURES: Mapping[str, Twins] = {
     "KalendsErrorBudgetSlow": Twins(fires=_requests(950, 6.5), quiet=_requests(950, 5.5), at="390m"),
     # 14.4 times 1 % are 14.4 %
     "KalendsSearchSlow": Twins(fires=_searches(85, 100), quiet=_searches(86, 100), at="90m"),
+    "KalendsCanariesMissed": Twins(fires=_canaries(89, 11), quiet=_canaries(91, 9)),
     "KalendsProjectionBehind": _gauge('kalends_projection_lag_seconds{projection="lexical"}', "301x40", "301x25 4x10"),
     "KalendsDeadLetters": _gauge("kalends_dead_letters_total", "0x20 1x20", "1x40"),
     "KalendsProjectionDiffers": _gauge('kalends_reconcile_findings_total{projection="vector",result="missing"}', "0x20 3x20", "3x40"),

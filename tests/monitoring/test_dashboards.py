@@ -63,7 +63,9 @@ def use(instance: Instance, prometheus: Prometheus) -> None:
             assert api.ask("POST", f"/memories/{MEMORY}/search", {"query": question}, traced).status == 200
             # a rate is known of what moved between two scrapes
             assert wait_until(lambda: bool(prometheus.samples("kalends_search_arm_duration_seconds_count")), seconds=WAIT_S)
-        for job in ("key-check", "reconcile", "segment-sweep"):
+        canary = {"question": "who mended the boat?", "expect": [events[0]["event_id"]], "within": 100}
+        assert api.ask("PUT", f"/memories/{MEMORY}/canaries/mended", canary).status == 201
+        for job in ("key-check", "reconcile", "segment-sweep", "canary-questions"):
             api.run_job(job)
         made = api.good("POST", "/admin/backups", {"all": True})
         api.finished(made["operation_id"], seconds=WAIT_S)

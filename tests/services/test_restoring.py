@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.support.backups import ELSEWHERE, NOTES, START, Place, installed, wis
 
 from kalends.backups.replaying import check_whole
 from kalends.backups.verifying import opened
+from kalends.domain.canaries import Canary
 from kalends.domain.errors import Conflict, Damaged, Misconfigured
 from kalends.domain.events import Event, EventId, microseconds
 from kalends.domain.positions import Position
@@ -257,6 +259,25 @@ async def test_everything_comes_back_into_an_empty_installation(place: Place, tm
         assert {part.memory + part.tenant: part.digest for part in shelved}["notesother"] == parts["notesother"]
         with pytest.raises(Conflict):
             await empty.replay(made.backup_id)
+
+
+async def test_canary_questions_come_back_with_everything_as_far_as_they_are_still_asked(place: Place, tmp_path: Path) -> None:
+    """One that was changed or removed since the backup says nothing any more; into another memory none travels."""
+    ids = await place.fill(NOTES, 3)
+    asked = [Canary(scope=NOTES, name=name, question=f"what of {name}?", expect=(ids[0],)) for name in ("kept", "changed", "removed")]
+    kept, changed, _ = [await place.canaries.put(one) for one in asked]
+    old = await place.back_up()
+    await place.canaries.put(replace(changed, question="what else?"))
+    await place.canaries.remove(NOTES, "removed")
+    await place.back_up()
+    await place.restore(wish(old))
+
+    assert await place.canaries.of_scope(Scope(NOTES.tenant, MemoryName("copy"))) == []
+    async with installed(tmp_path) as empty:
+        await empty.replay(old.backup_id)
+        found = {one.name: (one.question, one.expect, one.state) for one in await empty.canaries.of_scope(NOTES)}
+
+    assert found == {"changed": ("", (), "gone"), "kept": (kept.question, kept.expect, "new"), "removed": ("", (), "gone")}
 
 
 @pytest.mark.parametrize("where", ["replay.after-records", "replay.after-append", "replay.before-done"])

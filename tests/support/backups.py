@@ -30,6 +30,7 @@ from kalends.kit.traffic import Traffic
 from kalends.ports.log import Draft
 from kalends.settings import BackupSettings
 from kalends.wire import envelopes
+from kalends.wire.canaries import CanaryStore
 from kalends.wire.documents import DocumentStore
 from kalends.wire.envelopes import Erased, Stamp
 from kalends.wire.erasures import ErasureStore
@@ -62,6 +63,7 @@ class Place:
     def __post_init__(self) -> None:
         self.vault = Vault(keys=self.bus.keys, wrapper=self.wrapper)
         self.memories = MemoryRegistry(self.bus.records, dedicate=self.bus.log.dedicate)
+        self.canaries = CanaryStore(records=self.bus.records, keys=self.bus.keys, vault=self.vault)
         self.documents = DocumentStore(records=self.bus.records, vault=self.vault)
         self.erasures = ErasureStore(records=self.bus.records, keys=self.bus.keys, vault=self.vault)
         self.notes = ErasureNotes(archive=self.archive, wrapper=self.wrapper)
@@ -87,9 +89,9 @@ class Place:
         await self.bus.log.append([Draft(scope=scope, message_id=str(event.id), body=body, headers={"traceparent": f"t{number}"})])
         return event.id
 
-    async def fill(self, scope: Scope, count: int, *, first: int = 0) -> list[EventId]:
+    async def fill(self, scope: Scope, count: int, *, first: int = 0, isolation: str = "shared") -> list[EventId]:
         """Make the memory, and append events in sessions of five."""
-        await self.memories.create(Memory(scope=scope, isolation="shared", description="of a test", created_us=1))
+        await self.memories.create(Memory(scope=scope, isolation=isolation, description="of a test", created_us=1))
         return [await self.said(scope, number, session=f"s{number // 5}") for number in range(first, first + count)]
 
     async def erase(self, scope: Scope, event_ids: Sequence[EventId], *, session: str | None = None, at_us: int | None = None) -> bytes:

@@ -46,6 +46,7 @@ from kalends.search.hydration import Hydrator
 from kalends.search.reading import ReadMemories
 from kalends.search.usecases import FindMemories
 from kalends.settings import IndexSettings, SearchSettings
+from kalends.wire.canaries import CanaryStore
 from kalends.wire.documents import DocumentStore
 from kalends.wire.follower import TimelineFollower
 from kalends.wire.leases import Lease
@@ -111,6 +112,7 @@ class Ledger:
     reader: Reader
     memories: MemoryRegistry
     documents: DocumentStore
+    canaries: CanaryStore
     follower: TimelineFollower
     progress: Progress
     append: AppendEvents
@@ -192,6 +194,7 @@ async def ledger(folder: Path, *, chunk_tokens: int = 240) -> AsyncIterator[Ledg
                 reader=reader,
                 memories=memories,
                 documents=documents,
+                canaries=CanaryStore(records=bus.records, keys=bus.keys, vault=vault),
                 follower=follower,
                 progress=progress,
                 append=append,
@@ -223,6 +226,7 @@ class Engines:
     settings: SearchSettings
     running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     observed: list[str] = field(default_factory=list)
+    verdicts: list[str] = field(default_factory=list)
     rebuilt: list[tuple[str, int, int]] = field(default_factory=list)
 
     @property

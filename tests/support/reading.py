@@ -16,7 +16,9 @@ from kalends.domain.periods import Period, day_of, period_of
 from kalends.domain.scope import Scope
 from kalends.edge import decoding, dispatch
 from kalends.edge.operations import Call, Operation
+from kalends.kit.traffic import Traffic
 from kalends.search import service
+from kalends.wire.hidden import HiddenView
 from kalends.wire.node_store import Proposed
 from tests.support.engines import SCOPE, Engines
 
@@ -24,7 +26,7 @@ from tests.support.engines import SCOPE, Engines
 class Search:
     """The rows of the search service; ``status`` and ``headers`` are of the last answer."""
 
-    def __init__(self, made: Engines) -> None:
+    def __init__(self, made: Engines, *, hidden: HiddenView | None = None) -> None:
         books = made.ledger
         built = service.build(
             made.settings,
@@ -39,13 +41,18 @@ class Search:
             tokenizer=books.tokenizer,
             memories=books.memories,
             documents=books.documents,
+            canaries=books.canaries,
             progress=books.progress,
             phrases=made.phrases,
             clock=books.clock,
+            traffic=Traffic(),
             observe=lambda arm, _: made.observed.append(arm),
             count_feedback=lambda *_: None,
+            count_canary=made.verdicts.append,
+            hidden=hidden,
         )
         self.rows: Mapping[str, Operation] = {row.name: row for row in built.operations}
+        self.ask_canaries = built.ask_canaries
         self.status = 0
         self.headers: Mapping[str, str] = {}
 

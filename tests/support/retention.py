@@ -104,6 +104,7 @@ class Keeping:
             vectors=made.vectors,
             keys=books.bus.keys,
             documents=books.documents,
+            canaries=books.canaries,
             memories=books.memories,
             ledger=books.bus.ledger,
         )

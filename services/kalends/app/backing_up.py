@@ -47,6 +47,7 @@ from kalends.ingest.approving import Approvals
 from kalends.ingest.erasing import RequestErasures
 from kalends.kit.cron import next_after
 from kalends.kit.signatures import Signer
+from kalends.ports.archive import Archive
 from kalends.ports.kek import Wrapper
 from kalends.ports.work import TaskCall, TaskHandler
 from kalends.settings import Settings
@@ -82,17 +83,7 @@ async def build(
     noted = ErasureNotes(archive=archive, wrapper=common.wrapper)
     shelf, copies, sources = Catalogue(archive=archive, wrapper=common.wrapper), Copies(archive, noted), _sources(common.bus)
     store = OperationStore(records=common.bus.records, clock=clock)
-    take = TakeBackup(
-        sources=sources,
-        archive=archive,
-        catalogue=shelf,
-        wrapper=common.wrapper,
-        signer=await asyncio.to_thread(open_signer, _signing_key(settings, where)),
-        log_id=await check_seal(common.bus.records, common.wrapper),
-        traffic=common.traffic,
-        clock=clock,
-        settings=settings.backup,
-    )
+    take = await _take(common, where, archive, shelf, sources)
     forget = _Forgetting(asked, common.erasures, clock, wait_s=settings.backup.erase_wait_s)
     restore = _restore(common, shelf, copies, sources, forget)
     made = Backups(
@@ -116,7 +107,15 @@ async def build(
     drills = Drills(drill=drill, store=store, lease=upkeep.lease(common, "drill", alone=alone), clock=clock)
     tenant = settings.auth.tenant
     routes = BackupRoutes(
-        made=made, checks=checks, restores=restores, catalogue=shelf, drill=drill, approvals=approvals, clock=clock, tenant=tenant
+        made=made,
+        checks=checks,
+        restores=restores,
+        catalogue=shelf,
+        drill=drill,
+        approvals=approvals,
+        memories=common.memories,
+        clock=clock,
+        tenant=tenant,
     )
     approvals.perform(RESTORE, routes.act, audited_as=NAME)
     kept = await _archived(stack, common, take.signer, take.log_id, store, alone=alone)
@@ -126,6 +125,20 @@ async def build(
     archive_routes = ArchiveRoutes(chain=kept.chain, checks=kept.checks, tenant=tenant)
     built = backup_service.build(routes, archive_routes, made=made, checks=checks, restores=restores, drills=drills, drill=drill, kept=kept)
     return BuiltBackups(service=built, tasks={name: _task(one) for name, one in scheduled.items()}, made=made)
+
+
+async def _take(common: Common, where: Folders, archive: Archive, shelf: Catalogue, sources: Sources) -> TakeBackup:
+    return TakeBackup(
+        sources=sources,
+        archive=archive,
+        catalogue=shelf,
+        wrapper=common.wrapper,
+        signer=await asyncio.to_thread(open_signer, _signing_key(common.settings, where)),
+        log_id=await check_seal(common.bus.records, common.wrapper),
+        traffic=common.traffic,
+        clock=common.clock,
+        settings=common.settings.backup,
+    )
 
 
 def _drill(common: Common, where: Folders, shelf: Catalogue, copies: Copies) -> Drill:

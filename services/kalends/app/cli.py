@@ -53,6 +53,7 @@ PLACES: Mapping[str, str] = {
     "memory": _COMMANDS + "memories:memory",
     "session": _COMMANDS + "retention:session",
     "retention": _COMMANDS + "retention:retention",
+    "canaries": _COMMANDS + "canaries:canaries",
     "forget": _COMMANDS + "forgetting:forget",
     "token": _COMMANDS + "tokens:token",
     "tls": _COMMANDS + "certificates:tls",

@@ -285,7 +285,9 @@ async def _engine_services(
         services.append(await forgetting.eraser(common, engines, folders, alone=own, backed_up=notes))
     if "search" in roles:
         phrases = await stack.enter_async_context(open_phrases())
-        services.append(_search(common, engines, phrases))
+        search = _search(common, engines, phrases)
+        services.append(search.service)
+        tasks["canary-questions"] = upkeep.task(search.ask_canaries)
     return services
 
 
@@ -444,7 +446,9 @@ def _compact(common: Common, engines: Engines) -> Compact:
     return Compact(stores=stores, traffic=common.traffic)
 
 
-def _search(common: Common, engines: Engines, phrases: TimePhrases) -> Service:
+def _search(common: Common, engines: Engines, phrases: TimePhrases) -> search_service.Search:
+    common.metrics.expect_canaries(common.settings.search.canary_accuracy)
+
     def observe(arm: str, seconds: float) -> None:
         common.metrics.arm_seconds.labels(arm).observe(seconds)
 
@@ -464,10 +468,13 @@ def _search(common: Common, engines: Engines, phrases: TimePhrases) -> Service:
         tokenizer=common.tokenizer,
         memories=common.memories,
         documents=common.documents,
+        canaries=common.canaries,
         progress=common.progress,
         phrases=phrases,
         clock=common.clock,
+        traffic=common.traffic,
         observe=observe,
         count_feedback=common.metrics.judged,
+        count_canary=lambda verdict: common.metrics.canary_answers.labels(verdict).inc(),
         hidden=common.hidden,
     )

@@ -95,6 +95,7 @@ async def eraser(common: Common, engines: Engines, folders: Folders, *, alone: b
             vectors=engines.vectors,
             keys=common.bus.keys,
             documents=common.documents,
+            canaries=common.canaries,
             memories=common.memories,
             ledger=common.bus.ledger,
         ),

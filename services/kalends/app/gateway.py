@@ -15,7 +15,7 @@ from kalends.app.rights import Anything
 from kalends.edge.operations import Operation
 from kalends.index import routes as index
 from kalends.scheduler import routes as scheduler
-from kalends.search import calendar_routes, feedback
+from kalends.search import calendar_routes, canary_routes, feedback
 from kalends.search import routes as search
 from kalends.summarize import routes as summarize
 from kalends.transfers import routes as transfers
@@ -41,6 +41,7 @@ def rows() -> Mapping[str, Sequence[Operation]]:
             lambda: search.operations(service, service, service),
             lambda: calendar_routes.operations(service),
             lambda: feedback.operations(service),
+            lambda: canary_routes.operations(service),
         ),
         "summarize": (lambda: summarize.operations(service), lambda: transfers.operations(service)),
         "scheduler": (lambda: scheduler.operations(service),),

@@ -23,6 +23,7 @@ from kalends.edge.progress import Progress
 from kalends.kit.traffic import Traffic
 from kalends.ports.kek import Wrapper
 from kalends.settings import Settings
+from kalends.wire.canaries import CanaryStore
 from kalends.wire.documents import DocumentStore
 from kalends.wire.erasures import ErasureStore
 from kalends.wire.follower import TimelineFollower
@@ -51,6 +52,7 @@ class Common:
     reader: Reader
     memories: MemoryRegistry
     documents: DocumentStore
+    canaries: CanaryStore
     timeline: SqliteTimeline
     follower: TimelineFollower
     progress: Progress
@@ -97,8 +99,7 @@ async def open_common(
     """Everything that *roles* share, closed with *stack*.
 
     Raises:
-        Misconfigured: the log is of a format that is not read here, or the key file is not its own. Damaged, Unavailable, Occupied: as the
-            detail says.
+        Misconfigured: the log is of a format that is not read here, or the key file is not its own. Others: as they say.
     """
     clock = SystemClock()
     wrapper = await keks.open_wrapper(stack, settings, folders)
@@ -140,6 +141,7 @@ async def open_common(
         reader=reader,
         memories=MemoryRegistry(bus.records, dedicate=bus.log.dedicate),
         documents=DocumentStore(records=bus.records, vault=vault),
+        canaries=CanaryStore(records=bus.records, keys=bus.keys, vault=vault),
         timeline=timeline,
         follower=follower,
         progress=progress,

@@ -20,7 +20,7 @@ from kalends.index import routes as index
 from kalends.ingest import administration, approval_routes, erasing_routes, hand_over_routes, retention_routes, rotation_routes
 from kalends.ingest import routes as ingest
 from kalends.scheduler import routes as scheduler
-from kalends.search import calendar_routes, feedback
+from kalends.search import calendar_routes, canary_routes, feedback
 from kalends.search import routes as search
 from kalends.summarize import routes as summarize
 from kalends.transfers import routes as transfers
@@ -77,6 +77,7 @@ def rows() -> list[Operation]:
         lambda: search.operations(service, service, service),
         lambda: calendar_routes.operations(service),
         lambda: feedback.operations(service),
+        lambda: canary_routes.operations(service),
         lambda: index.operations(service, service, service),
         lambda: summarize.operations(service),
         lambda: transfers.operations(service),

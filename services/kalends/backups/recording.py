@@ -14,7 +14,7 @@ from kalends.wire.archived import CopiedRecord
 NAMED = ("memory", "isolation")
 """Kept under the tenant by the memory's name."""
 
-KEYED = ("document", "erasure", "erasure-request", "hold", "spending")
+KEYED = ("canary", "document", "erasure", "erasure-request", "hold", "spending")
 """Kept under the key of the memory's scope."""
 
 OF_TENANT = ("token", "approval")

@@ -189,7 +189,7 @@ class RestoreMemory:
 
     async def _stored(self, scope: Scope) -> AsyncIterator[Sealed | None]:
         """What the log has of a memory now."""
-        heads = await self._sources.log.heads()
+        heads = await self._sources.log.heads(whole=True)
         async with aclosing(self._sources.log.history(scope, after={}, upto=heads, limit=_READ)) as batches:
             async for messages in batches:
                 await self._traffic.give_way(at_most=_GIVE_WAY_S)
@@ -210,7 +210,7 @@ class RestoreMemory:
     async def _restored(self, wish: Wish) -> int:
         """Up to which place an earlier attempt came, -1 if to none."""
         last = -1
-        heads = await self._sources.log.heads()
+        heads = await self._sources.log.heads(whole=True)
         async with aclosing(self._sources.log.history(wish.target, after={}, upto=heads, limit=_READ)) as batches:
             async for messages in batches:
                 for message in messages:

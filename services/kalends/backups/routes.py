@@ -17,11 +17,12 @@ from kalends.domain import backups
 from kalends.domain.approvals import RESTORE, Approval
 from kalends.domain.backups import Selection
 from kalends.domain.credentials import Principal, scope_for
-from kalends.domain.errors import Damaged, Fault, Forbidden, Invalid, NotFound
+from kalends.domain.errors import Conflict, Damaged, Fault, Forbidden, Invalid, NotFound
 from kalends.domain.events import EventId, microseconds, new_ulid
 from kalends.domain.scope import MemoryName, Scope, memory_name
 from kalends.edge.operations import Answer, Call, Operation
 from kalends.ports.clock import Clock
+from kalends.wire.memories import MemoryRegistry
 
 NAME = "restores.start"
 
@@ -52,6 +53,7 @@ class BackupRoutes:
         catalogue: Catalogue,
         drill: Drill,
         approvals: SecondPerson,
+        memories: MemoryRegistry,
         clock: Clock,
         tenant: str,
     ) -> None:
@@ -61,6 +63,7 @@ class BackupRoutes:
         self._catalogue = catalogue
         self._drill = drill
         self._approvals = approvals
+        self._memories = memories
         self._clock = clock
         self._tenant = tenant
 
@@ -138,8 +141,14 @@ class BackupRoutes:
         return Answer(body=schemas.RestoreStarted(operation_id=begun.operation_id))
 
     async def act(self, approval: Approval) -> str:
-        """Begin what was approved; again it is the same restore, for it has the approval's own id."""
+        """Begin what was approved; again it is the same restore, for it has the approval's own id.
+
+        Raises:
+            NotFound: the memory or the backup is no more. Conflict: the memory was handed over since.
+        """
         scope = Scope(approval.tenant, MemoryName(approval.memories[0]))
+        if (await self._memories.reread(scope)).handed_over_us >= approval.requested_us:
+            raise Conflict("it was handed over since this was asked for")
         to_us = approval.arguments["to_us"]
         wish = Wish(
             operation_id=EventId(approval.approval_id),

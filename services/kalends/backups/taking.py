@@ -268,7 +268,7 @@ class _Making:
     async def copy(self) -> None:
         """Everything but the manifest."""
         # the end of the log first: what comes later is the next backup's
-        heads = dict(await self._sources.log.heads())
+        heads = dict(await self._sources.log.heads(whole=True))
         blocks = (await self._sources.audit.head())[0] if self._wanted.selection.kind == "all" else 0
         before = {} if self._base is None else self._base.manifest.streams
         after = {name: before.get(name, (0, 0))[1] for name in [*heads, AUDIT]}

@@ -11,6 +11,7 @@ from kalends.client.audit import AuditBreak, AuditEntry, AuditVerdict
 from kalends.client.backups import AsyncBackups, Backup, BackupList, Backups, Drill, RestoreStarted
 from kalends.client.blocking import Kalends, Memory
 from kalends.client.calendar import Bullet, ExpandedGrip, Grip, TocEntry, TocNode
+from kalends.client.canaries import AsyncCanaries, Canaries, Canary, CanaryList
 from kalends.client.connection import Connection, find
 from kalends.client.erasures import Erasure, Hold
 from kalends.client.errors import (
@@ -74,6 +75,7 @@ __all__ = [
     "Archives",
     "AsyncArchives",
     "AsyncBackups",
+    "AsyncCanaries",
     "AsyncKalends",
     "AsyncMemory",
     "AsyncTransfers",
@@ -84,6 +86,9 @@ __all__ = [
     "BackupList",
     "Backups",
     "Bullet",
+    "Canaries",
+    "Canary",
+    "CanaryList",
     "ClientError",
     "Conflict",
     "Connection",

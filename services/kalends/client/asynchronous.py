@@ -20,6 +20,7 @@ from kalends.client.approvals import Approval, HandOver
 from kalends.client.archives import AsyncArchives
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
 from kalends.client.backups import AsyncBackups
+from kalends.client.canaries import AsyncCanaries
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
@@ -249,6 +250,7 @@ class AsyncMemory:
 
     def __init__(self, driver: "_Driver", name: str) -> None:
         self.name = name
+        self.canaries = AsyncCanaries(driver, name)
         self._driver = driver
 
     async def info(self) -> results.MemoryInfo:

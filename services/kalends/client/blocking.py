@@ -19,6 +19,7 @@ from kalends.client.approvals import Approval, HandOver
 from kalends.client.archives import Archives
 from kalends.client.audit import AuditEntry, AuditOptions, AuditVerdict
 from kalends.client.backups import Backups
+from kalends.client.canaries import Canaries
 from kalends.client.erasures import Erasure, ForgetOptions, Hold
 from kalends.client.events import Appendable
 from kalends.client.exchanges import Flow, Pause, RetryPolicy
@@ -246,6 +247,7 @@ class Memory:
 
     def __init__(self, driver: "_Driver", name: str) -> None:
         self.name = name
+        self.canaries = Canaries(driver, name)
         self._driver = driver
 
     def info(self) -> results.MemoryInfo:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from kalends.domain.canaries import VERDICTS
 from kalends.edge import usage
 
 LABELS = frozenset(
@@ -84,6 +85,8 @@ class Metrics:
     tls_expiry: Gauge
     feedback: Counter
     satisfaction: Histogram
+    canary_answers: Counter
+    canary_accuracy_wanted: Gauge
     log_intact: Gauge
     log_breaks: Gauge
     drill_succeeded: Gauge
@@ -95,6 +98,12 @@ class Metrics:
         self.feedback.labels(verdict).inc()
         if satisfaction is not None:
             self.satisfaction.observe(satisfaction)
+
+    def expect_canaries(self, share: float) -> None:
+        """Say that questions are asked by this process, *share* of which must find what they must."""
+        self.canary_accuracy_wanted.set(share)
+        for verdict in VERDICTS:
+            self.canary_answers.labels(verdict)  # from 0 on, or the first run would be no growth
 
     def meter(self, *, service: str, transport: str, operation: str) -> "Meter":
         """The request metrics of one operation over one transport, with their labels bound."""
@@ -167,6 +176,8 @@ def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda:
         tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),
         feedback=counter("feedback_total", "What was said of answers: useful, useless, wrong, or something was missing.", "verdict"),
         satisfaction=histogram("feedback_satisfaction", "How satisfied somebody was with an answer, 1 to 5.", buckets=(1, 2, 3, 4, 5)),
+        canary_answers=counter("canary_answers_total", "Canary questions asked: found, missed, or gone on purpose.", "verdict"),
+        canary_accuracy_wanted=gauge("canary_accuracy_wanted", "Share of canary questions to be found; 0: another process knows."),
         log_intact=gauge("log_intact", "0 once a check found that the log, its archive or the records are not what was written; else 1."),
         log_breaks=gauge("log_breaks", "Breaks that the last check of the log, its archive and the records found."),
         drill_succeeded=gauge(

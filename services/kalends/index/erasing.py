@@ -15,7 +15,7 @@ import structlog
 
 from kalends.domain.erasures import Erasure, Selector
 from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Occupied, Unavailable
-from kalends.domain.events import EventKey, microseconds, moment
+from kalends.domain.events import EventKey, event_key, microseconds, moment
 from kalends.domain.periods import Period, day_of
 from kalends.domain.positions import Floors
 from kalends.domain.queries import tag
@@ -35,6 +35,7 @@ from kalends.ports.vectors import VectorIndex
 from kalends.ports.work import Work
 from kalends.settings import ErasureSettings
 from kalends.wire import envelopes, receipts
+from kalends.wire.canaries import CanaryStore, erased_of
 from kalends.wire.documents import DocumentStore, session_of
 from kalends.wire.erasures import ErasureStore
 from kalends.wire.hidden import HiddenView
@@ -66,6 +67,7 @@ class Stores:
     vectors: VectorIndex
     keys: Keys
     documents: DocumentStore
+    canaries: CanaryStore
     memories: MemoryRegistry
     ledger: Ledger
 
@@ -265,10 +267,21 @@ class Erase:
             if gone or selector.takes_session(session_of(document.document_id)):
                 await self._stores.documents.delete(scope, document.document_id)
                 documents += 1
+        await self._questions(scope, selector)
         counts = _added(erasure.counts, log_messages=erased, documents=documents)
         erasure = await self._records.put(erasure, step="leftovers", counts=counts)
         await failpoints.reach("erasure.after-leftovers")
         return erasure
+
+    async def _questions(self, scope: Scope, selector: Selector) -> None:
+        """Canary questions of the memory name nothing that is erased; those of a whole memory go with it."""
+        if selector.kind == "everything":
+            await self._stores.canaries.remove_all(scope)
+            return
+        for canary in await self._stores.canaries.of_scope(scope):
+            known = await self._stores.timeline.lookup(scope, [event_key(scope, one) for one in canary.expect])
+            if erased := erased_of(canary, known):
+                await self._stores.canaries.put(canary.without(erased, now_us=microseconds(self._clock.now())))
 
     def _is_left(self, message: Message, scope: Scope, selector: Selector, reference: str) -> bool:
         sealed = _parsed(message)
@@ -427,7 +440,7 @@ class Erase:
                 yield messages
 
     async def _heads(self) -> dict[str, int]:
-        return dict(await self._stores.log.heads())
+        return dict(await self._stores.log.heads(whole=True))
 
     async def _followed(self, floors: Floors, projections: tuple[str, ...]) -> None:
         if not await self._progress.reached(floors, projections, seconds=_FOLLOWED_S):

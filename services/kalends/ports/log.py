@@ -155,8 +155,12 @@ class Log(Protocol):
         """
         ...
 
-    async def heads(self) -> Mapping[str, int]:
-        """Per stream, the last sequence that was given out."""
+    async def heads(self, *, whole: bool = False) -> Mapping[str, int]:
+        """Per stream, the last sequence that was given out.
+
+        Of what other processes do it may be a moment old, and a stream that one of them has just made may be lacking for some seconds. Not
+        if *whole*: then everything is in it that was acknowledged before it was asked, wherever, which costs a question more.
+        """
         ...
 
     def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncGenerator[Sequence[Message], None]:

@@ -24,6 +24,7 @@ JOBS: tuple[JobSpec, ...] = (
     JobSpec(name="toc-year", cron=_WHEN.toc_year, task="toc-year", timeout_s=_HOUR, jitter_s=30.0),
     JobSpec(name="retention", cron=_WHEN.retention, task="retention", timeout_s=_HOUR, jitter_s=5.0),
     JobSpec(name="reconcile", cron=_WHEN.reconcile, task="reconcile", timeout_s=_HOUR, jitter_s=30.0),
+    JobSpec(name="canary-questions", cron=_WHEN.canary_questions, task="canary-questions", timeout_s=_HOUR, jitter_s=30.0),
     JobSpec(name="compaction", cron=_WHEN.compaction, task="compaction", timeout_s=2 * _HOUR, jitter_s=30.0),
     JobSpec(name="key-check", cron=_WHEN.key_check, task="key-check", timeout_s=_HOUR, jitter_s=30.0),
     JobSpec(name="backup", cron=_WHEN.backup, task="backup", timeout_s=12 * _HOUR, jitter_s=30.0),

@@ -1,6 +1,7 @@
 """Search's rows of the operation table: JSON in, use cases, JSON out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
@@ -39,17 +40,7 @@ class SearchRoutes:
     async def search(self, call: Call) -> Answer:
         """Find events by words and by meaning."""
         body: schemas.SearchRequest = call.body
-        query = Query(
-            text=checked_query(body.query),
-            limit=body.limit,
-            mode=body.mode,
-            filter=filter_of(body.filter, targets=tuple(dict.fromkeys(body.targets)), clearance=call.principal.clearance),
-            rerank=body.rerank,
-            wanted=visibility_floors(body.min_visibility, scope=call.scoped) if body.min_visibility is not None else None,
-            seconds=body.timeout_ms / 1000,
-            zone=zone_asked(body),
-            give_way=call.give_way,
-        )
+        query = replace(query_of(body, call.scoped, clearance=call.principal.clearance), give_way=call.give_way)
         found = await self._find(call.scoped, query)
         return Answer(body=search_out(found, explain=body.explain))
 
@@ -140,6 +131,24 @@ class EventRoutes:
         """One session."""
         found = await self._read.session(call.scoped, call.path["session_id"], clearance=call.principal.clearance)
         return Answer(body=session_out(found))
+
+
+def query_of(body: schemas.SearchRequest, scope: Scope, *, clearance: Clearance) -> Query:
+    """What *body* asks of the memory *scope*, for somebody with *clearance*.
+
+    Raises:
+        Invalid: it cannot be asked.
+    """
+    return Query(
+        text=checked_query(body.query),
+        limit=body.limit,
+        mode=body.mode,
+        filter=filter_of(body.filter, targets=tuple(dict.fromkeys(body.targets)), clearance=clearance),
+        rerank=body.rerank,
+        wanted=visibility_floors(body.min_visibility, scope=scope) if body.min_visibility is not None else None,
+        seconds=body.timeout_ms / 1000,
+        zone=zone_asked(body),
+    )
 
 
 def checked_query(text: str) -> str:

@@ -90,6 +90,9 @@ class SearchSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     arm_deadline_s: Annotated[float, Meta(gt=0, description="Deadline of one arm, in seconds.")] = 2.0
     limit_max: Annotated[int, Meta(ge=1, le=1000, description="Most hits of one answer.")] = 100
     query_chars: Annotated[int, Meta(ge=1, description="Longest question, in characters.")] = 4096
+    canary_accuracy: Annotated[
+        float, Meta(ge=0, le=1, description="Share of the canary questions that must find what they must; below it there is an alert.")
+    ] = 0.9
 
 
 class SummarizeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +125,7 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     toc_year: Annotated[str, Meta(description="Roll years that are due.")] = "0 40 3 * * *"
     retention: Annotated[str, Meta(description="Erase what memories keep no longer.")] = "30 10 * * * *"
     reconcile: Annotated[str, Meta(description="Compare the projections with the log, and mend them.")] = "0 30 4 * * *"
+    canary_questions: Annotated[str, Meta(description="Ask the canary questions that memories have, if any has.")] = "0 50 */6 * * *"
     compaction: Annotated[str, Meta(description="Let stores give back what they do not need.")] = "0 0 5 * * SUN"
     key_check: Annotated[str, Meta(description="See that every key that is needed is there and opens.")] = "0 0 6 * * SUN"
     backup: Annotated[str, Meta(description="Back everything up, on the newest backup where that is young enough.")] = ""

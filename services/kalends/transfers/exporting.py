@@ -118,7 +118,7 @@ class ExportMemory:
 
     async def _heads(self, scope: Scope) -> Mapping[str, int]:
         """Where the log ends now, of the streams in which this memory may be."""
-        heads = await self._log.heads()
+        heads = await self._log.heads(whole=True)
         return {name: head for name, head in heads.items() if not name.startswith(OWN) or name == stream_of_own(scope)}
 
     async def _add_messages(self, scope: Scope, place: Place, page: Page, *, limit: int, clearance: Clearance) -> None:

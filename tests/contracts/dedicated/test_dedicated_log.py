@@ -203,6 +203,20 @@ async def test_what_is_erased_is_gone_and_the_stream_stays(log: NatsLog) -> None
     assert next_one.position.version > appended[-1].position.version
 
 
+async def test_whole_heads_have_a_stream_that_another_process_has_just_made(bus: NatsBus) -> None:
+    """Or a backup, an erasure or an export would pass by what was acknowledged in it; without that word it may be lacking."""
+    async with another_bus(replace(SMALL, look_every=3600.0)) as elsewhere:
+        await dedicate(bus)
+        await bus.log.append(drafts("own", 3, scope=OWN))
+
+        assert STREAM not in await elsewhere.log.heads()
+        assert (await elsewhere.log.heads(whole=True))[STREAM] == 3
+        await bus.log.append(drafts("more", 2, scope=OWN))
+        await bus.log.append(drafts("shared", 2))
+        found = await elsewhere.log.heads(whole=True)
+        assert (found[STREAM], found["EVENTS_0"]) == (5, 2)
+
+
 async def test_widening_leaves_a_dedicated_memory_where_it_is(log: NatsLog) -> None:
     """Slots move between the streams that memories share, and only those count as partitions."""
     [before] = await log.append([draft("own-0", scope=OWN)])

@@ -2,6 +2,7 @@
 
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from kalends.domain.canaries import VERDICTS
 from kalends.edge.metrics import LABELS, Metrics, new_metrics
 from kalends.edge.usage import Room
 from kalends.kit.pools import Account
@@ -59,6 +60,8 @@ NAMES = {
     "kalends_data_free_bytes",
     "kalends_feedback",
     "kalends_feedback_satisfaction",
+    "kalends_canary_answers",
+    "kalends_canary_accuracy_wanted",
     "kalends_log_intact",
     "kalends_log_breaks",
     "kalends_restore_drill_succeeded",
@@ -99,6 +102,16 @@ def test_the_catalogue_has_every_series_with_its_labels():
 
     assert shown == metrics.catalogue
     assert account.name == "test"
+
+
+def test_canary_questions_are_counted_from_nothing_on_where_they_are_asked():
+    """Or the first run of a process would be no growth; a process that asks none wants nothing."""
+    asking, other = new_metrics(version="1"), new_metrics(version="1")
+    asking.expect_canaries(0.75)
+
+    assert [asking.registry.get_sample_value("kalends_canary_answers_total", {"verdict": one}) for one in VERDICTS] == [0, 0, 0]
+    assert asking.registry.get_sample_value("kalends_canary_accuracy_wanted") == 0.75
+    assert other.registry.get_sample_value("kalends_canary_accuracy_wanted") == 0
 
 
 def test_the_room_is_read_at_each_scrape():

@@ -195,12 +195,17 @@ class NatsLog:
         """Per stream, the sequence up to which there are messages of memories that are in another one now."""
         return self._whereabouts.left_behind
 
-    async def heads(self) -> Mapping[str, int]:
+    async def heads(self, *, whole: bool = False) -> Mapping[str, int]:
         """Per stream, the last sequence given out: what was appended here is always in it, what was elsewhere within ``heads_age``.
+
+        Streams that were made elsewhere are known after ``look_every``, unless it is to be *whole*.
 
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
+        if whole:
+            await self._whereabouts.look_at_all()
+            self._heads_at = float("-inf")
         async with self._heads_lock:
             loop = asyncio.get_running_loop()
             if loop.time() - self._heads_at > self._options.heads_age:

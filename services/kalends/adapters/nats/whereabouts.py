@@ -88,6 +88,18 @@ class Whereabouts:
             self._looked_at = began_at
             self._replace(found, silent)
 
+    async def look_at_all(self) -> None:
+        """Know every stream that there is now.
+
+        Raises:
+            Unavailable: there is one that does not say what it is. KalendsError: the broker refuses or does not answer.
+        """
+        wanted = await widening.names(self._requests)
+        if set(wanted) - set(self.layout.names):
+            await self.look()
+        for name in wanted:
+            await self.epoch_of(name)
+
     def _replace(self, found: widening.Found, silent: frozenset[str]) -> None:
         for stream, head in found.heads.items():
             self.noted(stream, head)

@@ -57,6 +57,10 @@ def _burns(share: str, *, long: str, short: str, times: float, objective: float)
     return f"{of(long)} > {budget} and {of(short)} > {budget}"
 
 
+_ASKED = 'sum(increase(kalends_canary_answers_total{@,verdict=~"found|missed"}[1d]))'
+ACCURACY = f'sum(increase(kalends_canary_answers_total{{@,verdict="found"}}[1d])) / {_ASKED}'
+"""The share of the canary questions of a day that found what they must; nothing where none was asked."""
+
 ALERTS: Sequence[Alert] = (
     Alert(
         name="KalendsUnresponsive",
@@ -113,6 +117,14 @@ ALERTS: Sequence[Alert] = (
         severity="warning",
         summary="{{ $value | humanizePercentage }} of the searches take more than half a second",
         description="Nothing fails; who searches waits.",
+    ),
+    Alert(
+        name="KalendsCanariesMissed",
+        query=f"{ACCURACY} < max(kalends_canary_accuracy_wanted{{@}})",
+        patience="0m",
+        severity="warning",
+        summary="Only {{ $value | humanizePercentage }} of the canary questions find what they must",
+        description="Memories do not find what they hold; the lists of their questions say which are missed, and since when.",
     ),
     Alert(
         name="KalendsProjectionBehind",

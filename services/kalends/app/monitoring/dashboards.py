@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kalends.app.monitoring import queries
-from kalends.app.monitoring.alerts import FAULTS
+from kalends.app.monitoring.alerts import ACCURACY, FAULTS
 
 RATE = "5m"
 
@@ -55,6 +55,7 @@ def _counted(title: str, series: str, by: str, *, unit: str = "ops", rare: bool 
     return Panel(title=title, lines=[(_rate(series, by), f"{{{{{by}}}}}")], unit=unit, rare=rare)
 
 
+_DONE = ',outcome="ok"'
 _FAILED = _rate("kalends_requests_total", inside=f',outcome=~"{FAULTS}"')
 
 OVERVIEW = Dashboard(
@@ -107,6 +108,16 @@ OVERVIEW = Dashboard(
         Panel(
             title="Erasures under way, and the age of the oldest",
             lines=[("max(kalends_erasures_active{@})", "under way"), ("max(kalends_erasure_age_seconds{@})", "seconds late")],
+        ),
+        Panel(
+            title="Calls that did what was asked (tool_success_rate)",
+            lines=[(f"{_rate('kalends_requests_total', inside=_DONE)} / {_rate('kalends_requests_total')}", "done")],
+            unit="percentunit",
+        ),
+        Panel(
+            title="Canary questions that find what they must (memory_retrieval_accuracy)",
+            lines=[(ACCURACY, "found"), ("max(kalends_canary_accuracy_wanted{@})", "wanted")],
+            unit="percentunit",
         ),
         Panel(
             title="What is said of answers (memory_retrieval_accuracy, user_satisfaction)",

@@ -117,6 +117,40 @@ class DocumentTitle(_message.Message):
     labels: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, title: _Optional[str] = ..., source: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Canary(_message.Message):
+    __slots__ = ("key_ref", "nonce", "sealed", "former_key_refs", "within", "gone", "state", "since_us", "asked_us", "set_us", "set_by")
+    KEY_REF_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    FORMER_KEY_REFS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_US_FIELD_NUMBER: _ClassVar[int]
+    ASKED_US_FIELD_NUMBER: _ClassVar[int]
+    SET_US_FIELD_NUMBER: _ClassVar[int]
+    SET_BY_FIELD_NUMBER: _ClassVar[int]
+    key_ref: bytes
+    nonce: bytes
+    sealed: bytes
+    former_key_refs: _containers.RepeatedScalarFieldContainer[bytes]
+    within: int
+    gone: int
+    state: str
+    since_us: int
+    asked_us: int
+    set_us: int
+    set_by: str
+    def __init__(self, key_ref: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., sealed: _Optional[bytes] = ..., former_key_refs: _Optional[_Iterable[bytes]] = ..., within: _Optional[int] = ..., gone: _Optional[int] = ..., state: _Optional[str] = ..., since_us: _Optional[int] = ..., asked_us: _Optional[int] = ..., set_us: _Optional[int] = ..., set_by: _Optional[str] = ...) -> None: ...
+
+class CanaryQuestion(_message.Message):
+    __slots__ = ("question", "expect")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    EXPECT_FIELD_NUMBER: _ClassVar[int]
+    question: str
+    expect: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, question: _Optional[str] = ..., expect: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Seal(_message.Message):
     __slots__ = ("log_id", "wrapped")
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
