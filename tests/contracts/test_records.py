@@ -13,8 +13,9 @@ from tests.support.broker import ALONE, SMALL, another_bus, fresh_bus, own_bus, 
 from tests.support.proxy import Relay, relay
 from tests.support.waiting import until
 
+from kalends.adapters.nats import LocalServer, streams
 from kalends.adapters.nats.records import NatsRecords
-from kalends.domain.errors import Conflict, Invalid, TooLarge
+from kalends.domain.errors import Conflict, Damaged, Invalid, TooLarge
 from kalends.ports.records import Record
 
 pytestmark = pytest.mark.usefixtures("broker")
@@ -233,3 +234,73 @@ async def test_what_cannot_be_kept_is_refused(records: NatsRecords) -> None:
         await records.put("a.kind", "acme", "one", b"")
     with pytest.raises(TooLarge):
         await records.put("doc", "acme", "one", b"x" * (9 << 20))
+
+
+async def test_an_inventory_lists_every_record_once_in_order(records: NatsRecords) -> None:
+    """Those of all kinds and owners, the deleted included; what differs in bytes differs in digest, and nothing of a value is told."""
+    await asyncio.gather(*(records.put("doc", f"owner {number % 7}", f"{number:04}", b"%d" % number) for number in range(600)))
+    await records.put("token", "acme", "one", b"same")
+    await records.put("token", "acme", "two", b"same")
+    await records.delete("doc", "owner 3", "0003")
+    found = [one async for piece in records.inventory() for one in piece if ".lease." not in one.place]
+
+    assert len(found) == 602
+    assert [one.place for one in found] == sorted({one.place for one in found})
+    assert len({one.digest for one in found}) == 602
+    assert not any(one.is_lost for one in found)
+    (token,) = [one for one in found if one.place.endswith(".acme.token.one")]
+    kept = await records.get("token", "acme", "one")
+    assert kept is not None
+    assert token.revision == kept.revision
+    assert await records.head() == max(one.revision for one in found)
+
+
+@asynccontextmanager
+async def with_a_flipped_byte(folder: Path) -> AsyncIterator[NatsRecords]:
+    """Records of a broker of its own, of which the one with the value ``flips`` has changed on the disk while the broker stood still."""
+    async with LocalServer(folder) as server, own_bus(server) as bus:
+        for name, value in (("before", b"whole"), ("one", b"flips"), ("behind", b"whole")):
+            await bus.records.put("doc", "acme", name, value)
+    (block,) = folder.rglob(f"{streams.RECORDS}/msgs/*.blk")
+    content = block.read_bytes()
+    assert content.count(b"flips") == 1
+    block.write_bytes(content.replace(b"flips", b"slips"))
+    async with LocalServer(folder) as server, own_bus(server, replace(SMALL, idle=0.2)) as bus:
+        yield bus.records
+
+
+@ALONE
+async def test_a_record_that_the_disk_lost_is_told_from_one_that_never_was(tmp_path: Path) -> None:
+    """To get it is an error, also to write it anew by what was read before; the inventory names it, and its neighbours are there."""
+    async with with_a_flipped_byte(tmp_path) as records:
+        with pytest.raises(Damaged, match="its bytes have changed"):
+            await records.get("doc", "acme", "one")
+        with pytest.raises(Damaged):
+            await records.put("doc", "acme", "one", b"new", revision=2)
+        assert await records.get("doc", "acme", "never") is None
+        found = {one.place.rpartition(".")[2]: one for piece in [p async for p in records.inventory()] for one in piece}
+        assert {name: found[name].is_lost for name in ("before", "one", "behind")} == {"before": False, "one": True, "behind": False}
+        assert (found["one"].revision, found["one"].digest) == (0, b"")
+
+
+@ALONE
+@pytest.mark.parametrize("how", ["put", "put as new", "delete", "give up"])
+async def test_a_lost_record_is_mended_by_writing_or_deleting_it(tmp_path: Path, how: str) -> None:
+    """What is given up by its place is deleted; nothing that can be read is."""
+    async with with_a_flipped_byte(tmp_path) as records:
+        places = [one.place for piece in [p async for p in records.inventory()] for one in piece]
+        if how == "delete":
+            await records.delete("doc", "acme", "one")
+        elif how == "give up":
+            for place in places:
+                await records.give_up(place)
+            await records.give_up("0.acme.doc.never")
+        else:
+            await records.put("doc", "acme", "one", b"new", revision=0 if how == "put as new" else None)
+
+        found = await records.get("doc", "acme", "one")
+        assert (found and found.value) == (b"new" if how.startswith("put") else None)
+        assert [one.name for one in await records.list("doc")] == (["before", "behind"] if found is None else ["before", "behind", "one"])
+        after = [one async for piece in records.inventory() for one in piece]
+        assert [one.place for one in after] == places
+        assert not any(one.is_lost for one in after)

@@ -85,7 +85,11 @@ async def headers_between(
 
 async def raw_from_leader(requests: Requests, stream: str, wanted: dict[str, object]) -> tuple[Mapping[str, object], dict[str, str]] | None:
     """One message as the stream's leader tells it, and its headers, the broker's own included; None if there is none."""
-    reply = decoded((await requests.ask(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(wanted).encode(), repeat=True)).data)
+    return _told((await requests.ask(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(wanted).encode(), repeat=True)).data)
+
+
+def _told(answered: bytes) -> tuple[Mapping[str, object], dict[str, str]] | None:
+    reply = decoded(answered)
     if refusal_code(reply) == NO_MESSAGE:
         return None
     message = accepted(reply)["message"]
@@ -106,9 +110,41 @@ async def newest_sequence(requests: Requests, stream: str, subject: str) -> int:
 async def from_leader(requests: Requests, stream: str, wanted: dict[str, object]) -> Stored | None:
     """One message, asked of the stream's leader; None if there is none."""
     found = await raw_from_leader(requests, stream, wanted)
-    if found is None:
-        return None
-    message, headers = found
+    return None if found is None else _stored(*found)
+
+
+async def last_from_leader(requests: Requests, stream: str, subjects: Sequence[str], *, window: int) -> list[Stored | None]:
+    """The newest message on each of *subjects*, asked of the stream's leader, *window* questions at once."""
+    target = f"$JS.API.STREAM.MSG.GET.{stream}"
+    found: list[Stored | None] = []
+    for start in range(0, len(subjects), window):
+        questions: list[Question] = [(target, json.dumps({"last_by_subj": one}).encode(), b"") for one in subjects[start : start + window]]
+        told = [_told(message.data) for message in await requests.ask_all(questions, repeat=True)]
+        found.extend(None if one is None else _stored(*one) for one in told)
+    return found
+
+
+async def subjects_of(requests: Requests, stream: str, wanted: str) -> list[str]:
+    """The subjects that *stream* lists among *wanted*, which may hold wildcards, in order; also those whose messages it cannot give.
+
+    The broker tells them in pages of 100,000. What is added meanwhile moves others to a later page, so one may come twice.
+    """
+    found: set[str] = set()
+    offset = 0
+    while True:
+        asked = json.dumps({"subjects_filter": wanted, "offset": offset}).encode()
+        info = await requests.api(f"STREAM.INFO.{stream}", asked, repeat=True)
+        state = info.get("state")
+        page = state.get("subjects") if isinstance(state, dict) else None
+        if not page:
+            return sorted(found)
+        found.update(page)
+        offset += len(page)
+        if offset >= int(str(info.get("total", 0))):
+            return sorted(found)
+
+
+def _stored(message: Mapping[str, object], headers: dict[str, str]) -> Stored:
     return Stored(
         subject=str(message["subject"]),
         sequence=int(str(message["seq"])),

@@ -2,7 +2,8 @@
 
 Belongs here: subjects, the shape of a body, compare-and-set. Does not belong here: what records mean. A newcomer would get wrong: owner and
 name are in the body, because the subject may hold digests of them; and a deleted record still has a newest message, which says so. A write
-whose answer was lost is repeated with the same message id; if that is refused, our own first try may be what came first.
+whose answer was lost is repeated with the same message id; if that is refused, our own first try may be what came first. And a message
+whose bytes have changed on the disk is "not found" for whoever asks for it, while its subject is listed on.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import hashlib
 import secrets
 import struct
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from nats.aio.msg import Msg
@@ -22,7 +24,7 @@ from kalends.adapters.nats.requests import Requests
 from kalends.domain.errors import Conflict, Damaged, DeadlineExceeded, Invalid, Unavailable
 from kalends.domain.scope import token
 from kalends.kit.backoff import pauses
-from kalends.ports.records import Record
+from kalends.ports.records import Listed, Record
 
 _HEAD = struct.Struct(">BBII")
 _VERSION = 1
@@ -33,6 +35,10 @@ _TRY_S = 1.5
 """After so long without an answer a write is repeated: a leader that has died does not answer."""
 _PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
+_SUBJECTS = "rec.v1."
+_SLOTS = 256
+_DIGEST_BYTES = 16
+_LOST = "a record that the store lists and cannot give: its bytes have changed; docs/reference/archive-format.md says what to do"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +63,8 @@ class NatsRecords:
         """The newest version, or None if there is none or it was deleted.
 
         Raises:
-            Unavailable, DeadlineExceeded: the broker does not answer.
+            Damaged: the broker lists it and cannot give it, or it is not what was written. Unavailable, DeadlineExceeded: the broker does
+            not answer.
         """
         found = await self._newest(kind, owner, name)
         return None if found is None or found.deleted else found
@@ -65,9 +72,11 @@ class NatsRecords:
     async def put(self, kind: str, owner: str, name: str, value: bytes, *, revision: int | None = None) -> int:
         """Write and return the new revision; with *revision*, only if that is the newest (0: there is none).
 
+        Where the newest has been lost, the broker takes revision 0 for right (nats-server 2.15.1); another is a conflict for it.
+
         Raises:
-            Conflict: another write came first. TooLarge: the value does not fit into a message. Throttled: the store is full.
-            Unavailable, DeadlineExceeded: it is not known whether it was written.
+            Conflict: another write came first. Damaged: the newest is lost. TooLarge: the value does not fit into a message. Throttled: the
+            store is full. Unavailable, DeadlineExceeded: it is not known whether it was written.
         """
         subject, body = subject_of(kind, owner, name), pack(owner, name, value)
         write = _Write(subject=subject, body=body, expected=revision)
@@ -95,15 +104,18 @@ class NatsRecords:
         raise AssertionError("pauses never end")
 
     async def delete(self, kind: str, owner: str, name: str) -> None:
-        """Delete; what does not exist is no error.
+        """Delete, also what is lost; what does not exist is no error.
 
         Raises:
             Unavailable, DeadlineExceeded: it is not known whether it was deleted.
         """
-        newest = await self._newest(kind, owner, name)
-        if newest is None or newest.deleted:
-            return
-        subject, body = subject_of(kind, owner, name), pack(owner, name, b"", deleted=True)
+        with suppress(Damaged):
+            newest = await self._newest(kind, owner, name)
+            if newest is None or newest.deleted:
+                return
+        await self._mark_deleted(subject_of(kind, owner, name), pack(owner, name, b"", deleted=True))
+
+    async def _mark_deleted(self, subject: str, body: bytes) -> None:
         write = _Write(subject=subject, body=body, expected=None)
         self._requests.room.need_spare()
         async with self._requests.in_time():
@@ -116,7 +128,9 @@ class NatsRecords:
                     return
 
     async def list(self, kind: str, owner: str | None = None) -> Sequence[Record]:
-        """Newest versions of a kind, of one owner or of all, ordered by owner and name; without the deleted.
+        """Newest versions of a kind, of one owner or of all, ordered by owner and name; without the deleted, and without the lost.
+
+        Of what is lost a reader hears nothing, but that the end comes later than it should.
 
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
@@ -161,6 +175,46 @@ class NatsRecords:
                     if not (starting and record.deleted):
                         yield record
 
+    async def head(self) -> int:
+        """The revision of the last write of all.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        state = (await self._requests.api(f"STREAM.INFO.{streams.RECORDS}", repeat=True)).get("state")
+        return int(state["last_seq"]) if isinstance(state, dict) else 0
+
+    async def inventory(self) -> AsyncGenerator[Sequence[Listed], None]:
+        """Everything that is listed, ascending by place, which is the subject without what all have in common; piece by piece.
+
+        With replicas it is the leader's word. Owners are spread over the slots, so a slot's subjects are asked for at once.
+
+        Raises:
+            Unavailable, DeadlineExceeded: the broker does not answer.
+        """
+        window = self._options.reads_in_flight
+        for slot in sorted(map(str, range(_SLOTS))):
+            subjects = await reading.subjects_of(self._requests, streams.RECORDS, f"{_SUBJECTS}{slot}.>")
+            for start in range(0, len(subjects), window):
+                piece = subjects[start : start + window]
+                yield [_listed(subject, found) for subject, found in zip(piece, await self._last_of(piece), strict=True)]
+
+    async def give_up(self, place: str) -> None:
+        """Delete what is lost at *place*; what can be read stays.
+
+        Raises:
+            Unavailable, DeadlineExceeded: it is not known whether it was deleted.
+        """
+        subject = _SUBJECTS + place
+        if (await self._last_of([subject]))[0] is None and await reading.subjects_of(self._requests, streams.RECORDS, subject):
+            # a digest in the place of a name is the name of nothing, so nobody takes this for something else
+            owner, _, name = place.split(".")[-3:]
+            await self._mark_deleted(subject, pack(owner, name, b"", deleted=True))
+
+    async def _last_of(self, subjects: Sequence[str]) -> Sequence[reading.Stored | None]:
+        read = reading.last_from_leader if self._options.replicas > 1 else reading.last_by_subject
+        return await read(self._requests, streams.RECORDS, subjects, window=self._options.reads_in_flight)
+
     async def _last(self, subjects: str) -> int:
         """What a list must reach; without replicas a reader's own word for being at the end is enough."""
         return await reading.newest_sequence(self._requests, streams.RECORDS, subjects) if self._options.replicas > 1 else 0
@@ -176,14 +230,13 @@ class NatsRecords:
         )
 
     async def _newest(self, kind: str, owner: str, name: str) -> Record | None:
-        wanted: dict[str, object] = {"last_by_subj": subject_of(kind, owner, name)}
-        if self._options.replicas > 1:
-            found = await reading.from_leader(self._requests, streams.RECORDS, wanted)
-        else:
-            found = (await reading.last_by_subject(self._requests, streams.RECORDS, [str(wanted["last_by_subj"])], window=1))[0]
-        if found is None:
-            return None
-        return _unpacked(kind, found.body, revision=found.sequence)
+        subject = subject_of(kind, owner, name)
+        (found,) = await self._last_of([subject])
+        if found is None and await reading.subjects_of(self._requests, streams.RECORDS, subject):
+            (found,) = await self._last_of([subject])  # it may have been written between the two
+            if found is None:
+                raise Damaged(_LOST)
+        return None if found is None else _unpacked(kind, found.body, revision=found.sequence)
 
     async def _stored(self, write: _Write) -> int | None:
         """The revision that an earlier try of *write* made, if that is what refused this one: it follows right behind what was expected."""
@@ -244,6 +297,11 @@ def unpack(body: bytes) -> tuple[str, str, bytes, bool]:
         return body[_HEAD.size : end].decode(), body[end : end + second].decode(), body[end + second :], bool(flags & _DELETED)
     except (struct.error, UnicodeDecodeError) as error:
         raise Damaged("a record that cannot be read") from error
+
+
+def _listed(subject: str, found: reading.Stored | None) -> Listed:
+    digest = b"" if found is None else hashlib.blake2b(found.body, digest_size=_DIGEST_BYTES).digest()
+    return Listed(place=subject.removeprefix(_SUBJECTS), revision=0 if found is None else found.sequence, digest=digest)
 
 
 def _unpacked(kind: str, body: bytes, *, revision: int) -> Record:
