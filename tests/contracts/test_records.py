@@ -236,8 +236,10 @@ async def test_what_cannot_be_kept_is_refused(records: NatsRecords) -> None:
         await records.put("doc", "acme", "one", b"x" * (9 << 20))
 
 
-async def test_an_inventory_lists_every_record_once_in_order(records: NatsRecords) -> None:
-    """Those of all kinds and owners, the deleted included; what differs in bytes differs in digest, and nothing of a value is told."""
+@pytest.mark.parametrize("at_once", [5000, 100])
+async def test_an_inventory_lists_every_record_once_in_order(records: NatsRecords, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """Those of all kinds and owners, the deleted included, few or many; what differs in bytes differs in digest."""
+    monkeypatch.setattr("kalends.adapters.nats.records._LISTED_AT_ONCE", at_once)
     await asyncio.gather(*(records.put("doc", f"owner {number % 7}", f"{number:04}", b"%d" % number) for number in range(600)))
     await records.put("token", "acme", "one", b"same")
     await records.put("token", "acme", "two", b"same")
@@ -255,16 +257,21 @@ async def test_an_inventory_lists_every_record_once_in_order(records: NatsRecord
     assert await records.head() == max(one.revision for one in found)
 
 
+def flip(folder: Path) -> None:
+    """Change a bit of the value ``flips`` in the only block of the records."""
+    (block,) = folder.rglob(f"{streams.RECORDS}/msgs/*.blk")
+    content = block.read_bytes()
+    assert content.count(b"flips") == 1
+    block.write_bytes(content.replace(b"flips", b"glips"))
+
+
 @asynccontextmanager
 async def with_a_flipped_byte(folder: Path) -> AsyncIterator[NatsRecords]:
     """Records of a broker of its own, of which the one with the value ``flips`` has changed on the disk while the broker stood still."""
     async with LocalServer(folder) as server, own_bus(server) as bus:
         for name, value in (("before", b"whole"), ("one", b"flips"), ("behind", b"whole")):
             await bus.records.put("doc", "acme", name, value)
-    (block,) = folder.rglob(f"{streams.RECORDS}/msgs/*.blk")
-    content = block.read_bytes()
-    assert content.count(b"flips") == 1
-    block.write_bytes(content.replace(b"flips", b"slips"))
+    flip(folder)
     async with LocalServer(folder) as server, own_bus(server, replace(SMALL, idle=0.2)) as bus:
         yield bus.records
 

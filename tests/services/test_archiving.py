@@ -2,76 +2,21 @@
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_letters
 
 import pytest
-from tests.support.backups import DIARY, ELSEWHERE, NOTES, SIGNER, Place, installed, wish
+from tests.support.archiving import Archived
+from tests.support.backups import DIARY, ELSEWHERE, NOTES, installed, wish
 
 from kalends.adapters.embedded.archive import FolderArchive
 from kalends.adapters.embedded.clock import SystemClock
 from kalends.backups import archiving
-from kalends.backups.archiving import ArchiveLog
-from kalends.backups.chain_checking import CheckArchive, Verdict
-from kalends.backups.chains import Chain
 from kalends.domain.errors import KalendsError
-from kalends.domain.positions import Position
-from kalends.edge.metrics import Metrics, new_metrics
 from kalends.kit import failpoints, signatures
-from kalends.kit.traffic import Traffic
 from kalends.settings import ArchiveSettings
-from kalends.wire import envelopes, links
-from kalends.wire.leases import Lease
-
-
-@dataclass(kw_only=True)
-class Archived:
-    """A place whose log is archived."""
-
-    place: Place
-    store: str = "file:///archive"
-    metrics: Metrics = field(default_factory=lambda: new_metrics(version="test"))
-
-    @property
-    def folder(self) -> Path:
-        """Where the objects are."""
-        return self.place.root / "log" / self.place.log_id
-
-    @property
-    def chain(self) -> Chain:
-        """As a process has it that starts now."""
-        place = self.place
-        return Chain(
-            archive=place.archive, records=place.bus.records, wrapper=place.wrapper, signer=SIGNER, log_id=place.log_id, place=self.store
-        )
-
-    @property
-    def copier(self) -> ArchiveLog:
-        """As a process has it that starts now."""
-        clock = SystemClock()
-        return ArchiveLog(
-            chain=self.chain,
-            source=self.place.bus.log,
-            lease=Lease(self.place.bus.records, name="archive", holder="test", lease_s=5, clock=clock),
-            clock=clock,
-            traffic=Traffic(),
-            metrics=self.metrics,
-            settings=ArchiveSettings(),
-        )
-
-    async def check(self) -> Verdict:
-        """Check it."""
-        check = CheckArchive(chain=self.chain, source=self.place.bus.log, clock=SystemClock(), traffic=Traffic())
-        return await check()
-
-    async def places_of(self, ids: list[str]) -> list[Position]:
-        """Where the log has events."""
-        found = []
-        for scope in (NOTES, DIARY, ELSEWHERE):
-            async for messages in self.place.bus.log.history(scope, after={}, upto=await self.place.bus.log.heads(), limit=500):
-                found += [one.position for one in messages if envelopes.parse(one.body).event_id in ids]
-        return found
+from kalends.wire import links
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ from kalends.backups.chain_checking import CheckArchive
 from kalends.backups.chains import Chain
 from kalends.backups.copies import Copies
 from kalends.backups.drilling import Drill
+from kalends.backups.inventories import Inventories
 from kalends.backups.notes import ErasureNotes
+from kalends.backups.record_checking import CheckRecords
 from kalends.backups.replaying import RestoreAll
 from kalends.backups.restoring import Forget, RestoreMemory
 from kalends.backups.routes import NAME, BackupRoutes
@@ -175,7 +177,9 @@ async def _archived(
         metrics=common.metrics,
         settings=settings.archive,
     )
-    check = CheckArchive(chain=chain, source=common.bus.log, clock=clock, traffic=common.traffic)
+    inventories = Inventories(archive=archive, wrapper=common.wrapper, signer=signer, log_id=log_id)
+    records = CheckRecords(records=common.bus.records, inventories=inventories, clock=clock, traffic=common.traffic)
+    check = CheckArchive(chain=chain, records=records, source=common.bus.log, clock=clock, traffic=common.traffic)
     checks = ArchiveChecks(check=check, store=store, lease=upkeep.lease(common, "archive-check", alone=alone), clock=clock)
     return backup_service.KeptLog(chain=chain, copier=copier, checks=checks)
 

@@ -34,11 +34,12 @@ class ArchiveRoutes:
         return Answer(body=out)
 
     async def verify(self, call: Call) -> Answer:
-        """Begin to check it; one that finds a break ends as failed and says where."""
+        """Begin to check it and the records; one that finds a break ends as failed and says where."""
         self._check(call.principal)
         if self._checks is None:
             raise NotFound("the log is not archived: archive.store names no place")
-        begun = await self._checks.begin()
+        query: schemas.ArchiveCheckQuery = call.query
+        begun = await self._checks.begin(accept_lost=query.accept_lost)
         return Answer(body=schemas.BackupStarted(operation_id=begun.operation_id))
 
     def _check(self, principal: Principal) -> None:
@@ -63,8 +64,9 @@ def operations(routes: ArchiveRoutes) -> Sequence[Operation]:
             method="POST",
             path="/admin/archive/verifications",
             right="admin",
-            summary="Begin to check every byte of the archive of the log, and to compare it with the log",
+            summary="Begin to check every byte of the archive of the log, to compare it with the log, and to look through the records",
             handle=routes.verify,
+            query=schemas.ArchiveCheckQuery,
             answer=schemas.BackupStarted,
             status=202,
         ),

@@ -81,7 +81,9 @@ class ArchiveLog:
         self._metrics.log_breaks.set(noted.breaks)
         if noted.breaks:
             self._tell(
-                "down", noted.told, "see all with `kalends archive verify`; what heals it stands in docs/reference/archive-format.md"
+                "down",
+                noted.status or noted.told,
+                "see all with `kalends archive show`; what heals it stands in docs/reference/archive-format.md",
             )
         else:
             checked = "not checked yet" if noted.checked_at is None else f"checked {noted.checked_at.isoformat()}"

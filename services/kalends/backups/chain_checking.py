@@ -1,8 +1,9 @@
 """Checking the archive of the log: its links, every byte of its segments, and that the log still says what it did.
 
 Belongs here: what is looked at, what is said of it, and taking out of the archive what was erased from the log. Does not belong here:
-copying (``archiving``). A newcomer would get wrong: a place that is empty in the log is no break if an erasure explains it, and such a
-message must leave the archive too: its session's key may live on, so that a copy of it could still be read.
+copying (``archiving``), or how records are looked through (``record_checking``). A newcomer would get wrong: a place that is empty in the
+log is no break if an erasure explains it, and such a message must leave the archive too: its session's key may live on, so that a copy of
+it could still be read.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import structlog
 
 from kalends.backups.chains import Chain, Kept, Told
 from kalends.backups.copies import learn
+from kalends.backups.record_checking import CheckRecords, Found, told
 from kalends.backups.resealing import Resealing
 from kalends.domain.backups import Gone
 from kalends.domain.errors import Conflict, Damaged
@@ -43,15 +45,38 @@ class Verdict:
     bytes: int = 0
     erased: int = 0
     flaws: list[str] = field(default_factory=list)
+    records: Found = field(default_factory=Found)
+
+    @property
+    def breaks(self) -> Sequence[str]:
+        """The flaws of the log and its archive, and those of the records."""
+        return [*self.flaws, *self.records.flaws]
 
     @property
     def text(self) -> str:
         """One line for people."""
-        if self.flaws:
-            more = f"; and {len(self.flaws) - _SHOWN} more" if len(self.flaws) > _SHOWN else ""
-            return "; ".join(self.flaws[:_SHOWN]) + more
+        given_up = f"; {self.records.given_up} lost records were given up" if self.records.given_up else ""
+        if self.breaks:
+            return _shown(self.breaks) + given_up
         erased = f", {self.erased} were erased or brought back, and left it" if self.erased else ""
-        return f"{self.links} links with {self.messages} messages in {self.bytes} bytes are what was written, and what the log says{erased}"
+        log_is = (
+            f"{self.links} links with {self.messages} messages in {self.bytes} bytes are what was written, and what the log says{erased}"
+        )
+        return f"{log_is}; {self.records.records} records can be read{given_up}"
+
+    @property
+    def status(self) -> str:
+        """The same without the names of records, which are not for everybody; empty where there are none in it."""
+        if not self.records.flaws:
+            return ""
+        about = told(self.records.kinds)
+        records = f"{len(self.records.flaws)} breaks of the records" + (f": {about}" if about else "")
+        return _shown([records, *self.flaws])
+
+
+def _shown(flaws: Sequence[str]) -> str:
+    more = f"; and {len(flaws) - _SHOWN} more" if len(flaws) > _SHOWN else ""
+    return "; ".join(flaws[:_SHOWN]) + more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +126,26 @@ class _Seen:
 
 
 class CheckArchive:
-    """Checks the archive of the log, and takes out of it what was erased."""
+    """Checks the archive of the log and the records, and takes out of the archive what was erased."""
 
-    def __init__(self, *, chain: Chain, source: Log, clock: Clock, traffic: Traffic) -> None:
+    def __init__(self, *, chain: Chain, records: CheckRecords, source: Log, clock: Clock, traffic: Traffic) -> None:
         self._chain = chain
+        self._records = records
         self._log = source
         self._clock = clock
         self._traffic = traffic
 
-    async def __call__(self, report: Report = lambda _done, _total: None) -> Verdict:
+    async def __call__(self, report: Report = lambda _done, _total: None, *, accept_lost: bool = False) -> Verdict:
         """Look at everything, and note what came of it; *report* is told how many links of how many were looked at.
+
+        With *accept_lost* the records are taken as they are, and those that cannot be read are given up.
 
         Raises:
             Misconfigured: the key-encryption key is not here. Unavailable, DeadlineExceeded: a store does not answer; nothing is noted.
         """
-        verdict, seen = Verdict(), _Seen()
+        noted = await self._chain.noted()
+        records = await self._records(number=noted.inventory, sha256=noted.inventory_sha256, accept_lost=accept_lost)
+        verdict, seen = Verdict(records=records), _Seen()
         names = await self._chain.names()
         wanted = [name for name in sorted(names) if "/link-" in name]
         found = await self._links(wanted, verdict)
@@ -134,8 +164,15 @@ class CheckArchive:
         if not verdict.flaws:
             verdict.erased = await self._take_out(found, erased)
             await self._clear(found)
-        await self._chain.note(checked_at=self._clock.now(), breaks=len(verdict.flaws), told=verdict.text)
+        await self._note(verdict)
         return verdict
+
+    async def _note(self, verdict: Verdict) -> None:
+        kept = verdict.records.kept
+        inventory = {} if kept is None else {"inventory": kept.head.number, "inventory_sha256": kept.sha256}
+        await self._chain.note(
+            checked_at=self._clock.now(), breaks=len(verdict.breaks), told=verdict.text, status=verdict.status, **inventory
+        )
 
     async def _links(self, names: Sequence[str], verdict: Verdict) -> Mapping[int, Link]:
         """The links that can be read, by number; each was held against the one before."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from kalends.domain.errors import Conflict, Damaged, NotFound
@@ -20,10 +21,12 @@ from kalends.kit import aead, failpoints
 from kalends.kit.signatures import Signer
 from kalends.ports.archive import Archive
 from kalends.ports.kek import Wrapper
-from kalends.ports.records import Records
+from kalends.ports.records import Record, Records
 from kalends.wire import links
 from kalends.wire.archived import Reading, Writing
 from kalends.wire.links import Link, Logged
+
+log = structlog.get_logger(__name__)
 
 KIND = "archive"
 _OWNER = "instance"
@@ -31,13 +34,20 @@ _LINK_BYTES = 64 << 20
 
 
 class Noted(Struct, frozen=True, kw_only=True):
-    """What the records say of the archive, apart from it: how far it had come, with what digest; and what the last check found."""
+    """What the records say of the archive, apart from it: how far it had come, with what digest; and what the last check found.
+
+    ``status`` is what may be told to whoever asks how all is: ``told`` without the names of records, or empty where that has none.
+    ``inventory`` and ``inventory_sha256`` are number and digest of the newest inventory of the records.
+    """
 
     number: int = -1
     sha256: str = ""
     checked_at: datetime | None = None
     breaks: int = 0
     told: str = ""
+    status: str = ""
+    inventory: int = -1
+    inventory_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +111,7 @@ class Chain:
             Damaged: it is not what was written, or is not there. Misconfigured: the key-encryption key is another. Unavailable,
             DeadlineExceeded: the archive does not answer.
         """
-        reading = Reading(link.segment, await links.unwrap(link, self._wrapper))
+        reading = Reading(link.segment, await links.unwrap(link.wrapped, self._wrapper, segment=link.segment))
         try:
             async with aclosing(self._archive.get(link.segment)) as pieces, aclosing(reading.items(pieces, Logged)) as frames:
                 async for items in frames:
@@ -143,18 +153,20 @@ class Chain:
         await self._archive.remove(segment)
 
     async def noted(self) -> Noted:
-        """What the records say of it.
+        """What the records say of it; nothing where the disk lost what they said.
 
         Raises:
-            Damaged: it cannot be read. Unavailable, DeadlineExceeded: the records do not answer.
+            Damaged: it is not what was noted. Unavailable, DeadlineExceeded: the records do not answer.
         """
-        record = await self._records.get(KIND, _OWNER, self._name)
-        if record is None:
-            return Noted()
+        return _read(await self._record())
+
+    async def _record(self) -> Record | None:
+        """Where it is noted; None if nowhere, or if that is lost: then it is noted anew, and what it said of the end is not known."""
         try:
-            return msgspec.json.decode(record.value, type=Noted)
-        except msgspec.MsgspecError as error:
-            raise Damaged("what is noted of the archive of the log cannot be read") from error
+            return await self._records.get(KIND, _OWNER, self._name)
+        except Damaged:
+            log.warning("what is noted of the archive of the log is lost, and is noted anew")
+            return None
 
     async def note(self, **changes: object) -> None:
         """Change what the records say of it; how far it came never goes back.
@@ -163,8 +175,8 @@ class Chain:
             Unavailable, DeadlineExceeded: the records do not answer.
         """
         while True:
-            record = await self._records.get(KIND, _OWNER, self._name)
-            before = await self.noted() if record is not None else Noted()
+            record = await self._record()
+            before = _read(record)
             wanted = changes
             if int(str(changes.get("number", before.number))) < before.number:
                 wanted = {name: value for name, value in changes.items() if name not in {"number", "sha256"}}
@@ -184,3 +196,12 @@ class Told:
 
 async def _only(content: bytes) -> AsyncIterator[bytes]:
     yield content
+
+
+def _read(record: Record | None) -> Noted:
+    if record is None:
+        return Noted()
+    try:
+        return msgspec.json.decode(record.value, type=Noted)
+    except msgspec.MsgspecError as error:
+        raise Damaged("what is noted of the archive of the log cannot be read") from error

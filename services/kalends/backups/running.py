@@ -268,16 +268,16 @@ class Drills(OperationRunner):
 
 
 class ArchiveChecks(OperationRunner):
-    """Checks of the archive of the log; one that finds a break has failed, and its error says where."""
+    """Checks of the archive of the log and of the records; one that finds a break has failed, and its error says where."""
 
     def __init__(self, *, check: CheckArchive, store: OperationStore, lease: Lease, clock: Clock) -> None:
         super().__init__(kind=ARCHIVE_CHECK, store=store, lease=lease, clock=clock, do=self._do)
         self._check = check
         self._time = clock
 
-    async def begin(self) -> LongOperation:
-        """Ask for one."""
-        return await self.ask("log")
+    async def begin(self, *, accept_lost: bool = False) -> LongOperation:
+        """Ask for one; with *accept_lost* it takes the records as they are."""
+        return await self.ask("log", arguments={"accept_lost": "yes"} if accept_lost else {})
 
     async def scheduled(self) -> str:
         """Do one; what came of it.
@@ -287,9 +287,9 @@ class ArchiveChecks(OperationRunner):
         """
         return await _ended(self, (await self.begin()).operation_id, self._time)
 
-    async def _do(self, _: LongOperation, report: Report) -> str:
-        verdict = await self._check(report)
-        if verdict.flaws:
+    async def _do(self, operation: LongOperation, report: Report) -> str:
+        verdict = await self._check(report, accept_lost=bool(operation.arguments.get("accept_lost")))
+        if verdict.breaks:
             raise Damaged(verdict.text)
         return verdict.text
 

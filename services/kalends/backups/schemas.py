@@ -103,6 +103,12 @@ class BackupList(Struct, frozen=True, kw_only=True):
     drill: DrillOut | None = None
 
 
+class ArchiveCheckQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``accept_lost``: take the records as they are, and give up those that cannot be read; what could be restored was."""
+
+    accept_lost: Annotated[bool, Meta(description="Take the records as they are now, and give up those that cannot be read")] = False
+
+
 class ArchiveOut(Struct, frozen=True, kw_only=True):
     """The archive of the log: how many links it has, and what the last check found; ``breaks`` is 0 before the first."""
 

@@ -38,9 +38,10 @@ def show() -> Request[Archive]:
     return Request(method="GET", path="/admin/archive", result=Archive)
 
 
-def verify() -> Request[OperationStarted]:
+def verify(*, accept_lost: bool = False) -> Request[OperationStarted]:
     """Begin to check it."""
-    return Request(method="POST", path="/admin/archive/verifications", result=OperationStarted)
+    params = {"accept_lost": "true"} if accept_lost else {}
+    return Request(method="POST", path="/admin/archive/verifications", params=params, result=OperationStarted)
 
 
 class Archives:
@@ -53,9 +54,12 @@ class Archives:
         """How far it is, and what the last check found."""
         return self._driver.send(show())
 
-    def verify(self) -> OperationStarted:
-        """Begin to check every byte of it, and to hold it against the log. With a break the operation fails, and says where."""
-        return self._driver.send(verify())
+    def verify(self, *, accept_lost: bool = False) -> OperationStarted:
+        """Begin to check every byte of it, to hold it against the log, and to look through the records.
+
+        With a break the operation fails, and says where. *accept_lost*: take the records as they are, and give up those that are lost.
+        """
+        return self._driver.send(verify(accept_lost=accept_lost))
 
 
 class AsyncArchives:
@@ -68,6 +72,9 @@ class AsyncArchives:
         """How far it is, and what the last check found."""
         return await self._driver.send(show())
 
-    async def verify(self) -> OperationStarted:
-        """Begin to check every byte of it, and to hold it against the log. With a break the operation fails, and says where."""
-        return await self._driver.send(verify())
+    async def verify(self, *, accept_lost: bool = False) -> OperationStarted:
+        """Begin to check every byte of it, to hold it against the log, and to look through the records.
+
+        With a break the operation fails, and says where. *accept_lost*: take the records as they are, and give up those that are lost.
+        """
+        return await self._driver.send(verify(accept_lost=accept_lost))

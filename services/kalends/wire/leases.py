@@ -3,7 +3,8 @@
 Belongs here: taking, keeping and giving back. Does not belong here: what is done under it. A newcomer would get wrong: no two machines'
 clocks are compared. Who wants the lease takes it once the record has stayed the same for long enough by their *own* clock; who holds it
 stops to believe so a little earlier, counted from before the last renewal was sent. And as a process can stand still at any moment, what
-is written under a lease carries its ``term``, so that a late write can be refused.
+is written under a lease carries its ``term``, so that a late write can be refused. A record that the disk lost is waited out like a holder
+that is dead, and no term was ever as large as the seconds since 1970.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ _BELIEVED = 0.7
 _UNCHANGED = 0.8
 """Shares of the lease's time: a holder trusts a renewal for the first, and another may take it after the second. What lies between is for
 clocks that do not run alike, the rest for a successor to notice, so that a dead holder is replaced within the whole time."""
+
+_UNKNOWN = "?"
+"""Who holds a lease whose record is lost; the name of no process."""
 
 _RENEWALS = 4
 _LOOKS = 20
@@ -81,11 +85,10 @@ class Lease:
         """Renew the lease, or take it if it is free; its term, or None while it is another's.
 
         Raises:
-            Unavailable, DeadlineExceeded: the store does not answer; what we hold we hold until it runs out. Damaged: it cannot be read.
+            Unavailable, DeadlineExceeded: the store does not answer; what we hold we hold until it runs out. Damaged: it is not what a
+            lease is.
         """
-        record = await self._records.get(KIND, _OWNER, self._name)
-        stored = pb.Lease() if record is None else _decode(record)
-        revision = 0 if record is None else record.revision
+        stored, revision = await self._read()
         self._look(stored, revision=revision)
         if stored.holder != self._holder and not self._may_take(stored):
             self._held = None
@@ -111,16 +114,23 @@ class Lease:
             Unavailable, DeadlineExceeded: the store does not answer; the lease runs out by itself.
         """
         self._held = None
-        record = await self._records.get(KIND, _OWNER, self._name)
-        stored = pb.Lease() if record is None else _decode(record)
-        if record is None or stored.holder != self._holder:
+        stored, revision = await self._read()
+        if stored.holder != self._holder:
             return
         given_back = pb.Lease(term=stored.term, ttl_s=stored.ttl_s)
         try:
-            revision = await self._records.put(KIND, _OWNER, self._name, given_back.SerializeToString(), revision=record.revision)
+            revision = await self._records.put(KIND, _OWNER, self._name, given_back.SerializeToString(), revision=revision)
         except Conflict:
             return  # it is another's already
         self._look(given_back, revision=revision)
+
+    async def _read(self) -> tuple[pb.Lease, int]:
+        """The lease as it is stored, and its revision; of one that the disk lost nobody knows the holder or the term."""
+        try:
+            record = await self._records.get(KIND, _OWNER, self._name)
+        except Damaged:
+            return pb.Lease(holder=_UNKNOWN, term=int(self._clock.now().timestamp()), ttl_s=self._lease_s * _UNCHANGED), 0
+        return (pb.Lease(), 0) if record is None else (_decode(record), record.revision)
 
     def lose(self) -> None:
         """Believe no longer that we hold it: somebody with a higher term was seen."""

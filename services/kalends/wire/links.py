@@ -121,15 +121,15 @@ async def wrap(key: bytes, wrapper: Wrapper, *, segment: str) -> str:
     return wrapped.hex()
 
 
-async def unwrap(link: Link, wrapper: Wrapper) -> aead.Box:
-    """The key of a link's segment, ready for use.
+async def unwrap(wrapped: str, wrapper: Wrapper, *, segment: str) -> aead.Box:
+    """The key of a segment, ready for use.
 
     Raises:
         Misconfigured: none of the key-encryption keys that are here opens it. Unavailable, DeadlineExceeded: their keeper does not answer.
     """
-    (key,) = await wrapper.unwrap([Bound(key=bytes.fromhex(link.wrapped), context=_context(link.segment))])
+    (key,) = await wrapper.unwrap([Bound(key=bytes.fromhex(wrapped), context=_context(segment))])
     if isinstance(key, KalendsError):
-        raise Misconfigured(f"{link.segment} was made with another key-encryption key: put back the key file that belongs to it") from key
+        raise Misconfigured(f"{segment} was made with another key-encryption key: put back the key file that belongs to it") from key
     return aead.Box(key)
 
 

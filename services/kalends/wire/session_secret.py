@@ -7,7 +7,7 @@ lost without any harm but that agents must log in again, so one that does not op
 import structlog
 
 from kalends.domain import wrapped_keys
-from kalends.domain.errors import Conflict, KalendsError, Unavailable
+from kalends.domain.errors import Conflict, Damaged, KalendsError, Unavailable
 from kalends.kit import aead
 from kalends.ports.kek import Bound, Wrapper
 from kalends.ports.records import Record, Records
@@ -28,7 +28,11 @@ async def session_secret(records: Records, wrapper: Wrapper) -> bytes:
         Unavailable, DeadlineExceeded: the store or the keeper of the key does not answer.
     """
     for _ in range(_TRIES):
-        record = await records.get(KIND, _OWNER, _NAME)
+        try:
+            record = await records.get(KIND, _OWNER, _NAME)
+        except Damaged:
+            log.warning("the key of sessions is lost; agents log in again", code=Damaged.code)
+            record = None
         known = None if record is None else await _opened(record, wrapper)
         if record is not None and known is not None and wrapped_keys.kek_of(record.value) == await wrapper.newest():
             return known

@@ -8,6 +8,7 @@ from datetime import date
 
 from google.protobuf.message import DecodeError
 
+from kalends.domain.errors import Damaged
 from kalends.ports.records import Records
 from kalends.wire.gen.kalends.v1 import work_pb2 as pb
 
@@ -27,13 +28,13 @@ class SpendingStore:
         Raises:
             Unavailable, DeadlineExceeded: the store does not answer.
         """
-        record = await self._records.get(KIND, memory, _NAME)
-        if record is None:
-            return None
         try:
+            record = await self._records.get(KIND, memory, _NAME)
+            if record is None:
+                return None
             stored = pb.Spending.FromString(record.value)
             return date.fromisoformat(stored.day), stored.tokens
-        except (DecodeError, ValueError):
+        except (DecodeError, ValueError, Damaged):
             return None  # a count of tokens is no reason to stop writing the calendar; it begins again
 
     async def save(self, memory: str, day: date, tokens: int) -> None:

@@ -232,3 +232,25 @@ async def test_a_lease_that_cannot_be_read_is_an_error():
 
     with pytest.raises(Damaged):
         await lease(records, "a").attempt()
+
+
+async def test_a_lease_that_the_disk_lost_is_taken_after_its_time_under_a_higher_term():
+    """Its holder may live; so nobody takes it at once, and what it still writes can be refused. Alone, nobody is waited for."""
+    records, clock = MemoryRecords(), SimulatedClock()
+    held = await lease(records, "a", clock).attempt()
+    records.lose(KIND, "instance", "scheduler")
+    other = lease(records, "b", clock)
+    assert await other.attempt() is None
+    assert other.is_held
+    await other.release()
+    await clock.advance(LEASE_S)
+
+    taken = await other.attempt()
+    assert held is not None
+    assert taken is not None
+    assert taken > held + 1_000_000
+    records.lose(KIND, "instance", "scheduler")
+    await clock.advance(2)
+    again = await lease(records, "c", clock, alone=True).attempt()
+    assert again is not None
+    assert again > taken

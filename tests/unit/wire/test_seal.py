@@ -41,3 +41,13 @@ async def test_a_seal_that_cannot_be_read_is_damaged(value):
 
     with pytest.raises(Damaged, match="seal"):
         await check_seal(records, FileWrapper(TEST_KEY))
+
+
+async def test_a_seal_that_the_disk_lost_is_not_made_anew():
+    """With another the log would be another's, and so would its archive, its backups and its projections."""
+    records, wrapper = MemoryRecords(), FileWrapper(TEST_KEY)
+    await check_seal(records, wrapper)
+    records.lose(KIND, "instance", "log")
+
+    with pytest.raises(Damaged):
+        await check_seal(records, wrapper)

@@ -37,3 +37,14 @@ async def test_one_that_does_not_open_is_replaced() -> None:
 
     assert after != before
     assert await session_secret(records, other) == after
+
+
+async def test_one_that_the_disk_lost_is_replaced() -> None:
+    """It is no reason not to start."""
+    records, wrapper = MemoryRecords(), FileWrapper(aead.new_key())
+    before = await session_secret(records, wrapper)
+    records.lose(KIND, "instance", "sessions")
+    after = await session_secret(records, wrapper)
+
+    assert after != before
+    assert await session_secret(records, wrapper) == after

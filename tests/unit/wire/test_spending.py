@@ -28,3 +28,5 @@ async def test_a_record_that_cannot_be_read_begins_again():
     await records.put(KIND, "a", "chat", b"\xff\xff")
 
     assert await SpendingStore(records).load("a") is None
+    records.lose(KIND, "a", "chat")
+    assert await SpendingStore(records).load("a") is None

@@ -37,6 +37,8 @@ _PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 _SUBJECTS = "rec.v1."
 _SLOTS = 256
+_LISTED_AT_ONCE = 5_000
+"""If there are more subjects, they are asked for slot by slot: an answer of 100,000 is 6 MB, and everything else waits while it is read."""
 _DIGEST_BYTES = 16
 _LOST = "a record that the store lists and cannot give: its bytes have changed; docs/reference/archive-format.md says what to do"
 
@@ -181,20 +183,24 @@ class NatsRecords:
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
+        return await self._count("last_seq")
+
+    async def _count(self, name: str) -> int:
         state = (await self._requests.api(f"STREAM.INFO.{streams.RECORDS}", repeat=True)).get("state")
-        return int(state["last_seq"]) if isinstance(state, dict) else 0
+        return int(state.get(name, 0)) if isinstance(state, dict) else 0
 
     async def inventory(self) -> AsyncGenerator[Sequence[Listed], None]:
         """Everything that is listed, ascending by place, which is the subject without what all have in common; piece by piece.
 
-        With replicas it is the leader's word. Owners are spread over the slots, so a slot's subjects are asked for at once.
+        With replicas it is the leader's word. Owners are spread over the slots.
 
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
         window = self._options.reads_in_flight
-        for slot in sorted(map(str, range(_SLOTS))):
-            subjects = await reading.subjects_of(self._requests, streams.RECORDS, f"{_SUBJECTS}{slot}.>")
+        is_small = await self._count("num_subjects") <= _LISTED_AT_ONCE
+        for part in [">"] if is_small else [f"{slot}.>" for slot in sorted(map(str, range(_SLOTS)))]:
+            subjects = await reading.subjects_of(self._requests, streams.RECORDS, _SUBJECTS + part)
             for start in range(0, len(subjects), window):
                 piece = subjects[start : start + window]
                 yield [_listed(subject, found) for subject, found in zip(piece, await self._last_of(piece), strict=True)]

@@ -39,10 +39,11 @@ def show(invocation: Invocation) -> None:
 
 
 @archive.command(cls=Command)
+@click.option("--accept-lost", is_flag=True, help="Take the records as they are, and give up those that cannot be read.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Longest time to watch, in seconds.")
 @click.pass_obj
-def verify(invocation: Invocation, *, timeout: float) -> int:
-    """Check every byte of it and hold it against the log; a break is named with its segment and place."""
+def verify(invocation: Invocation, *, accept_lost: bool, timeout: float) -> int:
+    """Check every byte of it, hold it against the log, and look through the records; a break is named with its place."""
     with invocation.client() as kalends:
-        started = kalends.archive.verify()
+        started = kalends.archive.verify(accept_lost=accept_lost)
     return watch(invocation, started.operation_id, "checking", wait=True, timeout=timeout)
