@@ -81,6 +81,22 @@ async def test_a_record_that_cannot_be_read_is_named_and_told_without_its_name(a
     assert archived.objects("inventory") == ["inventory-0000000000"]
 
 
+async def test_what_matters_most_is_named_first_and_many_are_counted(archived: _Lossy) -> None:
+    """What is made anew by itself comes behind what somebody must make; of a hundred lost ones half are named."""
+    for number in range(100):
+        name = f"n{number:02}"
+        await archived.records.put("lease", "a", name, b"new")
+        await archived.records.put("token", "b", name, b"new")
+        archived.records.lose("lease", "a", name)
+        if number < 40:
+            archived.records.lose("token", "b", name)
+    text = (await archived.check()).text
+
+    assert text.startswith("the record n00 of b, of the kind token, cannot be read; the record n01 of b")
+    assert (text.count("of the kind token"), text.count("of the kind lease")) == (40, 10)
+    assert text.endswith("; and 90 more")
+
+
 async def test_it_is_over_once_the_record_was_written_again(archived: _Lossy) -> None:
     """Nobody has to accept anything then."""
     archived.records.lose("document", "acme", "plan")
@@ -109,8 +125,8 @@ async def test_a_store_that_went_back_is_found_also_once_it_has_given_the_same_r
         await records.put("token", "acme", f"more-{number}", b"new")
     second = (await archived.check()).breaks
     assert second == [
-        "the record late of acme, of the kind token, is gone",
         f"the store of records has given out revisions again that it had given out before: 1, the first is {whole + 1}",
+        "the record late of acme, of the kind token, is gone",
     ]
     assert (await archived.check(accept_lost=True)).breaks == []
     assert (await archived.check()).breaks == []

@@ -15,7 +15,7 @@ import structlog
 
 from kalends.backups.chains import Chain, Kept, Told
 from kalends.backups.copies import learn
-from kalends.backups.record_checking import CheckRecords, Found, told
+from kalends.backups.record_checking import CheckRecords, Found
 from kalends.backups.resealing import Resealing
 from kalends.domain.backups import Gone
 from kalends.domain.errors import Conflict, Damaged
@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 _BATCH = 500
 _GIVE_WAY_S = 0.2
 _SHOWN = 5
+_SHOWN_RECORDS = 50
+"""Of the records more is named: each is something that somebody may have to make again."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Verdict:
         """One line for people."""
         given_up = f"; {self.records.given_up} lost records were given up" if self.records.given_up else ""
         if self.breaks:
-            return _shown(self.breaks) + given_up
+            return _shown([*self.flaws[:_SHOWN], *self.records.flaws], _SHOWN_RECORDS, of=len(self.breaks)) + given_up
         erased = f", {self.erased} were erased or brought back, and left it" if self.erased else ""
         log_is = (
             f"{self.links} links with {self.messages} messages in {self.bytes} bytes are what was written, and what the log says{erased}"
@@ -69,14 +71,12 @@ class Verdict:
         """The same without the names of records, which are not for everybody; empty where there are none in it."""
         if not self.records.flaws:
             return ""
-        about = told(self.records.kinds)
-        records = f"{len(self.records.flaws)} breaks of the records" + (f": {about}" if about else "")
-        return _shown([records, *self.flaws])
+        return _shown([self.records.without_names, *self.flaws], _SHOWN)
 
 
-def _shown(flaws: Sequence[str]) -> str:
-    more = f"; and {len(flaws) - _SHOWN} more" if len(flaws) > _SHOWN else ""
-    return "; ".join(flaws[:_SHOWN]) + more
+def _shown(flaws: Sequence[str], most: int, *, of: int = 0) -> str:
+    left = max(of, len(flaws)) - len(flaws[:most])
+    return "; ".join(flaws[:most]) + (f"; and {left} more" if left else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

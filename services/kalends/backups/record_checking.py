@@ -6,13 +6,14 @@ behind it, and gives the same revisions out again; so at a place that was given 
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import structlog
 
 from kalends.backups.inventories import Inventories, Kept
+from kalends.backups.recording import LEFT_OUT
 from kalends.domain.errors import Conflict, Damaged
 from kalends.kit.traffic import Traffic
 from kalends.ports.clock import Clock
@@ -26,22 +27,33 @@ _GIVE_WAY_S = 0.2
 
 @dataclass(slots=True, kw_only=True)
 class Found:
-    """What a look through the records found: ``flaws`` in words, ``kinds`` how many records of each kind they are about.
+    """What a look through the records found: what is wrong with the ``store``, and with each of the ``broken``, by kind and in words.
 
     ``kept`` is the inventory that was noted of it; None where something was wrong, or another process noted one.
     """
 
     records: int = 0
     given_up: int = 0
-    flaws: list[str] = field(default_factory=list)
-    kinds: Counter[str] = field(default_factory=Counter)
+    store: list[str] = field(default_factory=list)
+    broken: list[tuple[str, str]] = field(default_factory=list)
     kept: Kept | None = None
 
     def flaw(self, place: str, what: str) -> None:
         """Note what is wrong with a record."""
         owner, kind, name = place.split(".")[-3:]
-        self.kinds[kind] += 1
-        self.flaws.append(f"the record {name} of {owner}, of the kind {kind}, {what}")
+        self.broken.append((kind, f"the record {name} of {owner}, of the kind {kind}, {what}"))
+
+    @property
+    def flaws(self) -> Sequence[str]:
+        """All of it in words; what is made anew by itself comes last."""
+        return self.store + [words for _, words in sorted(self.broken, key=lambda one: one[0] in LEFT_OUT)]
+
+    @property
+    def without_names(self) -> str:
+        """How many flaws there are, and of which kinds the records are, in words."""
+        kinds = Counter(kind for kind, _ in self.broken)
+        about = ", ".join(f"{count} of the kind {kind}" for kind, count in sorted(kinds.items()))
+        return f"{len(self.store) + len(self.broken)} breaks of the records" + (f": {about}" if about else "")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +91,7 @@ class CheckRecords:
         # asked for before anything is looked at: what is written from here on has a later revision
         upto = await self._records.head()
         if before is not None and upto < before.head.upto:
-            found.flaws.append(f"the store of records went back from revision {before.head.upto} to {upto}")
+            found.store.append(f"the store of records went back from revision {before.head.upto} to {upto}")
         looked = self._look(before, found)
         made = await self._inventories.write(newest + 1, looked, made_at=self._clock.now(), upto=upto)
         if found.flaws:
@@ -97,10 +109,10 @@ class CheckRecords:
         try:
             before = await self._inventories.head(newest)
         except Damaged as error:
-            found.flaws.append(error.detail)
+            found.store.append(error.detail)
             return None
         if sha256 and before.sha256 != sha256:
-            found.flaws.append(f"{before.head.name} is not the one that was written")
+            found.store.append(f"{before.head.name} is not the one that was written")
             return None
         return before
 
@@ -137,7 +149,7 @@ class CheckRecords:
                 found.flaw(old.place, "is gone")
                 old = await anext(noted, None)
         if earlier is not None and earlier.again:
-            found.flaws.append(
+            found.store.append(
                 f"the store of records has given out revisions again that it had given out before: {len(earlier.again)}, "
                 f"the first is {min(earlier.again)}"
             )
@@ -153,7 +165,7 @@ class CheckRecords:
                         yield item
         except Damaged as error:
             earlier.is_whole = False
-            found.flaws.append(error.detail)
+            found.store.append(error.detail)
 
 
 def _compare(one: Listed, known: Noted | None, earlier: _Earlier | None, found: Found) -> None:
@@ -167,8 +179,3 @@ def _compare(one: Listed, known: Noted | None, earlier: _Earlier | None, found: 
             found.flaw(one.place, f"says otherwise at the same revision {one.revision}")
     elif earlier is not None and earlier.is_whole and one.revision <= earlier.upto:
         earlier.again.append(one.revision)
-
-
-def told(kinds: Mapping[str, int]) -> str:
-    """How many records of which kinds, in words without a name."""
-    return ", ".join(f"{count} of the kind {kind}" for kind, count in sorted(kinds.items()))
