@@ -167,8 +167,8 @@ def new_metrics(*, version: str, room: Callable[[], usage.Room | None] = lambda:
         tls_expiry=gauge("tls_certificate_expiry_seconds", "Seconds until the certificate of our listeners ends; 0 without one."),
         feedback=counter("feedback_total", "What was said of answers: useful, useless, wrong, or something was missing.", "verdict"),
         satisfaction=histogram("feedback_satisfaction", "How satisfied somebody was with an answer, 1 to 5.", buckets=(1, 2, 3, 4, 5)),
-        log_intact=gauge("log_intact", "0 once a check found that the log or its archive is not what was written; else 1."),
-        log_breaks=gauge("log_breaks", "Breaks that the last check of the log and its archive found."),
+        log_intact=gauge("log_intact", "0 once a check found that the log, its archive or the records are not what was written; else 1."),
+        log_breaks=gauge("log_breaks", "Breaks that the last check of the log, its archive and the records found."),
         drill_succeeded=gauge(
             "restore_drill_succeeded", "1 if the last restore drill brought everything back, 0 if not, or there was none."
         ),

@@ -129,9 +129,9 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     backup_drill: Annotated[str, Meta(description="Restore the newest backup of everything into a scratch folder, compare, remove it.")] = (
         ""
     )
-    archive_check: Annotated[str, Meta(description="Check every byte of the archive of the log, and compare it with the log.")] = (
-        "0 40 5 * * *"
-    )
+    archive_check: Annotated[
+        str, Meta(description="Check every byte of the log's archive, compare it with the log, and look through the records.")
+    ] = "0 40 5 * * *"
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -175,8 +175,8 @@ ALERTS: Sequence[Alert] = (
         query="min(kalends_log_intact{@}) == 0",
         patience="0m",
         severity="critical",
-        summary="The log or its archive is not what was written",
-        description="Bytes changed, or messages are gone without an erasure that explains it; the check says which.",
+        summary="The log, its archive or the records are not what was written",
+        description="Bytes changed, or messages or records are gone without an erasure that explains it; the check says which.",
     ),
     Alert(
         name="KalendsRestoreDrillFails",
