@@ -272,8 +272,18 @@ async def with_a_flipped_byte(folder: Path) -> AsyncIterator[NatsRecords]:
         for name, value in (("before", b"whole"), ("one", b"flips"), ("behind", b"whole")):
             await bus.records.put("doc", "acme", name, value)
     flip(folder)
-    async with LocalServer(folder) as server, own_bus(server, replace(SMALL, idle=0.2)) as bus:
+    async with LocalServer(folder) as server, own_bus(server, replace(SMALL, idle=0.2, request_timeout=2.0)) as bus:
         yield bus.records
+
+
+@ALONE
+async def test_a_list_and_a_watch_leave_out_what_is_lost_and_end(tmp_path: Path) -> None:
+    """Of what is lost they hear nothing; a list waits for it as long as for any answer."""
+    async with with_a_flipped_byte(tmp_path) as records:
+        assert [one.name for one in await records.list("doc")] == ["before", "behind"]
+        watch = records.watch("doc")
+        assert [one and one.name for one in await seen(watch, 3)] == ["before", "behind", None]
+        await watch.aclose()
 
 
 @ALONE
