@@ -169,6 +169,37 @@ async def test_in_place_what_is_too_much_goes_and_what_is_missing_comes(place: P
     assert len(await place.bodies(NOTES)) == len(before) + 2  # what erases, and what came back
 
 
+async def test_a_record_that_was_lost_and_given_up_comes_back_in_place(place: Place) -> None:
+    """Out of a backup of what there is now that builds on one that has it, so that nothing is too much; the memory is made again before."""
+    ids = await place.fill(NOTES, 7)
+    document = DocumentRecord(
+        document_id="manual",
+        title="The manual",
+        source="",
+        content_hash=b"1",
+        chunk_ids=(ids[0],),
+        stale=(),
+        updated_us=7,
+        number=3,
+        pending=False,
+    )
+    await place.documents.put(NOTES, document)
+    made = await place.back_up()
+    for kind, owner, name in (("document", NOTES.key, "manual"), ("memory", NOTES.tenant, NOTES.memory)):
+        await place.bus.records.delete(kind, owner, name)
+    assert await place.documents.find(NOTES, "manual") is None
+    ids += await place.fill(NOTES, 3, first=50)
+    now = await place.back_up(previous=made.backup_id)
+
+    await place.restore(wish(now, replace=True))
+
+    found = await place.documents.find(NOTES, "manual")
+    assert found is not None
+    assert (found.title, found.number, found.chunk_ids) == ("The manual", 3, (ids[0],))
+    assert set(await place.events(NOTES)) == set(ids)
+    assert place.forgotten == []
+
+
 async def test_what_was_erased_before_or_after_stays_out_of_every_restore(place: Place) -> None:
     """A single event and a whole session: into a new memory, in place, and at a time before it was erased."""
     ids = await place.fill(NOTES, 20)

@@ -117,8 +117,8 @@ class NatsRecords:
                 return
         await self._mark_deleted(subject_of(kind, owner, name), pack(owner, name, b"", deleted=True))
 
-    async def _mark_deleted(self, subject: str, body: bytes) -> None:
-        write = _Write(subject=subject, body=body, expected=None)
+    async def _mark_deleted(self, subject: str, body: bytes, *, expected: int | None = None) -> None:
+        write = _Write(subject=subject, body=body, expected=expected)
         self._requests.room.need_spare()
         async with self._requests.in_time():
             for wait in pauses(first=_PAUSE_S, longest=_LONGEST_PAUSE_S):
@@ -212,10 +212,16 @@ class NatsRecords:
             Unavailable, DeadlineExceeded: it is not known whether it was deleted.
         """
         subject = _SUBJECTS + place
-        if (await self._last_of([subject]))[0] is None and await reading.subjects_of(self._requests, streams.RECORDS, subject):
-            # a digest in the place of a name is the name of nothing, so nobody takes this for something else
-            owner, _, name = place.split(".")[-3:]
-            await self._mark_deleted(subject, pack(owner, name, b"", deleted=True))
+        if (await self._last_of([subject]))[0] is not None or not await reading.subjects_of(self._requests, streams.RECORDS, subject):
+            return
+        # a digest in the place of a name is the name of nothing, so nobody takes this for something else
+        owner, _, name = place.split(".")[-3:]
+        body = pack(owner, name, b"", deleted=True)
+        try:
+            await self._mark_deleted(subject, body, expected=0)
+        except Conflict:  # it was written meanwhile; or this broker holds that there is something
+            if (await self._last_of([subject]))[0] is None:
+                await self._mark_deleted(subject, body)
 
     async def _last_of(self, subjects: Sequence[str]) -> Sequence[reading.Stored | None]:
         read = reading.last_from_leader if self._options.replicas > 1 else reading.last_by_subject
