@@ -9,9 +9,13 @@ from tests.support.archiving import Archived
 from tests.support.backups import NOTES, installed
 from tests.support.records import MemoryRecords
 
+from kalends.adapters.embedded.clock import SystemClock
+from kalends.backups.record_checking import CheckRecords
 from kalends.kit import signatures
+from kalends.kit.traffic import Traffic
 from kalends.ports.records import Listed
 from kalends.wire import inventories
+from kalends.wire.inventories import Noted
 
 
 @dataclass(kw_only=True)
@@ -197,6 +201,30 @@ async def test_what_is_noted_of_the_archive_may_be_what_is_lost(archived: _Lossy
     assert told.endswith(" of instance, of the kind archive, cannot be read")
     assert (await archived.chain.noted()).breaks == 1
     assert (await archived.check()).breaks == []
+
+
+async def test_an_inventory_counts_that_was_kept_by_a_process_that_died_before_it_noted_it(archived: _Lossy) -> None:
+    """And a list without a head, which one leaves that died earlier, is taken away with the next."""
+    noted = await archived.chain.noted()
+    await archived.records.put("token", "acme", "late", b"new")
+    upto = await archived.records.head()
+    check = CheckRecords(records=archived.records, inventories=archived.inventories, clock=SystemClock(), traffic=Traffic())
+    kept = (await check(number=noted.inventory, sha256=noted.inventory_sha256)).kept
+    assert kept is not None
+    assert kept.head.upto == upto
+    await archived.inventories.write(kept.head.number, _nothing(), made_at=kept.head.made_at, upto=upto)
+    assert len(archived.objects("records")) == 2
+    del archived.records._records["token", "acme", "late"]
+    assert (await archived.check()).breaks == ["the record late of acme, of the kind token, is gone"]
+
+    await archived.records.put("token", "acme", "late", b"made again")
+    assert (await archived.check()).breaks == []
+    assert len(archived.objects("records")) == 1
+
+
+async def _nothing() -> AsyncIterator[Noted]:
+    for none in ():
+        yield none
 
 
 async def test_a_flipped_byte_in_an_inventory_is_found_and_the_object_named(archived: _Lossy) -> None:
