@@ -39,6 +39,8 @@ _SUBJECTS = "rec.v1."
 _SLOTS = 256
 _LISTED_AT_ONCE = 5_000
 """If there are more subjects, they are asked for slot by slot: an answer of 100,000 is 6 MB, and everything else waits while it is read."""
+_READ_AT_ONCE = 100
+"""An inventory is not in a hurry, and everything else waits while a piece of it is taken in."""
 _DIGEST_BYTES = 16
 _LOST = "a record that the store lists and cannot give: its bytes have changed; docs/reference/archive-format.md says what to do"
 
@@ -197,7 +199,7 @@ class NatsRecords:
         Raises:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
-        window = self._options.reads_in_flight
+        window = min(_READ_AT_ONCE, self._options.reads_in_flight)
         is_small = await self._count("num_subjects") <= _LISTED_AT_ONCE
         for part in [">"] if is_small else [f"{slot}.>" for slot in sorted(map(str, range(_SLOTS)))]:
             subjects = await reading.subjects_of(self._requests, streams.RECORDS, _SUBJECTS + part)
