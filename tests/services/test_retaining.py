@@ -6,6 +6,7 @@ import pytest
 from tests.support.engines import NOON, OTHER, SCOPE, Engines, Ledger, engines, event, event_id, ledger
 from tests.support.files import contents
 from tests.support.retention import Keeping, keeping
+from tests.support.waiting import until
 
 from kalends.domain.erasures import Selector
 from kalends.domain.errors import DeadlineExceeded, Unavailable
@@ -289,6 +290,8 @@ async def test_a_document_goes_whole_by_its_last_writing(books, kept):
     """By name, so that its key goes, too; one that is young or pinned stays."""
     for name, days in (("old", 400), ("young", 100)):
         books.clock.ahead += NOON - days * DAY - books.clock.now()
+        # what it heard last was long ago by the clock of now, and nothing is taken before it has looked again
+        await until(lambda: books.follower.behind_s < 100)
         document = NewDocument(
             document_id=name, text=f"# {name}\n\nwords of it", title="", source="", markdown=True, occurred_at=None, metadata={}
         )
