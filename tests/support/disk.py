@@ -24,7 +24,7 @@ _MOUNT_OPTIONS = "commit=600,noatime"
 
 _FREEZE, _THAW = 0xC0045877, 0xC0045878
 """FIFREEZE and FITHAW of linux/fs.h."""
-_LONGEST_S = 60
+_LONGEST_S = 120
 _GUARD = """
 import fcntl, os, select, sys
 folder, thaw, longest = os.open(sys.argv[1], os.O_RDONLY), int(sys.argv[2]), int(sys.argv[3])
@@ -121,7 +121,7 @@ def freezing(folder: Path) -> Iterator[Frozen]:
     """What freezes the disk mounted at *folder*, as one that hangs.
 
     Who waits for a frozen disk cannot be killed, and a frozen disk cannot be unmounted: nothing may be taken down before it is thawed. So a
-    process of its own thaws it: when it is told to, when we are killed meanwhile, and in any case after a minute.
+    process of its own thaws it: when it is told to, when we are killed meanwhile, and in any case after two minutes.
     """
     place = os.open(folder, os.O_RDONLY)
     # it reads and writes nothing on that disk
