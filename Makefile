@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm check chart faults soak eval bench bench-cluster proto docs dashboards lock sbom audit clean crds
+.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm test-upgrade check chart faults soak eval bench bench-cluster proto docs dashboards lock sbom audit clean crds
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -48,6 +48,9 @@ test-kubernetes: setup ## operator, chart and manifests on a real Kubernetes API
 test-vllm: setup ## the model adapters on real vLLM servers on the CPU; builds them once (about 900 MB)
 	@.venv/bin/python -m pytest tests/vllm tests/contracts -m "vllm and not slow"
 
+test-upgrade: setup ## replace a cluster under load, process by process, by this version and back; FROM=<revision>, by default the newest release
+	@KALENDS_TEST_UPGRADE=1 KALENDS_TEST_UPGRADE_FROM=$(FROM) .venv/bin/python -m pytest -m slow tests/cluster/test_upgrade.py
+
 check: setup ## style, types, import contracts, generated files
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -55,8 +58,8 @@ check: setup ## style, types, import contracts, generated files
 	@.venv/bin/lint-imports
 	@.venv/bin/python -m pytest --quiet tests/architecture/test_generated.py
 
-faults: setup ## 200 rounds of kill -9, and the power cut (as root, for loop devices); takes long
-	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults --ignore tests/faults/test_soak.py
+faults: setup ## 200 rounds of kill -9, the power cut and the slow disk (as root, for loop devices), the upgrade; takes long
+	@KALENDS_TEST_POWER_CUT=1 .venv/bin/python -m pytest -m slow tests/faults tests/cluster/test_upgrade.py --ignore tests/faults/test_soak.py
 
 soak: setup ## one instance under load with a fault every few seconds, for MINUTES=30
 	@KALENDS_TEST_SOAK_MINUTES=$(or $(MINUTES),30) .venv/bin/python -m pytest -m slow tests/faults/test_soak.py

@@ -1,8 +1,8 @@
 """The wall clock jumps by an hour, forward and back, under load.
 
-Belongs here: what happens when the time of day is wrong or put right. Does not belong here: daylight saving in schedules, which is a
-matter of arithmetic (``unit/kit/test_cron``). A newcomer would get wrong: order is by place in the log, so events that were recorded
-"earlier" than those before them are no fault; what is told of past days is cut by its own dates.
+Belongs here: what happens when the time of day is wrong or put right. Does not belong here: daylight saving, for which no clock is
+wrong (``test_daylight_saving``). A newcomer would get wrong: order is by place in the log, so events that were recorded "earlier" than
+those before them are no fault; what is told of past days is cut by its own dates.
 """
 
 from collections.abc import Iterator

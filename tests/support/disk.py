@@ -1,13 +1,15 @@
 """Disks of a test's own: an ext4 file system in an image file, mounted by loop, so that what the "device" has can be copied any time.
 
-Belongs here: making, mounting, filling, copying and taking down. Does not belong here: what is written to it. A newcomer would get wrong:
-a plain kill loses nothing, for the kernel keeps what was written; only the image holds what a power cut would leave.
+Belongs here: making, mounting, filling, freezing, copying and taking down. Does not belong here: what is written to it. A newcomer would
+get wrong: a plain kill loses nothing, for the kernel keeps what was written; only the image holds what a power cut would leave.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,9 +22,27 @@ REQUIRED = "KALENDS_TEST_POWER_CUT"
 _MOUNT_OPTIONS = "commit=600,noatime"
 """No periodic commit of the file system's own, which would make durable what nobody synced."""
 
+_FREEZE, _THAW = 0xC0045877, 0xC0045878
+"""FIFREEZE and FITHAW of linux/fs.h."""
+_LONGEST_S = 120
+_GUARD = """
+import fcntl, os, select, sys
+folder, thaw, longest = os.open(sys.argv[1], os.O_RDONLY), int(sys.argv[2]), int(sys.argv[3])
+said = b"-"
+while said:
+    ready, _, _ = select.select([0], [], [], longest if said == b"+" else None)
+    said = os.read(0, 1) if ready else b"-"
+    try:
+        if said != b"+":
+            fcntl.ioctl(folder, thaw, 0)
+    except OSError:
+        continue
+"""
 
 Fill = Callable[[], None]
 """Takes whatever room there is."""
+Frozen = Callable[[], contextlib.AbstractContextManager[None]]
+"""The disk writes nothing for as long as the block runs, and whoever writes waits."""
 
 
 def need_loop_devices(folder: Path) -> None:
@@ -94,6 +114,38 @@ def filled(folder: Path) -> Iterator[Fill]:
         yield fill
     finally:
         ballast.unlink()
+
+
+@contextlib.contextmanager
+def freezing(folder: Path) -> Iterator[Frozen]:
+    """What freezes the disk mounted at *folder*, as one that hangs.
+
+    Who waits for a frozen disk cannot be killed, and a frozen disk cannot be unmounted: nothing may be taken down before it is thawed. So a
+    process of its own thaws it: when it is told to, when we are killed meanwhile, and in any case after two minutes.
+    """
+    place = os.open(folder, os.O_RDONLY)
+    # it reads and writes nothing on that disk
+    command = [sys.executable, "-I", "-S", "-c", _GUARD, str(folder), str(_THAW), str(_LONGEST_S)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True) as guard:
+        told = guard.stdin
+        assert told is not None
+
+        @contextlib.contextmanager
+        def frozen() -> Iterator[None]:
+            told.write(b"+")
+            fcntl.ioctl(place, _FREEZE, 0)
+            try:
+                yield
+            finally:
+                told.write(b"-")
+                # the guard thaws at once or has; that it did is seen by what the disk takes
+                os.utime(folder)
+
+        try:
+            yield frozen
+        finally:
+            told.close()
+            os.close(place)
 
 
 def copy_as_the_device_has_it(image: Path, device: str, copy: Path) -> None:

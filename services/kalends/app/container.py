@@ -16,7 +16,7 @@ from kalends import __version__
 from kalends.adapters.embedded.phrases import open_phrases
 from kalends.adapters.embedded.redactor import PatternRedactor
 from kalends.adapters.nats.bus import NatsBus
-from kalends.adapters.nats.room import ROOM_BYTES
+from kalends.adapters.nats.room import ROOM_BYTES, stall_of
 from kalends.adapters.nats.server import LocalServer
 from kalends.adapters.nats.work import NatsWork
 from kalends.app import (
@@ -227,9 +227,8 @@ class _Shown:
 
 def _shown(common: Common, folders: Folders) -> _Shown:
     """What is told of every process: its log, the timeline that follows it, and the disk of the data folder."""
-    return _Shown(
-        digests=_truths(common), health=[health.of_log(common.bus, common.follower), health.of_disk(folders.data, needed=ROOM_BYTES)]
-    )
+    disk = health.of_disk(folders.data, needed=ROOM_BYTES, stall=stall_of(folders.data))
+    return _Shown(digests=_truths(common), health=[health.of_log(common.bus, common.follower), disk])
 
 
 def _watchers(roles: Sequence[str], common: Common, authenticator: Authenticator, shown: _Shown) -> list[Service]:

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kalends.adapters.nats.bus import NatsBus
+from kalends.adapters.nats.room import STALLED_S
 from kalends.app.engines import Engines, ServedEmbedder, ServedReranker
 from kalends.app.floors import StoreWatch
 from kalends.domain.errors import KalendsError
 from kalends.edge.services import Health
 from kalends.index.usecases import Projection
+from kalends.kit.stalls import Stall
 from kalends.summarize.writing import Writer
 from kalends.wire.follower import TimelineFollower
 
@@ -45,17 +47,23 @@ def of_log(bus: NatsBus, follower: TimelineFollower) -> Ask:
     return ask
 
 
-def of_disk(folder: Path, *, needed: int) -> Ask:
-    """What to say of the disk of *folder*: with less than *needed* bytes free, nothing new is taken in."""
+def of_disk(folder: Path, *, needed: int, stall: Stall) -> Ask:
+    """What to say of the disk of *folder*: with less than *needed* bytes free, or while it hangs, nothing new is taken in."""
     seen = {"state": "up", "since": datetime.now(UTC).isoformat()}
 
     def ask() -> Sequence[Health]:
-        free = shutil.disk_usage(folder).free
-        state = "up" if free >= needed else "degraded"
+        hangs, free = stall.seconds(), shutil.disk_usage(folder).free
+        state, detail, step = "degraded", "", ""
+        if hangs >= STALLED_S:
+            detail = f"hangs: it has taken nothing for {hangs:.0f} s"
+            step = "see what holds it up; reads go on as far as they can, writes are refused until then and go on by themselves"
+        elif free < needed:
+            detail = f"full: {free >> 20} MiB free of the {needed >> 20} needed"
+            step = "make room; reads go on, writes are refused until then and go on by themselves"
+        else:
+            state, detail = "up", f"{free / 1024**3:.1f} GiB free"
         if seen["state"] != state:
             seen.update(state=state, since=datetime.now(UTC).isoformat())
-        detail = f"{free / 1024**3:.1f} GiB free" if state == "up" else f"full: {free >> 20} MiB free of the {needed >> 20} needed"
-        step = "" if state == "up" else "make room; reads go on, writes are refused until then and go on by themselves"
         return [Health(name="disk", state=state, since=seen["since"], detail=detail, next_step=step, required=False)]
 
     return ask

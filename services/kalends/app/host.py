@@ -63,7 +63,7 @@ def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], No
     configure_logs(settings.telemetry, service=service)
     where = folders.folders_of(settings)
     folders.prepare(where)
-    with folders.locked(where), exporting.exported(settings.telemetry, version=__version__, service=service):
+    with logs.behind(), folders.locked(where), exporting.exported(settings.telemetry, version=__version__, service=service):
         try:
             _loop_runner()(_main(roles, settings, where, ready))
         except* KalendsError as group:

@@ -7,14 +7,17 @@ cut down to where they came from and which error type they carry, because their 
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import structlog
 
 from kalends.edge import tracing
 from kalends.edge.problems import places
+from kalends.kit.behind import Behind
 
 FORBIDDEN = frozenset(
     {
@@ -48,6 +51,9 @@ _SEVERITY = {
     "exception": logging.ERROR,
 }
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+_MOST_WAITING = 10_000
+_LAST_LINES_S = 5.0
 
 
 class Sink(Protocol):
@@ -86,6 +92,26 @@ def configure(*, level: str, service: str, stream: Sink | None = None, levels: M
     root.setLevel(max(_LEVELS[level], logging.WARNING))
 
 
+@contextmanager
+def behind() -> Iterator[None]:
+    """Have a thread of its own write the lines for as long as the block runs; its end waits a few seconds for what is left.
+
+    Where lines go to a disk or a pipe that hangs, whoever has something to say would otherwise hang too, and with it the event loop. Lines
+    beyond what may wait are counted, and the count is told. A kill loses the lines that wait, usually none.
+    """
+    writer = Behind(most=_MOST_WAITING, lost=_Lines.lose, name="logs")
+    _Lines.behind = writer
+    try:
+        yield
+    finally:
+        _Lines.behind = None
+        writer.close(seconds=_LAST_LINES_S)
+
+
+def _lost(count: int) -> str:
+    return f'{{"event": "log lines were lost", "level": "warning", "lines": {count}}}\n'
+
+
 class _Patient:
     """Standard error as a stream of lines that a full disk cannot stop: what has no room is counted, and told once there is room again.
 
@@ -99,7 +125,7 @@ class _Patient:
         """Write the whole *line*, or count it as lost."""
         try:
             if self._lost:
-                sys.stderr.write(f'{{"event": "log lines were lost", "level": "warning", "lines": {self._lost}}}\n')
+                sys.stderr.write(_lost(self._lost))
                 sys.stderr.flush()
                 self._lost = 0
             sys.stderr.write(line)
@@ -107,12 +133,17 @@ class _Patient:
         except OSError:
             self._lost += 1
 
+    def lose(self, count: int) -> None:
+        """Count lines that never got here."""
+        self._lost += count
+
 
 class _Lines:
     """The logger of one module: writes whole lines, to standard error where the sink refuses them."""
 
     _writing = threading.Lock()
     _standard_error = _Patient()
+    behind: ClassVar[Behind | None] = None
 
     def __init__(self, name: str, sink: Sink | None) -> None:
         self.name = name
@@ -127,8 +158,19 @@ class _Lines:
 
         return make
 
+    @classmethod
+    def lose(cls, count: int) -> None:
+        """Have the next line on standard error say that *count* are missing."""
+        cls._standard_error.lose(count)
+
     def msg(self, line: str) -> None:
-        """Write *line*."""
+        """Write *line*, or have it written."""
+        if self.behind is None:
+            self._write(line)
+        else:
+            self.behind.put(partial(self._write, line))
+
+    def _write(self, line: str) -> None:
         with self._writing:
             try:
                 (self._sink or self._standard_error).write(line + "\n")

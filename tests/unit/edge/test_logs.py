@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import threading
 
 import pytest
 import structlog
@@ -175,3 +176,62 @@ def test_a_line_that_has_no_room_ends_nothing_and_is_counted(monkeypatch):
 
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(line["event"], line.get("lines")) for line in told] == [("log lines were lost", 2), ("third", None)]
+
+
+def test_who_has_something_to_say_does_not_wait_for_a_disk_that_hangs():
+    """The line is written once the disk goes on, and at the end everything is that waited."""
+    go = threading.Event()
+
+    class Hanging(io.StringIO):
+        def write(self, text: str) -> int:
+            go.wait(20)
+            return super().write(text)
+
+    stream = Hanging()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        logs.configure(level="info", service="test", stream=stream)
+        with logs.behind():
+            for number in range(3):
+                structlog.get_logger("x").info("said", number=number)
+            assert stream.getvalue() == ""
+            go.set()
+        structlog.get_logger("x").info("said", number=3)
+    finally:
+        root.handlers, root.level = handlers, level
+        structlog.reset_defaults()
+
+    assert [json.loads(line)["number"] for line in stream.getvalue().splitlines()] == [0, 1, 2, 3]
+
+
+def test_lines_beyond_what_may_wait_are_counted_and_the_count_is_told(monkeypatch):
+    """Memory does not grow with what a hanging disk does not take."""
+    go, begun = threading.Event(), threading.Event()
+
+    class Hanging(io.StringIO):
+        def write(self, text: str) -> int:
+            begun.set()
+            go.wait(20)
+            return super().write(text)
+
+    stream = Hanging()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(logs, "_MOST_WAITING", 1)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        logs.configure(level="info", service="test")
+        log = structlog.get_logger("x")
+        with logs.behind():
+            log.info("hangs")
+            assert begun.wait(20)
+            for name in ("waits", "lost", "lost too"):
+                log.info(name)
+            go.set()
+    finally:
+        root.handlers, root.level = handlers, level
+        structlog.reset_defaults()
+
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line.get("lines")) for line in told] == [("hangs", None), ("log lines were lost", 2), ("waits", None)]

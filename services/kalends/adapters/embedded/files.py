@@ -34,6 +34,14 @@ def need_room(folder: Path, *, beside: int = 0) -> None:
         raise Unavailable(f"the disk is full: {free >> 20} MiB free of the {needed >> 20} needed", dependency="disk")
 
 
+def wait_for_disk(folder: Path) -> None:
+    """Return once the disk of *folder* takes a change: of its times, in memory, for a frozen file system takes not even that.
+
+    For a thread that is about to call an engine that holds the interpreter's lock: it waits here without the lock, and others go on.
+    """
+    os.utime(folder)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in *folder* durable; Windows has no such call and needs none."""
     if sys.platform == "win32":

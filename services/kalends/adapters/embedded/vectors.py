@@ -236,6 +236,7 @@ class EdgeVectors:
         points: list[Any] = []
         surplus: list[Any] = []
         files.need_room(self._log)
+        files.wait_for_disk(self._log)
         with translated("vector"):
             leads = [edge_points.point_id(change.key, 0) for change in changes]
             held = {uuid.UUID(str(record.id)): record.payload for record in self._shard.retrieve(leads, True, False)}
@@ -266,6 +267,7 @@ class EdgeVectors:
         files.sync_folder(self._log)
 
     def _flush(self) -> None:
+        files.wait_for_disk(self._log)
         with translated("vector"):
             self._shard.flush()
         self._unflushed = 0
@@ -377,6 +379,7 @@ class EdgeVectors:
         for one in doomed:
             self._note(EventKey(one["key"]), replaced=True)
         if points:
+            files.wait_for_disk(self._log)
             with translated("vector"):
                 self._shard.update(UpdateOperation.delete_points(points))
         self._unflushed += len(points)

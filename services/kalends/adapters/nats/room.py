@@ -1,4 +1,4 @@
-"""Room on the disk of a broker of our own: how much is left, and what may still be written.
+"""Room on the disk of a broker of our own: how much is left, what may still be written, and whether the disk takes anything at all.
 
 Belongs here: looking, refusing, and telling from the broker's own log that it ran out. Does not belong here: ending such a broker
 (``server``). A newcomer would get wrong: a stream that once found no room takes nothing more, not even when there is room again, until the
@@ -6,16 +6,21 @@ broker is started anew; so everything that we write is refused before that, and 
 which nobody could erase anything to make room.
 """
 
+import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 from kalends.domain.errors import Unavailable
+from kalends.kit.stalls import Stall
 
 MIB = 1024 * 1024
 ROOM_BYTES = 32 * MIB
 """Free space below which nothing is taken in."""
 SPARE_BYTES = 8 * MIB
 """Free space below which nothing is written at all."""
+STALLED_S = 3.0
+"""Time after which a disk that takes nothing hangs; what is slower than that is refused, for it would wait in vain until its deadline."""
 DEPENDENCY = "disk"
 
 _RETRY_AFTER = 5.0
@@ -28,6 +33,7 @@ class Room:
 
     def __init__(self, folder: Path | None, *, needed: int = ROOM_BYTES, spare: int = SPARE_BYTES) -> None:
         self._folder = folder
+        self._stall = None if folder is None else stall_of(folder)
         self._needed = needed
         self._spare = min(spare, needed)
 
@@ -35,7 +41,7 @@ class Room:
         """See that what users say may be written.
 
         Raises:
-            Unavailable: there is too little room; nothing was written.
+            Unavailable: there is too little room, or the disk hangs; nothing was written.
         """
         self._need(self._needed)
 
@@ -43,13 +49,17 @@ class Room:
         """See that what Kalends notes for itself may be written.
 
         Raises:
-            Unavailable: there is next to no room; nothing was written.
+            Unavailable: there is next to no room, or the disk hangs; nothing was written.
         """
         self._need(self._spare)
 
     def _need(self, least: int) -> None:
-        if self._folder is None:
+        if self._folder is None or self._stall is None:
             return
+        hangs = self._stall.seconds()
+        if hangs >= STALLED_S:
+            detail = f"the disk of the log hangs: it has taken nothing for {hangs:.0f} s"
+            raise Unavailable(detail, dependency=DEPENDENCY, retry_after=_RETRY_AFTER)
         # asked each time, for it takes microseconds and somebody else may take all the room at once
         free = free_bytes(self._folder)
         if free < least:
@@ -97,6 +107,11 @@ class OutOfRoom:
             return self._log.stat().st_size
         except FileNotFoundError:
             return 0
+
+
+def stall_of(folder: Path) -> Stall:
+    """How long the disk of *folder* has taken nothing: told by a change of the folder's times, for a file system that hangs takes none."""
+    return Stall(partial(os.utime, folder))
 
 
 def free_bytes(folder: Path) -> int:

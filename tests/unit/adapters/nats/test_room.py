@@ -7,6 +7,7 @@ import pytest
 from kalends.adapters.nats import room
 from kalends.adapters.nats.room import MIB, OutOfRoom, Room
 from kalends.domain.errors import Unavailable
+from kalends.kit.stalls import Stall
 
 
 @pytest.fixture
@@ -32,6 +33,23 @@ def test_what_users_say_is_refused_sooner_than_what_kalends_notes(tmp_path: Path
     free["mib"] = 7
     with pytest.raises(Unavailable, match="7 MiB free of the 8 needed"):
         asked.need_spare()
+
+
+def test_a_disk_that_hangs_is_written_to_no_more(tmp_path: Path, free: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what users say nor notes: each would wait in vain, and its outcome would be unknown."""
+    hangs = {"s": 2.9}
+    monkeypatch.setattr(Stall, "seconds", lambda _: hangs["s"])
+    asked = Room(tmp_path)
+    asked.need()
+
+    hangs["s"] = 3.0
+    for need in (asked.need, asked.need_spare):
+        with pytest.raises(Unavailable, match="hangs: it has taken nothing for 3 s") as refused:
+            need()
+        assert (refused.value.dependency, refused.value.retry_after) == ("disk", 5.0)
+
+    hangs["s"] = 0.0
+    asked.need()
 
 
 def test_the_broker_of_somebody_else_is_asked_nothing(free: dict[str, int]) -> None:
