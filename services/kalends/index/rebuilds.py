@@ -58,10 +58,10 @@ class Rebuilds:
         )
 
     async def ask(self, projection: str, *, dry_run: bool = False, total: int = 0) -> LongOperation:
-        """Queue a rebuild of *projection* (or of all); a dry run only counts."""
+        """Queue a rebuild of *projection* (or of all), unless the same one waits already; a dry run only counts."""
         if dry_run:
             return await self._runner.ask(projection, state="succeeded", dry_run=True, total=total)
-        return await self._runner.ask(projection, total=total)
+        return await self._runner.join(projection, total=total)
 
     async def heal(self, projection: Projection) -> None:
         """Build *projection* anew: an engine of our own at once, whatever waits in the queue; else by the queue, where it is once.

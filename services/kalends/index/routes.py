@@ -48,7 +48,7 @@ class CompactionRoutes:
     async def start(self, call: Call) -> Answer:
         """Let every store, or one, give back what it does not need, while it serves."""
         query: schemas.CompactionQuery = call.query
-        return Answer(body=OperationStarted(operation_id=(await self._compactions.ask(query.store)).operation_id))
+        return Answer(body=OperationStarted(operation_id=(await self._compactions.join(query.store)).operation_id))
 
 
 class DeadLetterRoutes:

@@ -75,7 +75,9 @@ class RebuildCalendar:
         self._runner = OperationRunner(kind=KIND, store=store, lease=lease, clock=clock, do=self._rebuild)
 
     async def ask(self, *, tenant: Tenant, memory: MemoryName | None, since: date | None, dry_run: bool) -> LongOperation:
-        """Begin to write the calendar of *memory* (None: of every memory of *tenant*) anew from *since* on; a dry run only counts.
+        """Begin to write the calendar of *memory* (None: of every memory of *tenant*) anew from *since* on, unless the same waits already.
+
+        A dry run only counts.
 
         Raises:
             NotFound: there is no such memory.
@@ -84,7 +86,7 @@ class RebuildCalendar:
         said = since.isoformat() if since is not None else ""
         about = {"tenant": tenant, "memory": memory or "", "since": said}
         if not dry_run:
-            return await self._runner.ask("toc", **about)
+            return await self._runner.join("toc", **about)
         extent = Extent(events=0, days=0, nodes=0)
         for scope in scopes:
             extent += await self._extent(scope, since)

@@ -78,6 +78,17 @@ class OperationRunner:
         self._heard(begun)
         return begun
 
+    async def join(self, subject: str, *, total: int = 0, **same: object) -> LongOperation:
+        """The operation that waits to do the same already, or a new one: what has not begun will do all that this one would.
+
+        *same* are the fields in which both must agree beside *subject*; *total* is a new one's.
+        """
+        for one in await self._store.all(self._kind):
+            waits = (one.state, one.place, one.subject) == ("queued", self._place, subject)
+            if waits and all(getattr(one, name) == value for name, value in same.items()):
+                return self._shown(one)
+        return await self.ask(subject, total=total, **same)
+
     async def find(self, operation_id: str) -> LongOperation | None:
         """An operation of this kind, wherever it is done."""
         found = await self._store.find(operation_id)

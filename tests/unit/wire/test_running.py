@@ -83,6 +83,37 @@ async def test_operations_are_done_in_the_order_in_which_they_were_asked_for():
     assert [(one.state, one.done, one.total, one.result) for one in await runner.all()] == [("succeeded", 2, 2, "sorted")] * 3
 
 
+async def test_what_waits_already_is_joined_by_whoever_wants_the_same():
+    """Wherever it was asked for; what differs in its subject or in any field that was named is another one."""
+    doing, records = Doing(), MemoryRecords()
+    here, there = doing.runner(records, "a"), doing.runner(records, "b")
+
+    first = await here.join("x", memory="notes", total=3)
+
+    assert (await there.join("x", memory="notes", total=5)).operation_id == first.operation_id
+    others = [await here.join("y", memory="notes"), await here.join("x", memory="diary"), await doing.runner(records, place="p").join("x")]
+    assert len({first.operation_id, *(one.operation_id for one in others)}) == 4
+    assert first.total == 3
+
+
+async def test_what_has_begun_is_not_joined():
+    """It may have passed what came since."""
+    doing, records = Doing(), MemoryRecords()
+    runner = doing.runner(records)
+    doing.gate.clear()
+
+    async with running(runner):
+        first = await runner.join("x")
+        await until(lambda: len(doing.begun) == 1)
+        second = await runner.join("x")
+        third = await runner.join("x")
+        doing.gate.set()
+        await in_state(runner, second, "succeeded")
+
+    assert first.operation_id != second.operation_id == third.operation_id
+    assert doing.begun == [("a", first.operation_id), ("a", second.operation_id)]
+
+
 async def test_one_of_several_processes_does_an_operation():
     """The others see it under way, with its progress, and do nothing."""
     doing, records = Doing(), MemoryRecords()
