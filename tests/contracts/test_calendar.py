@@ -30,6 +30,7 @@ from tests.contracts.calendars import (
 )
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, killed_writer, vectors, window
 
+from kalends.adapters.embedded import file_sums
 from kalends.adapters.embedded.calendar import SqliteCalendar
 from kalends.adapters.embedded.lexicon import TantivyLexicon
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -419,6 +420,7 @@ async def test_a_file_that_cannot_be_used_says_so(calendar: SqliteCalendar, tmp_
     if harm is None:
         with contextlib.closing(sqlite3.connect(tmp_path / "calendar.db")) as database:
             database.execute("PRAGMA user_version = 99")
+        file_sums.leave(tmp_path / "calendar.db")
     else:
         (tmp_path / "calendar.db").write_bytes(harm)
 

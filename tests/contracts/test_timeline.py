@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.contracts.projections import OTHER, SCOPE, START_US, facets, key_of, killed_writer, moment, retracted
 from tests.contracts.timelines import Reopen, reopening
 
+from kalends.adapters.embedded import file_sums
 from kalends.adapters.embedded.timeline import SqliteTimeline
 from kalends.domain.errors import Damaged, Misconfigured, Unavailable
 from kalends.domain.positions import Position
@@ -251,6 +252,7 @@ async def test_a_file_of_another_version_is_refused(timeline: SqliteTimeline, tm
     await timeline.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "timeline.db")) as database:
         database.execute("PRAGMA user_version = 99")
+    file_sums.leave(tmp_path / "timeline.db")
 
     with pytest.raises(Misconfigured, match="99"):
         await SqliteTimeline.open(tmp_path / "timeline.db")
