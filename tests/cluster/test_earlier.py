@@ -18,7 +18,7 @@ _WHO = {name: "somebody" for kind in ("AUTHOR", "COMMITTER") for name in (f"GIT_
 
 def git(*arguments: str) -> str:
     """What git says of the history at ``earlier.ROOT``."""
-    env = {**os.environ, **_WHO, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    env = {**earlier.outside(), **_WHO, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     done = subprocess.run(["git", *arguments], cwd=earlier.ROOT, check=True, capture_output=True, text=True, env=env)
     return done.stdout.strip()
 
