@@ -86,7 +86,7 @@ class RebuildCalendar:
         said = since.isoformat() if since is not None else ""
         about = {"tenant": tenant, "memory": memory or "", "since": said}
         if not dry_run:
-            return await self._runner.join("toc", **about)
+            return await self._runner.join("toc", about)
         extent = Extent(events=0, days=0, nodes=0)
         for scope in scopes:
             extent += await self._extent(scope, since)

@@ -6,7 +6,7 @@ at the next start; only a person's word, or an error that waiting cannot mend, e
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -78,16 +78,16 @@ class OperationRunner:
         self._heard(begun)
         return begun
 
-    async def join(self, subject: str, *, total: int = 0, **same: object) -> LongOperation:
+    async def join(self, subject: str, same: Mapping[str, object] | None = None, *, total: int = 0) -> LongOperation:
         """The operation that waits to do the same already, or a new one: what has not begun will do all that this one would.
 
         *same* are the fields in which both must agree beside *subject*; *total* is a new one's.
         """
         for one in await self._store.all(self._kind):
             waits = (one.state, one.place, one.subject) == ("queued", self._place, subject)
-            if waits and all(getattr(one, name) == value for name, value in same.items()):
+            if waits and all(getattr(one, name) == value for name, value in (same or {}).items()):
                 return self._shown(one)
-        return await self.ask(subject, total=total, **same)
+        return await self.ask(subject, **{**(same or {}), "total": total})
 
     async def find(self, operation_id: str) -> LongOperation | None:
         """An operation of this kind, wherever it is done."""

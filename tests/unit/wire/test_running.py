@@ -88,10 +88,11 @@ async def test_what_waits_already_is_joined_by_whoever_wants_the_same():
     doing, records = Doing(), MemoryRecords()
     here, there = doing.runner(records, "a"), doing.runner(records, "b")
 
-    first = await here.join("x", memory="notes", total=3)
+    first = await here.join("x", {"memory": "notes"}, total=3)
 
-    assert (await there.join("x", memory="notes", total=5)).operation_id == first.operation_id
-    others = [await here.join("y", memory="notes"), await here.join("x", memory="diary"), await doing.runner(records, place="p").join("x")]
+    assert (await there.join("x", {"memory": "notes"}, total=5)).operation_id == first.operation_id
+    apart = doing.runner(records, place="p")
+    others = [await here.join("y", {"memory": "notes"}), await here.join("x", {"memory": "diary"}), await apart.join("x")]
     assert len({first.operation_id, *(one.operation_id for one in others)}) == 4
     assert first.total == 3
 
