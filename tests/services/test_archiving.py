@@ -16,7 +16,7 @@ from kalends.backups import archiving
 from kalends.domain.errors import KalendsError
 from kalends.kit import failpoints, signatures
 from kalends.settings import ArchiveSettings
-from kalends.wire import links
+from kalends.wire import links, signed
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_a_link_that_somebody_wrote_anew_and_an_end_that_was_cut_off_are_f
     name = links.name_of(archived.place.log_id, 2)
     path = archived.place.root / name
     whole = path.read_bytes()
-    path.write_bytes(links.sign(links.read(whole, name), signatures.Signer(bytes(32))))
+    path.write_bytes(signed.sign(links.read(whole, name), signatures.Signer(bytes(32))))
     assert (await archived.check()).flaws == [f"{name} is not the one that was written"]
 
     segment = archived.place.root / links.read(whole, name).segment

@@ -22,7 +22,7 @@ from kalends.domain.scope import MemoryName, Scope
 from kalends.kit import failpoints, signatures
 from kalends.ports.log import Draft
 from kalends.settings import BackupSettings
-from kalends.wire import manifests
+from kalends.wire import manifests, signed
 from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
 
@@ -181,7 +181,7 @@ async def test_a_manifest_that_somebody_else_signed_over_is_no_link_of_the_chain
     first = await place.back_up()
     second = await place.back_up(previous=first.backup_id)
     path = place.root / "backups" / first.backup_id / "manifest"
-    path.write_bytes(manifests.sign(first, signatures.Signer(bytes(32))))
+    path.write_bytes(signed.sign(first, signatures.Signer(bytes(32))))
 
     (flaw,) = (await place.verify(second.backup_id)).flaws
     assert "was not built on" in flaw

@@ -14,7 +14,7 @@ from kalends.backups.record_checking import CheckRecords
 from kalends.kit import signatures
 from kalends.kit.traffic import Traffic
 from kalends.ports.records import Listed
-from kalends.wire import inventories
+from kalends.wire import inventories, signed
 from kalends.wire.inventories import Noted
 
 
@@ -241,7 +241,7 @@ async def test_a_flipped_byte_in_an_inventory_is_found_and_the_object_named(arch
 
     (head,) = archived.folder.glob("inventory-*")
     name = inventories.name_of(archived.place.log_id, int(head.name.rpartition("-")[2]))
-    head.write_bytes(inventories.sign(inventories.read(head.read_bytes(), name), signatures.Signer(bytes(32))))
+    head.write_bytes(signed.sign(inventories.read(head.read_bytes(), name), signatures.Signer(bytes(32))))
     assert (await archived.check()).breaks == [f"{name} is not the one that was written"]
     head.unlink()
     assert (await archived.check()).breaks == [f"{name} is not there"]

@@ -6,13 +6,13 @@ what has no manifest was cut off, and is cleared away.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
 import structlog
 
+from kalends.backups import objects
 from kalends.domain import backups
 from kalends.domain.backups import Known
 from kalends.domain.errors import Damaged, Misconfigured, NotFound
@@ -20,7 +20,7 @@ from kalends.domain.scope import Scope
 from kalends.kit import aead
 from kalends.ports.archive import Archive
 from kalends.ports.kek import Wrapper
-from kalends.wire import manifests
+from kalends.wire import manifests, signed
 from kalends.wire.manifests import Contents, Manifest
 
 log = structlog.get_logger(__name__)
@@ -170,13 +170,8 @@ class Catalogue:
                 await self._archive.remove(entry.name)
 
     async def _open(self, name: str, names: set[str]) -> Backup:
-        content = bytearray()
-        async with aclosing(self._archive.get(name)) as pieces:
-            async for piece in pieces:
-                content += piece
-                if len(content) > _MANIFEST_BYTES:
-                    raise Damaged("the manifest of a backup is too large to be one")
-        manifest = manifests.read(bytes(content))
+        content = await objects.small(self._archive, name, limit=_MANIFEST_BYTES, called="the manifest of a backup")
+        manifest = manifests.read(content)
         box = await manifests.unwrap(manifest, self._wrapper)
         contents = manifests.open_contents(manifest, box)
         keys = manifest.of_kind(manifests.KEYS)
@@ -184,6 +179,6 @@ class Catalogue:
             manifest=manifest,
             contents=contents,
             box=box,
-            digest=manifests.digest(bytes(content)),
+            digest=signed.digest(content),
             keys_are_there=all(entry.name in names for entry in keys),
         )

@@ -16,14 +16,15 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from kalends.domain.errors import Conflict, Damaged, NotFound
+from kalends.backups import objects
+from kalends.domain.errors import Conflict, Damaged
 from kalends.kit import aead, failpoints
 from kalends.kit.signatures import Signer
 from kalends.ports.archive import Archive
 from kalends.ports.kek import Wrapper
 from kalends.ports.records import Record, Records
-from kalends.wire import links
-from kalends.wire.archived import Reading, Writing
+from kalends.wire import links, signed
+from kalends.wire.archived import Writing
 from kalends.wire.links import Link, Logged
 
 log = structlog.get_logger(__name__)
@@ -93,16 +94,8 @@ class Chain:
         Raises:
             Damaged: it is not there, or is not what was signed. Unavailable, DeadlineExceeded: the archive does not answer.
         """
-        content = bytearray()
-        try:
-            async with aclosing(self._archive.get(name)) as pieces:
-                async for piece in pieces:
-                    content += piece
-                    if len(content) > _LINK_BYTES:
-                        raise Damaged(f"{name} is too large to be a link")
-        except NotFound as error:
-            raise Damaged(f"{name} is not there") from error
-        return Kept(link=links.read(bytes(content), name), sha256=links.digest(bytes(content)))
+        content = await objects.named(self._archive, name, limit=_LINK_BYTES, called="a link")
+        return Kept(link=links.read(content, name), sha256=signed.digest(content))
 
     async def messages(self, link: Link) -> AsyncGenerator[list[Logged], None]:
         """The messages of a link's segment, frame by frame.
@@ -111,15 +104,10 @@ class Chain:
             Damaged: it is not what was written, or is not there. Misconfigured: the key-encryption key is another. Unavailable,
             DeadlineExceeded: the archive does not answer.
         """
-        reading = Reading(link.segment, await links.unwrap(link.wrapped, self._wrapper, segment=link.segment))
-        try:
-            async with aclosing(self._archive.get(link.segment)) as pieces, aclosing(reading.items(pieces, Logged)) as frames:
-                async for items in frames:
-                    yield items
-        except NotFound as error:
-            raise Damaged(f"{link.segment} is not there") from error
-        if reading.sha256 != link.sha256:
-            raise Damaged(f"{link.segment} is not what its link says")
+        box = await links.unwrap(link.wrapped, self._wrapper, segment=link.segment)
+        async with aclosing(objects.items(self._archive, link.segment, box, Logged, sha256=link.sha256, noted_in="link")) as frames:
+            async for found in frames:
+                yield found
 
     async def add(self, link: Link, messages: AsyncIterator[Logged], told: "Told") -> Kept:
         """Write a segment of *messages*, and *link* with what became of it and with what *told* then says of streams and holes.
@@ -136,13 +124,13 @@ class Chain:
             link, streams=told.streams, holes=told.holes, segment=segment, bytes=size, messages=items, sha256=sha256, wrapped=wrapped
         )
         await failpoints.reach("archive.before-link")
-        content = links.sign(whole, self._signer)
+        content = signed.sign(whole, self._signer)
         try:
             await self._archive.put(whole.name, _only(content))
         except Conflict:
             await self._archive.remove(segment)
             raise
-        return Kept(link=links.read(content, whole.name), sha256=links.digest(content))
+        return Kept(link=links.read(content, whole.name), sha256=signed.digest(content))
 
     async def drop(self, segment: str) -> None:
         """Take away a segment that no link names any more.

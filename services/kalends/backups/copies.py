@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from kalends.backups import objects
 from kalends.backups.catalogue import Backup, Shelf
 from kalends.backups.notes import ErasureNotes
 from kalends.domain.backups import Gone
@@ -16,7 +17,7 @@ from kalends.domain.errors import Damaged, NotFound
 from kalends.domain.scope import MemoryName, Scope, Tenant
 from kalends.ports.archive import Archive
 from kalends.wire import envelopes
-from kalends.wire.archived import Copied, CopiedErasure, CopiedKey, CopiedRecord, Item, Reading
+from kalends.wire.archived import Copied, CopiedErasure, CopiedKey, CopiedRecord, Item
 from kalends.wire.envelopes import Sealed
 from kalends.wire.erasures import sealing_scope
 from kalends.wire.manifests import KEYS, Object
@@ -43,15 +44,10 @@ class Copies:
         Raises:
             Damaged: it is not what was written, or is not there. Unavailable: the archive does not answer.
         """
-        reading = Reading(entry.name, backup.box)
-        try:
-            async with aclosing(self._archive.get(entry.name)) as pieces, aclosing(reading.items(pieces, form)) as frames:
-                async for items in frames:
-                    yield items
-        except NotFound as error:
-            raise Damaged(f"{entry.name} is not there") from error
-        if reading.sha256 != entry.sha256:
-            raise Damaged(f"{entry.name} is not what its manifest says")
+        wanted = objects.items(self._archive, entry.name, backup.box, form, sha256=entry.sha256, noted_in="manifest")
+        async with aclosing(wanted) as frames:
+            async for found in frames:
+                yield found
 
     async def messages(self, chain: Sequence[Backup], scope: Scope) -> AsyncIterator[Message]:
         """The messages of one memory through *chain*, in the order in which they were written."""

@@ -11,13 +11,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
-from kalends.domain.errors import Conflict, Damaged, NotFound
+from kalends.backups import objects
+from kalends.domain.errors import Conflict
 from kalends.kit import aead
 from kalends.kit.signatures import Signer
 from kalends.ports.archive import Archive
 from kalends.ports.kek import Wrapper
-from kalends.wire import inventories, links
-from kalends.wire.archived import Reading, Writing
+from kalends.wire import inventories, links, signed
+from kalends.wire.archived import Writing
 from kalends.wire.inventories import Inventory, Noted
 
 _HEAD_BYTES = 1 << 20
@@ -54,16 +55,9 @@ class Inventories:
         Raises:
             Damaged: it is not there, or is not what was signed. Unavailable, DeadlineExceeded: the archive does not answer.
         """
-        name, content = inventories.name_of(self._log_id, number), bytearray()
-        try:
-            async with aclosing(self._archive.get(name)) as pieces:
-                async for piece in pieces:
-                    content += piece
-                    if len(content) > _HEAD_BYTES:
-                        raise Damaged(f"{name} is too large to be an inventory")
-        except NotFound as error:
-            raise Damaged(f"{name} is not there") from error
-        return Kept(head=inventories.read(bytes(content), name), sha256=inventories.digest(bytes(content)))
+        name = inventories.name_of(self._log_id, number)
+        content = await objects.named(self._archive, name, limit=_HEAD_BYTES, called="an inventory")
+        return Kept(head=inventories.read(content, name), sha256=signed.digest(content))
 
     async def items(self, head: Inventory) -> AsyncGenerator[list[Noted], None]:
         """What an inventory lists, frame by frame, ascending by place.
@@ -72,15 +66,10 @@ class Inventories:
             Damaged: it is not what was written, or is not there. Misconfigured: the key-encryption key is another. Unavailable,
             DeadlineExceeded: the archive does not answer.
         """
-        reading = Reading(head.listed, await links.unwrap(head.wrapped, self._wrapper, segment=head.listed))
-        try:
-            async with aclosing(self._archive.get(head.listed)) as pieces, aclosing(reading.items(pieces, Noted)) as frames:
-                async for items in frames:
-                    yield items
-        except NotFound as error:
-            raise Damaged(f"{head.listed} is not there") from error
-        if reading.sha256 != head.sha256:
-            raise Damaged(f"{head.listed} is not what its inventory says")
+        box = await links.unwrap(head.wrapped, self._wrapper, segment=head.listed)
+        async with aclosing(objects.items(self._archive, head.listed, box, Noted, sha256=head.sha256, noted_in="inventory")) as frames:
+            async for found in frames:
+                yield found
 
     async def write(self, number: int, items: AsyncIterator[Noted], *, made_at: datetime, upto: int) -> Inventory:
         """Write a list of *items*; the head to ``keep`` it by, or ``drop`` it.
@@ -112,13 +101,13 @@ class Inventories:
         Raises:
             Conflict: somebody else has written that head. Unavailable, DeadlineExceeded: the archive does not answer.
         """
-        content = inventories.sign(head, self._signer)
+        content = signed.sign(head, self._signer)
         try:
             await self._archive.put(head.name, _only(content))
         except Conflict:
             await self.drop(head)
             raise
-        return Kept(head=inventories.read(content, head.name), sha256=inventories.digest(content))
+        return Kept(head=inventories.read(content, head.name), sha256=signed.digest(content))
 
     async def drop(self, head: Inventory) -> None:
         """Take away a list that gets no head.

@@ -34,7 +34,7 @@ from kalends.ports.ledger import Ledger
 from kalends.ports.log import Log, Message
 from kalends.ports.records import Records
 from kalends.settings import BackupSettings
-from kalends.wire import audit, envelopes, manifests
+from kalends.wire import audit, envelopes, manifests, signed
 from kalends.wire.archived import Copied, CopiedAudit, CopiedErasure, CopiedKey, CopiedRecord, Item, Writing
 from kalends.wire.erasures import sealing_scope
 from kalends.wire.manifests import Contents, Manifest, Object, Part
@@ -211,11 +211,11 @@ class TakeBackup:
             key="",
         )
         await failpoints.reach("backup.before-manifest")
-        signed = manifests.sign(manifest, self.signer)
-        await self._archive.put(manifests.name_of(wanted.backup_id), _only(signed))
+        content = signed.sign(manifest, self.signer)
+        await self._archive.put(manifests.name_of(wanted.backup_id), _only(content))
         await failpoints.reach("backup.after-manifest")
         log.info("a backup was made", backup=wanted.backup_id, bytes=manifest.size, **manifest.counts)
-        return manifests.read(signed)
+        return manifests.read(content)
 
 
 class _Making:

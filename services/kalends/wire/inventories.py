@@ -1,23 +1,20 @@
 """Inventories of the records, as the archive of the log keeps them: a signed head, and the sealed list that it names.
 
-Belongs here: the form, names, signing and checking. Does not belong here: the list's bytes (``archived``), what is compared
+Belongs here: the form, names and checking. Does not belong here: signing (``signed``), the list's bytes (``archived``), what is compared
 (``backups.record_checking``). A newcomer would get wrong: inventories are no chain. Each says all by itself, only the newest counts, and
 those before it are removed, so that what was erased leaves the archive.
 """
 
-import hashlib
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
 from kalends.domain.errors import Damaged
-from kalends.kit import signatures
+from kalends.wire import signed
 from kalends.wire.links import PREFIX
 
 FORMAT = 1
-
-_canonical = msgspec.json.Encoder(order="sorted")
 
 
 class Noted(Struct, frozen=True, array_like=True):
@@ -67,34 +64,13 @@ def list_name(log_id: str, number: int, nonce: str) -> str:
     return f"{PREFIX}{log_id}/records-{number:010d}-{nonce}"
 
 
-def sign(head: Inventory, signer: signatures.Signer) -> bytes:
-    """*head* as it is stored, with the key and the signature of *signer*."""
-    named = msgspec.structs.replace(head, key=signer.public.hex(), signature="")
-    return _canonical.encode(msgspec.structs.replace(named, signature=signer.sign(_signed(named)).hex()))
-
-
 def read(content: bytes, name: str) -> Inventory:
     """The head *name* from its bytes.
 
     Raises:
         Damaged: they are none, are of a form that this version does not read, or are not what was signed.
     """
-    try:
-        found = _heads.decode(content)
-        public, signature = bytes.fromhex(found.key), bytes.fromhex(found.signature)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise Damaged(f"{name} cannot be read") from error
-    if found.format != FORMAT:
-        raise Damaged(f"{name} is of format {found.format}, which this version does not read")
-    if found.name != name or not signatures.is_signed(_signed(found), signature, public=public):
+    found = signed.read(content, _heads, name=name, reads=FORMAT)
+    if found.name != name:
         raise Damaged(f"{name} is not what was signed")
     return found
-
-
-def digest(content: bytes) -> str:
-    """By what the records note a head: the SHA-256 of its bytes, in hex."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def _signed(head: Inventory) -> bytes:
-    return _canonical.encode({name: value for name, value in msgspec.structs.asdict(head).items() if name != "signature"})

@@ -1,11 +1,10 @@
 """Links of the archive of the log: what a segment of it holds, in one form of bytes, signed, each naming the digest of the one before.
 
-Belongs here: the form, names, signing and checking. Does not belong here: segments' bytes (``archived``), copying or checking them
-(``backups``). A newcomer would get wrong: a link is never changed. What was erased leaves its segment by an amendment, which names what it
-takes the place of, so that the chain stays whole while its messages go.
+Belongs here: the form, names and checking. Does not belong here: signing (``signed``), segments' bytes (``archived``), copying or checking
+them (``backups``). A newcomer would get wrong: a link is never changed. What was erased leaves its segment by an amendment, which names
+what it takes the place of, so that the chain stays whole while its messages go.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
@@ -14,13 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from kalends.domain.errors import Damaged, KalendsError, Misconfigured
-from kalends.kit import aead, signatures
+from kalends.kit import aead
 from kalends.ports.kek import Bound, Wrapper
+from kalends.wire import signed
 
 FORMAT = 1
 PREFIX = "log/"
-
-_canonical = msgspec.json.Encoder(order="sorted")
 
 
 class Logged(Struct, frozen=True, array_like=True):
@@ -82,33 +80,16 @@ def segment_name(log_id: str, number: int, nonce: str) -> str:
     return f"{PREFIX}{log_id}/segment-{number:010d}-{nonce}"
 
 
-def sign(link: Link, signer: signatures.Signer) -> bytes:
-    """*link* as it is stored, with the key and the signature of *signer*."""
-    named = msgspec.structs.replace(link, key=signer.public.hex(), signature="")
-    return _canonical.encode(msgspec.structs.replace(named, signature=signer.sign(_signed(named)).hex()))
-
-
 def read(content: bytes, name: str) -> Link:
     """The link *name* from its bytes.
 
     Raises:
         Damaged: they are none, are of a form that this version does not read, or are not what was signed.
     """
-    try:
-        found = _links.decode(content)
-        public, signature = bytes.fromhex(found.key), bytes.fromhex(found.signature)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise Damaged(f"{name} cannot be read") from error
-    if found.format != FORMAT:
-        raise Damaged(f"{name} is of format {found.format}, which this version does not read")
-    if found.name != name or not signatures.is_signed(_signed(found), signature, public=public):
+    found = signed.read(content, _links, name=name, reads=FORMAT)
+    if found.name != name:
         raise Damaged(f"{name} is not what was signed")
     return found
-
-
-def digest(content: bytes) -> str:
-    """By what a link's successor names it: the SHA-256 of its bytes, in hex."""
-    return hashlib.sha256(content).hexdigest()
 
 
 async def wrap(key: bytes, wrapper: Wrapper, *, segment: str) -> str:
@@ -152,10 +133,6 @@ def ranges(sequences: list[int]) -> list[tuple[int, int]]:
     starts = [one for before, one in pairwise([-1, *sequences]) if one != before + 1]
     ends = [one for one, after in pairwise([*sequences, -1]) if after != one + 1]
     return list(zip(starts, ends, strict=True))
-
-
-def _signed(link: Link) -> bytes:
-    return _canonical.encode({name: value for name, value in msgspec.structs.asdict(link).items() if name != "signature"})
 
 
 def _context(segment: str) -> bytes:

@@ -1,10 +1,9 @@
 """Manifests: what a backup holds, in one form of bytes, signed.
 
-Belongs here: the form, signing, checking, and the sealed part. Does not belong here: the objects that it names (``archived``). A newcomer
+Belongs here: the form, and the sealed part. Does not belong here: the objects that it names (``archived``). A newcomer
 would get wrong: what can be read without a key says nothing of whose the backup is; names of tenants and memories stand in the sealed part.
 """
 
-import hashlib
 from datetime import datetime
 
 import msgspec
@@ -13,15 +12,15 @@ from msgspec import Struct
 from kalends.domain.backups import Known, Selection, SelectionKind
 from kalends.domain.errors import Damaged, KalendsError, Misconfigured
 from kalends.domain.events import microseconds
-from kalends.kit import aead, signatures
+from kalends.kit import aead
 from kalends.ports.kek import Bound, Wrapper
+from kalends.wire import signed
 
 FORMAT = 1
 PREFIX = "backups/"
 MANIFEST = "manifest"
 KEYS = "keys"
 
-_canonical = msgspec.json.Encoder(order="sorted")
 _packed = msgspec.msgpack.Encoder()
 
 
@@ -107,39 +106,13 @@ def name_of(backup_id: str, rest: str = MANIFEST) -> str:
     return f"{PREFIX}{backup_id}/{rest}"
 
 
-def canonical(manifest: Manifest) -> bytes:
-    """What is signed: JSON with sorted members and without spaces, and no signature."""
-    members = {name: value for name, value in msgspec.structs.asdict(manifest).items() if name != "signature"}
-    return _canonical.encode(members)
-
-
-def sign(manifest: Manifest, signer: signatures.Signer) -> bytes:
-    """*manifest* as it is stored, with the key and the signature of *signer*."""
-    named = msgspec.structs.replace(manifest, key=signer.public.hex(), signature="")
-    return _canonical.encode(msgspec.structs.replace(named, signature=signer.sign(canonical(named)).hex()))
-
-
 def read(content: bytes) -> Manifest:
     """A manifest from its bytes.
 
     Raises:
         Damaged: they are none, are of a form that this version does not read, or are not what was signed.
     """
-    try:
-        found = _manifests.decode(content)
-        public, signature = bytes.fromhex(found.key), bytes.fromhex(found.signature)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise Damaged("the manifest of a backup cannot be read") from error
-    if found.format != FORMAT:
-        raise Damaged(f"a backup of format {found.format}, which this version does not read")
-    if not signatures.is_signed(canonical(found), signature, public=public):
-        raise Damaged(f"the manifest of the backup {found.backup_id} is not what was signed")
-    return found
-
-
-def digest(content: bytes) -> str:
-    """By what a manifest's successor names it: the SHA-256 of its bytes, in hex."""
-    return hashlib.sha256(content).hexdigest()
+    return signed.read(content, _manifests, name="the manifest of a backup", reads=FORMAT)
 
 
 def seal(contents: Contents, box: aead.Box, *, backup_id: str) -> str:

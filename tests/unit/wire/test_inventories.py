@@ -7,7 +7,7 @@ import pytest
 
 from kalends.domain.errors import Damaged
 from kalends.kit import signatures
-from kalends.wire import inventories
+from kalends.wire import inventories, signed
 from kalends.wire.inventories import Inventory
 
 SIGNER = signatures.Signer(bytes(range(32)))
@@ -34,7 +34,7 @@ def head(number: int = 0, **changes: object) -> Inventory:
 
 def test_a_head_is_read_as_it_was_signed():
     """By the key that it names."""
-    found = inventories.read(inventories.sign(head(), SIGNER), inventories.name_of(LOG, 0))
+    found = inventories.read(signed.sign(head(), SIGNER), inventories.name_of(LOG, 0))
 
     assert msgspec.structs.replace(found, key="", signature="") == head()
     assert found.key == SIGNER.public.hex()
@@ -42,19 +42,19 @@ def test_a_head_is_read_as_it_was_signed():
 
 def test_any_changed_byte_is_damage_and_so_is_another_name():
     """A head that was moved to the place of another is none, nor is one of a later form."""
-    content = inventories.sign(head(), SIGNER)
+    content = signed.sign(head(), SIGNER)
     for at in range(len(content)):
         with pytest.raises(Damaged, match="inventory-0000000000"):
             inventories.read(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], inventories.name_of(LOG, 0))
     with pytest.raises(Damaged):
         inventories.read(content, inventories.name_of(LOG, 1))
     with pytest.raises(Damaged, match="format 2"):
-        inventories.read(inventories.sign(head(format=2), SIGNER), inventories.name_of(LOG, 0))
+        inventories.read(signed.sign(head(format=2), SIGNER), inventories.name_of(LOG, 0))
 
 
 def test_a_digest_is_of_the_bytes():
     """Two that say the same at another time are two."""
-    same, other = inventories.sign(head(), SIGNER), inventories.sign(head(upto=13), SIGNER)
+    same, other = signed.sign(head(), SIGNER), signed.sign(head(upto=13), SIGNER)
 
-    assert inventories.digest(same) == inventories.digest(inventories.sign(head(), SIGNER))
-    assert inventories.digest(same) != inventories.digest(other)
+    assert signed.digest(same) == signed.digest(signed.sign(head(), SIGNER))
+    assert signed.digest(same) != signed.digest(other)

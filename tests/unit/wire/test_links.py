@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kalends.domain.errors import Damaged
 from kalends.kit import signatures
-from kalends.wire import links
+from kalends.wire import links, signed
 from kalends.wire.links import Link
 
 SIGNER = signatures.Signer(bytes(range(32)))
@@ -40,7 +40,7 @@ def link(number: int = 0, **changes: object) -> Link:
 
 def test_a_link_is_read_as_it_was_signed():
     """By the key that it names."""
-    content = links.sign(link(), SIGNER)
+    content = signed.sign(link(), SIGNER)
     found = links.read(content, links.name_of(LOG, 0))
 
     assert msgspec.structs.replace(found, key="", signature="") == link()
@@ -50,14 +50,14 @@ def test_a_link_is_read_as_it_was_signed():
 
 def test_any_changed_byte_is_damage_and_so_is_another_name():
     """A link that was moved to the place of another is none."""
-    content = links.sign(link(), SIGNER)
+    content = signed.sign(link(), SIGNER)
     for at in range(len(content)):
         with pytest.raises(Damaged, match="link-0000000000"):
             links.read(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], links.name_of(LOG, 0))
     with pytest.raises(Damaged):
         links.read(content, links.name_of(LOG, 1))
     with pytest.raises(Damaged, match="format 2"):
-        links.read(links.sign(link(format=2), SIGNER), links.name_of(LOG, 0))
+        links.read(signed.sign(link(format=2), SIGNER), links.name_of(LOG, 0))
 
 
 def test_a_link_goes_on_where_the_one_before_ended():

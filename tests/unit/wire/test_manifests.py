@@ -9,7 +9,7 @@ from kalends.domain.errors import Damaged, KalendsError, Misconfigured
 from kalends.domain.errors import Damaged as Refused
 from kalends.kit import aead, signatures
 from kalends.ports.kek import Bound
-from kalends.wire import manifests
+from kalends.wire import manifests, signed
 from kalends.wire.manifests import Contents, Manifest, Object, Part
 
 SIGNER = signatures.Signer(bytes(range(32)))
@@ -50,7 +50,7 @@ class Wrapping:
 
 def test_what_is_signed_is_read_back():
     """With the key that signed it."""
-    found = manifests.read(manifests.sign(MADE, SIGNER))
+    found = manifests.read(signed.sign(MADE, SIGNER))
 
     assert msgspec.structs.replace(found, key="", signature="") == MADE
     assert found.key == SIGNER.public.hex()
@@ -60,7 +60,7 @@ def test_what_is_signed_is_read_back():
 @pytest.mark.parametrize("at", range(0, 1200, 37))
 def test_no_byte_of_it_can_be_changed(at: int):
     """Wherever it is."""
-    content = manifests.sign(MADE, SIGNER)
+    content = signed.sign(MADE, SIGNER)
     at %= len(content)
 
     with pytest.raises(Damaged):
@@ -70,7 +70,7 @@ def test_no_byte_of_it_can_be_changed(at: int):
 def test_another_format_is_refused_by_its_number():
     """What a later version wrote is not guessed at."""
     with pytest.raises(Damaged, match="format 2"):
-        manifests.read(manifests.sign(msgspec.structs.replace(MADE, format=2), SIGNER))
+        manifests.read(signed.sign(msgspec.structs.replace(MADE, format=2), SIGNER))
     with pytest.raises(Damaged):
         manifests.read(b"not json")
 
@@ -78,7 +78,7 @@ def test_another_format_is_refused_by_its_number():
 def test_names_stand_in_the_sealed_part_only():
     """It opens with the backup's key, for this backup only."""
     assert manifests.open_contents(MADE, BOX) == CONTENTS
-    assert b"notes" not in manifests.sign(MADE, SIGNER)
+    assert b"notes" not in signed.sign(MADE, SIGNER)
     with pytest.raises(Damaged):
         manifests.open_contents(msgspec.structs.replace(MADE, backup_id="01B"), BOX)
     with pytest.raises(Damaged):
