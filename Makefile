@@ -43,7 +43,7 @@ test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS
 	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-kubernetes: setup ## operator, chart and manifests on a real Kubernetes API server; builds it once (5 to 15 minutes)
-	@.venv/bin/python -m pytest tests/kubernetes -m "kubernetes and not slow" --numprocesses $(WAITING_WORKERS) --dist load
+	@.venv/bin/python -m pytest tests/kubernetes -m "kubernetes and not slow" --numprocesses $(WAITING_WORKERS) --dist worksteal
 
 test-vllm: setup ## the model adapters on real vLLM servers on the CPU; builds them once (about 900 MB)
 	@.venv/bin/python -m pytest tests/vllm tests/contracts -m "vllm and not slow"

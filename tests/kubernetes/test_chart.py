@@ -176,8 +176,10 @@ def test_the_api_server_takes_what_kustomize_builds(cluster, namespace, overlay,
     built = cluster.kubectl("kustomize", str(charts.ROOT / "k8s" / Path(overlay)))
     assert built.returncode == 0, built.stderr
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kalends"}}
-    cluster.api.apply(space)
     found = [one for one in yaml.safe_load_all(built.stdout) if one["kind"] not in FOREIGN | {"CustomResourceDefinition"}]
+    cluster.api.clear_away("kalends")
+    cluster.api.create(space)
     for one in found:
         cluster.api.create(one, namespace=one["metadata"].get("namespace", namespace), dryRun="All", fieldValidation="Strict")
+    cluster.api.clear_away("kalends")
     assert len(found) > 30

@@ -45,11 +45,12 @@ def told() -> list[str]:
 
 @pytest.fixture
 def spaces(cluster: ControlPlane) -> Iterator[None]:
-    """The page's namespaces are gone afterwards, with what its release leaves."""
+    """The page's namespaces are not there before, and gone afterwards with what its release leaves."""
+    for name in SPACES:
+        cluster.api.clear_away(name)
     yield
     for name in SPACES:
-        if cluster.api.exists("Namespace", name):
-            cluster.api.delete("Namespace", name)
+        cluster.api.clear_away(name)
 
 
 def run(cluster: ControlPlane, command: str) -> str:
@@ -102,7 +103,7 @@ def test_ten_commands_lead_from_nothing_to_an_agent_that_remembers(
     finally:
         if operated is not None:
             operated.__exit__()
-        run(cluster, "helm uninstall kalends --namespace kalends --wait --timeout 2m")
+        run(cluster, "helm uninstall kalends --namespace kalends --ignore-not-found --wait --timeout 2m")
 
 
 def test_what_the_page_names_is_there() -> None:

@@ -112,6 +112,12 @@ class Api:
         """Delete an object; its finalizers may keep it."""
         self.call("DELETE", self._path(version, kind, name, namespace), **query)
 
+    def clear_away(self, namespace: str) -> None:
+        """Delete a namespace, if there is one, and return once it is gone with all that was in it."""
+        if self.exists("Namespace", namespace):
+            self.delete("Namespace", namespace)
+        assert wait_until(lambda: not self.exists("Namespace", namespace), seconds=_DEADLINE_S), namespace
+
     def install(self, crds: Sequence[Object]) -> None:
         """Apply CRDs and return once their kinds are served."""
         for crd in crds:
