@@ -45,12 +45,13 @@ def told() -> list[str]:
 
 @pytest.fixture
 def spaces(cluster: ControlPlane) -> Iterator[None]:
-    """The page's namespaces are not there before, and gone afterwards with what its release leaves."""
+    """The page's namespaces are not there before, and are told to go afterwards with what its release leaves."""
     for name in SPACES:
         cluster.api.clear_away(name)
     yield
     for name in SPACES:
-        cluster.api.clear_away(name)
+        if cluster.api.exists("Namespace", name):
+            cluster.api.delete("Namespace", name)
 
 
 def run(cluster: ControlPlane, command: str) -> str:
@@ -85,7 +86,7 @@ def agent(secret: dict[str, str], folder: Path) -> str:
 def test_ten_commands_lead_from_nothing_to_an_agent_that_remembers(
     cluster: ControlPlane, kalends: Instance, spaces: None, tmp_path: Path
 ) -> None:
-    """Each succeeds, what stands in for the pods does what they would, and the agent says what the page says."""
+    """Each succeeds, what stands in for the pods does what they would, the agent says what the page says, and its namespace can go."""
     typed, printed = commands(), ""
     assert len(typed) == 10
     operated: Operated | None = None
@@ -100,6 +101,7 @@ def test_ten_commands_lead_from_nothing_to_an_agent_that_remembers(
         assert secret is not None
         said = agent(secret, tmp_path / "secret").splitlines()
         assert [bool(re.fullmatch(pattern, line)) for pattern, line in zip(told(), said, strict=True)] == [True, True], said
+        cluster.api.clear_away("agents")
     finally:
         if operated is not None:
             operated.__exit__()

@@ -204,7 +204,7 @@ def test_credentials_are_rotated_and_the_old_ones_end_after_the_overlap(running:
     assert after["nkey_seed"] != before["nkey_seed"]
     assert opens(before)
     assert opens(after)
-    assert "CredentialsRotated" in running.reasons(NAME)
+    running.wait(lambda: "CredentialsRotated" in running.reasons(NAME))
 
 
 def test_a_handed_over_memory_is_out_of_reach_of_its_secret(running: Operated):
