@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import httpx2
+import structlog
 from lightkube import AsyncClient, KubeConfig
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.generic_resource import create_namespaced_resource
@@ -46,8 +47,12 @@ PLURALS: Mapping[str, str] = {
 }
 Object = dict[str, Any]
 
+log = structlog.get_logger(__name__)
+
 _KINDS = {kind: create_namespaced_resource(GROUP, VERSION, kind, plural) for kind, plural in PLURALS.items()}
 _LONGEST_NAME = 200
+_TERMINATING = "NamespaceTerminating"
+"""A cause that the API server names: k8s.io/api/core/v1, NamespaceTerminatingCause."""
 _BY_STATUS: Mapping[int, type[KalendsError]] = {
     400: Invalid,
     401: Unauthenticated,
@@ -174,7 +179,7 @@ class Cluster:
             return
 
     async def tell(self, resource: Object, note: Note) -> None:
-        """Say something once, as an event of *resource*."""
+        """Say something once, as an event of *resource*; in a namespace that is going nothing can be said, and nobody could read it."""
         meta, now = resource["metadata"], stamp(datetime.now(UTC))
         body = {
             "metadata": {"name": f"{meta['name'][:_LONGEST_NAME]}.{secrets.token_hex(8)}", "namespace": meta["namespace"]},
@@ -193,8 +198,13 @@ class Cluster:
             "lastTimestamp": now,
             "count": 1,
         }
-        async with self._asking():
-            await self._making.create(Event.from_dict(body), namespace=meta["namespace"])
+        try:
+            async with self._asking():
+                await self._making.create(Event.from_dict(body), namespace=meta["namespace"])
+        except Forbidden as error:
+            if not _is_going(error.__cause__):
+                raise
+            log.info("an event was not told, for its namespace is going", kind=resource["kind"], uid=meta["uid"], reason=note.reason)
 
     async def lease(self, namespace: str, name: str) -> Lease | None:
         """A Lease; None if there is none."""
@@ -260,6 +270,13 @@ def owned_by(owner: Object) -> Object:
 def _plain(found: Any) -> Object:
     plain: Object = found.to_dict() if hasattr(found, "to_dict") else dict(found)
     return plain
+
+
+def _is_going(refusal: BaseException | None) -> bool:
+    """Whether the API server makes nothing in a namespace any more, because that is being deleted."""
+    if not isinstance(refusal, ApiError) or refusal.status.details is None:
+        return False
+    return any(cause.reason == _TERMINATING for cause in refusal.status.details.causes or ())
 
 
 def _raise(error: ApiError) -> NoReturn:

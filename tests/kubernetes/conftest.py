@@ -38,7 +38,8 @@ def namespace(cluster: ControlPlane) -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     yield name
-    cluster.api.delete("Namespace", name)
+    if cluster.api.exists("Namespace", name):
+        cluster.api.delete("Namespace", name)
 
 
 @pytest.fixture(scope="session")

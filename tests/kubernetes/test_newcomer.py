@@ -94,7 +94,7 @@ def test_ten_commands_lead_from_nothing_to_an_agent_that_remembers(
         for command in typed:
             printed = run(cluster, command)
             if command == "kubectl create namespace agents":
-                operated = Operated(cluster, kalends, "agents", tmp_path).start()
+                operated = Operated(cluster, kalends, "agents", tmp_path, home="kalends").start()
         assert operated is not None
         assert "ferry" in printed
         secret = operated.secret("ferry-kalends")

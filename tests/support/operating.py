@@ -2,7 +2,8 @@
 
 Belongs here: its rights, its settings, starting, stopping and killing it, and asking for resources. Does not belong here: the control plane
 (``kubernetes``), Kalends (``instance``). A newcomer would get wrong: it is given the rights of ``kalends_operator.rbac`` in one namespace
-and nothing else, so whatever it does beyond them fails in every test.
+and nothing else, so whatever it does beyond them fails in every test. Those go first when that namespace is deleted; an operator that is to
+see this has a *home* elsewhere, and rights that are the cluster's, as the chart gives them unless it is told which namespaces.
 """
 
 import base64
@@ -27,16 +28,17 @@ PATIENCE_S = 90.0
 class Operated:
     """A namespace with an operator that watches it; a context manager that ends the operator."""
 
-    def __init__(self, cluster: ControlPlane, kalends: Instance, namespace: str, folder: Path, **settings: str) -> None:
+    def __init__(self, cluster: ControlPlane, kalends: Instance, namespace: str, folder: Path, *, home: str = "", **settings: str) -> None:
         self.cluster = cluster
         self.kalends = kalends
         self.namespace = namespace
+        self.home = home or namespace
         self.log_file = folder / "operator.log"
         self.metrics_port = free_port()
         self._settings = settings
         self._child: Child | None = None
         self._grant()
-        self.kubeconfig = cluster.kubeconfig_of(namespace, ACCOUNT)
+        self.kubeconfig = cluster.kubeconfig_of(self.home, ACCOUNT)
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +71,7 @@ class Operated:
             "NATS_URL": self.nats_url,
             "TOKEN_FILE": str(self.kalends.token_file),
             "NAMESPACES": self.namespace,
-            "LEASE_NAMESPACE": self.namespace,
+            "LEASE_NAMESPACE": self.home,
             "LEASE_S": "3",
             "RESYNC_S": "2",
             "POLL_S": "0.3",
@@ -164,18 +166,19 @@ class Operated:
         return [one["reason"] for one in self.cluster.api.items("Event", self.namespace) if one["involvedObject"]["name"] == name]
 
     def _grant(self) -> None:
-        api, namespace = self.cluster.api, self.namespace
-        api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespace}})
-        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}
-        places: Sequence[rbac.Where] = ("watched", "own")
-        for where in places:
-            name = f"{ACCOUNT}-{where}"
-            api.apply(rbac.role(name=name, namespace=namespace, where=where))
+        api = self.cluster.api
+        api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": self.home}})
+        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.home}
+        watched = self.namespace if self.home == self.namespace else None
+        places: Sequence[tuple[rbac.Where, str | None]] = (("watched", watched), ("own", self.home))
+        for where, namespace in places:
+            role = rbac.role(name=f"{ACCOUNT}-{where}", namespace=namespace, where=where)
+            api.apply(role)
             binding = {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": name, "namespace": namespace},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+                "apiVersion": role["apiVersion"],
+                "kind": f"{role['kind']}Binding",
+                "metadata": role["metadata"],
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"]},
                 "subjects": [subject],
             }
             api.apply(binding)

@@ -116,7 +116,8 @@ class Api:
         """Delete a namespace, if there is one, and return once it is gone with all that was in it."""
         if self.exists("Namespace", namespace):
             self.delete("Namespace", namespace)
-        assert wait_until(lambda: not self.exists("Namespace", namespace), seconds=_DEADLINE_S), namespace
+        gone = wait_until(lambda: not self.exists("Namespace", namespace), seconds=_DEADLINE_S)
+        assert gone, self.get("Namespace", namespace)["status"]
 
     def install(self, crds: Sequence[Object]) -> None:
         """Apply CRDs and return once their kinds are served."""
