@@ -37,7 +37,7 @@ test: setup ## all tests but the slow ones, and those of faults, forgetting, clu
 	@.venv/bin/python -m pytest --ignore tests/faults --ignore tests/forgetting -m "not slow and not cluster and not kubernetes and not vllm" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-faults: setup ## instances that are killed at every named place, lose power, rotate keys under load, and forget by every selector
-	@.venv/bin/python -m pytest tests/faults tests/forgetting -m "not slow and not cluster" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest tests/forgetting tests/faults -m "not slow and not cluster" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
 	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
