@@ -380,6 +380,19 @@ async def test_health_says_when_nobody_leads(clock):
             assert [each.service.health()[0].state for each in (one, other)] == ["up", "up"]
 
 
+async def test_a_start_is_no_failure(clock):
+    """That nobody leads is said after the time in which somebody should."""
+    async with scheduler(DAILY, records=MemoryRecords(), clock=clock, lease_s=LEASE_S) as one:
+        one.records.is_cut = True
+        assert not one.leads
+        assert one.service.health()[0].state == "up"
+
+        await pass_time(2 * LEASE_S, one)
+
+        assert not one.leads
+        assert one.service.health()[0].state == "degraded"
+
+
 async def test_a_scheduler_outlives_a_restart_of_the_broker(tmp_path):
     """On the real clock, with a task over the broker too."""
     calls: list[TaskCall] = []

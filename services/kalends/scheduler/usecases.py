@@ -53,7 +53,8 @@ class Scheduler:
         self._known: dict[str, StoredJob] = {}
         self._leading: Leadership | None = None
         self._news = asyncio.Event()
-        self._state, self._since = "degraded", clock.now()
+        self._state, self._since = "up", clock.now()
+        self._patient_until = clock.monotonic() + lease.replaced_within_s
 
     async def run(self) -> None:
         """Follow, and lead whenever the lease is free, until cancelled; then give it back."""
@@ -228,11 +229,14 @@ class Scheduler:
         return schedules.taken_over(spec, None if job is None else job.state, now=self._clock.now(), term=0)
 
     def health(self) -> Sequence[Health]:
-        """Whether somebody leads, and whether the last run of every job went well."""
+        """Whether somebody leads, and whether the last run of every job went well.
+
+        That nobody leads is said once this process has looked for so long that somebody should: a start is no failure.
+        """
         states = {name: job.state for name, job in self._known.items()}
         states |= {} if self._leading is None else self._leading.states
         failed = [name for name in self._specs if name in states and states[name].last_result == "FAILED"]
-        led = self._leading is not None or self._lease.is_held
+        led = self._leading is not None or self._lease.is_held or self._clock.monotonic() < self._patient_until
         state = "up" if led and not failed else "degraded"
         if state != self._state:
             self._state, self._since = state, self._clock.now()

@@ -77,6 +77,11 @@ class Lease:
         return seen is not None and not seen.is_free and self._clock.monotonic() - seen.since < seen.ttl_s
 
     @property
+    def replaced_within_s(self) -> float:
+        """Within so long a holder that died is replaced."""
+        return self._lease_s
+
+    @property
     def pause_s(self) -> float:
         """How long to wait before the next ``attempt``."""
         return self._lease_s / (_RENEWALS if self.term is not None else _LOOKS)
