@@ -12,7 +12,9 @@ WORKERS ?= 2
 WAITING_WORKERS ?= 3
 # Hundreds of processes are started by the tests; each would compile all of Kalends anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
-TO_INSTALL := --quiet --require-hashes --no-deps
+# For whoever sets up in a hurry: --no-compile leaves bytecode to the first import.
+INSTALL_MORE ?=
+TO_INSTALL := --quiet --require-hashes --no-deps $(INSTALL_MORE)
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 24

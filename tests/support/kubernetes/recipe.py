@@ -24,6 +24,9 @@ PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", 
 BUILD_S = 3600.0
 """How long a build may take: 5 minutes on two free cores, and others may want them."""
 
+_COMPILER_FLAGS = "all=-l"
+"""Nothing is inlined: a sixth of the compiler's time is saved, and the tests of the operator take no longer (291 s, and 288 s without)."""
+
 _SOURCES = ("go.mod", "go.sum", "main.go")
 _OUTSIDE = dict(os.environ)
 _BASE = _OUTSIDE.get("XDG_CACHE_HOME", "")
@@ -37,7 +40,7 @@ class CannotBuild(Exception):
 @cache
 def folder() -> Path:
     """Where the program is, or will be."""
-    made_of = hashlib.sha256(f"{sys.platform} {platform.machine()} {_linker_flags()}".encode())
+    made_of = hashlib.sha256(f"{sys.platform} {platform.machine()} {_COMPILER_FLAGS} {_linker_flags()}".encode())
     for name in _SOURCES:
         made_of.update((lock.PROGRAM / name).read_bytes())
     return _CACHE / f"kubernetes-{made_of.hexdigest()[:16]}"
@@ -62,7 +65,19 @@ def _build(place: Path) -> None:
     if go is None:
         raise CannotBuild("go is missing; the control plane of the tests is built with it (Go 1.24 or newer)")
     binary = place / "control-plane"
-    command = [go, "build", "-trimpath", "-buildvcs=false", "-ldflags", _linker_flags(), "-o", str(binary), "."]
+    command = [
+        go,
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-gcflags",
+        _COMPILER_FLAGS,
+        "-ldflags",
+        _linker_flags(),
+        "-o",
+        str(binary),
+        ".",
+    ]
     with (place / "build.log").open("ab") as log:
         try:
             done = subprocess.run(
