@@ -91,6 +91,32 @@ async def test_a_message_that_was_delivered_too_often_becomes_a_letter() -> None
         assert (letter.position, letter.consumer, letter.deliveries, letter.reason) == (appended.position, "c", 2, "max_deliveries")
 
 
+async def test_a_message_that_is_erased_while_a_consumer_has_it_is_no_letter(bus: NatsBus) -> None:
+    """The broker tells of it as of one that was given up; the letters beside it stay."""
+    [before] = await give_up(bus, 1)
+    appended = await bus.log.append([draft("erased"), draft("kept")])
+    consumer = await bus.log.consumer("c")
+    assert len(await consumer.fetch(limit=10, wait=5)) == 2
+
+    assert await bus.log.erase([appended[0].position]) == 1
+
+    async def told() -> bool:
+        return await raw(bus) == 2
+
+    await until(told)
+    assert [letter.position for letter in await bus.dead_letters.list()] == [before]
+    assert await bus.dead_letters.get(2) is None
+    assert [await bus.dead_letters.count() for _ in range(2)] == [1, 1]
+    assert await raw(bus, "messages") == 1
+
+
+async def raw(bus: NatsBus, what: str = "last_seq") -> int:
+    """What the broker itself says of the stream of letters."""
+    state = (await bus.dead_letters._requests.api("STREAM.INFO.DEAD", repeat=True))["state"]
+    assert isinstance(state, dict)
+    return int(state[what])
+
+
 async def test_a_letter_holds_no_content_and_tells_when(bus: NatsBus) -> None:
     """It is a pointer; what it points at is read from the log, by those who may."""
     await give_up(bus, 1)

@@ -2,6 +2,7 @@
 
 Belongs here: listing, adding and removing pointers. Does not belong here: replaying (a worker reads the position and does its work again).
 A newcomer would get wrong: nobody has to be awake for a pointer to be kept, because the stream itself takes in the broker's advisories.
+It so takes in those of messages that were erased while a consumer had them; nobody gave up on these, and they are taken out when counted.
 """
 
 import json
@@ -16,6 +17,8 @@ from kalends.domain.positions import Position
 from kalends.ports.dead_letters import DeadLetter
 
 _DELIVERIES = "max_deliveries"
+_ERASED = "Unacknowledged message was deleted"
+"""Why, as the broker says of a message that left the stream while it was delivered (nats-server 2.15.1, ackTermUnackedLimitsReason)."""
 _GONE = frozenset({NO_MESSAGE, 10043, 10057})
 
 
@@ -25,6 +28,7 @@ class DeadLetters:
     def __init__(self, requests: Requests, *, options: NatsOptions) -> None:
         self._requests = requests
         self._options = options
+        self._looked_at = 0
 
     async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[DeadLetter]:
         """Up to *limit* pointers whose id is above *after*.
@@ -80,15 +84,38 @@ class DeadLetters:
             Unavailable, DeadlineExceeded: the broker does not answer.
         """
         state = (await self._requests.api(f"STREAM.INFO.{streams.DEAD}", repeat=True)).get("state")
-        return int(state.get("messages", 0)) if isinstance(state, dict) else 0
+        if not isinstance(state, dict):
+            return 0
+        messages, last = int(state.get("messages", 0)), int(state.get("last_seq", 0))
+        return messages - (await self._clear(last) if messages else 0)
+
+    async def _clear(self, last: int) -> int:
+        """Take out what is about erased messages, up to the pointer *last*; how much that was. Nothing is looked at twice."""
+        cleared = 0
+        while self._looked_at < last and (stored := await self._next(self._looked_at + 1)) is not None:
+            if _is_of_erased(stored):
+                await self.remove(stored.sequence)
+                cleared += 1
+            self._looked_at = stored.sequence
+        return cleared
 
     async def _next(self, sequence: int) -> reading.Stored | None:
         """The first pointer at *sequence* or behind it."""
         return await reading.from_leader(self._requests, streams.DEAD, {"seq": sequence, "next_by_subj": ">"})
 
 
+def _is_of_erased(stored: reading.Stored) -> bool:
+    try:
+        said = json.loads(stored.body)
+    except ValueError:
+        return False  # whoever reads it is told
+    return isinstance(said, dict) and said.get("reason") == _ERASED
+
+
 def letter_of(stored: reading.Stored) -> DeadLetter | None:
-    """The pointer in a message of the stream, be it ours or an advisory of the broker; None for another consumer's than of events.
+    """The pointer in a message of the stream, be it ours or an advisory of the broker.
+
+    None for another consumer's than of events, and for a message that was erased while it was delivered.
 
     Raises:
         Damaged: it is neither.
@@ -96,7 +123,7 @@ def letter_of(stored: reading.Stored) -> DeadLetter | None:
     try:
         said = json.loads(stored.body)
         position = Position(str(said["stream"]), int(said["stream_seq"]))
-        if not position.stream.startswith("EV"):
+        if not position.stream.startswith("EV") or said.get("reason") == _ERASED:
             return None
         return DeadLetter(
             id=stored.sequence,
