@@ -14,9 +14,9 @@ import pytest
 from kalends.client import Kalends, NotFound, Unauthenticated
 from kalends.kit import nkeys
 from kalends_operator.desired import naming
-from tests.platform.people import connected
 from tests.support.kubernetes.marks import MARKS
 from tests.support.operating import Operated
+from tests.support.visitors import connected
 
 pytestmark = [*MARKS]
 

@@ -15,6 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.support.instance import Instance
+from tests.support.visitors import connected
 
 TENANT = "local"
 OTHER_TENANT = "other"
@@ -104,29 +105,6 @@ class Person:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}"}
         return await client.request(f"kalends.v1.{tenant or self.tenant}.{memory}.{subject}", content, timeout=10, headers=headers)
-
-
-@contextlib.asynccontextmanager
-async def connected(url: str, complaints: list[str], **how: Any) -> AsyncIterator[Client]:
-    """One try to connect to the broker; whatever becomes of it, no socket is left open.
-
-    Raises:
-        nats.errors.Error: the broker refuses.
-    """
-
-    async def complained(error: Exception) -> None:
-        complaints.append(str(error))
-
-    client = Client()
-    try:
-        try:
-            await client.connect(url, error_cb=complained, allow_reconnect=False, connect_timeout=5, **how)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            # it may reset the connection before the reason is read
-            raise nats.errors.AuthorizationError from error
-        yield client
-    finally:
-        await client.close()
 
 
 def described(person: Person) -> dict[str, Any]:

@@ -22,11 +22,12 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from tests.platform import samples
-from tests.platform.people import OTHER_TENANT, TENANT, Person, connected, described
+from tests.platform.people import OTHER_TENANT, TENANT, Person, described
 from tests.platform.samples import Operation
 from tests.platform.test_isolation_nats import flushed, platform_bus
 from tests.support.instance import Instance, wait_until
 from tests.support.issuers import AUDIENCE, SigningKey, claims, confused, forged, tampered
+from tests.support.visitors import connected
 from tests.support.waiting import until
 
 from kalends.client.agents import SIGNED_PREFIX

@@ -12,8 +12,9 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from tests.platform.people import OTHER_TENANT, TENANT, Person, connected
+from tests.platform.people import OTHER_TENANT, TENANT, Person
 from tests.support.instance import wait_until
+from tests.support.visitors import connected
 from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus, open_nats

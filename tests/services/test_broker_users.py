@@ -1,13 +1,12 @@
 """A broker that is not a child of Kalends, as in a pod, and the command that keeps its users."""
 
-import contextlib
 import json
 import sys
 
 import pytest
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from tests.support.instance import Child, clean_environment, free_port, wait_until
+from tests.support.visitors import connected
 from tests.support.waiting import until
 
 from kalends.adapters.embedded.clock import SystemClock
@@ -61,29 +60,11 @@ def keeper(broker, tmp_path):
 
 async def _enters(port, pair, agent_id):
     """Whether an agent is let in by its key; its connection is closed either way."""
-    client = Client()
     try:
-        await client.connect(
-            f"nats://127.0.0.1:{port}",
-            nkeys_seed_str=pair.seed,
-            inbox_prefix=f"_INBOX_{agent_id}",
-            allow_reconnect=False,
-            error_cb=_ignored,
-        )
+        async with connected(f"nats://127.0.0.1:{port}", [], nkeys_seed_str=pair.seed, inbox_prefix=f"_INBOX_{agent_id}"):
+            return True
     except NatsError:
         return False
-    finally:
-        await client.close()
-        transport = client._transport
-        if transport is not None:
-            transport.close()
-            with contextlib.suppress(ConnectionError):
-                await transport.wait_closed()
-    return True
-
-
-async def _ignored(error):
-    """A refused key is told here as well."""
 
 
 async def test_an_agent_is_a_user_as_long_as_it_is_an_agent(broker, keeper, tmp_path):

@@ -4,7 +4,7 @@ import base64
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from tests.support.instance import Child, clean_environment, free_port
+from tests.support.visitors import connected
 from tests.support.waiting import until
 
 from kalends.adapters.nats.broker_config import BrokerUser
@@ -71,31 +72,16 @@ async def operated(tmp_path: Path) -> AsyncIterator[Operated]:
         child.close()
 
 
-@asynccontextmanager
-async def connected(operated: Operated, creds: Path, complaints: list[str]) -> AsyncIterator[Client]:
+def entering(operated: Operated, creds: Path, complaints: list[str]) -> AbstractAsyncContextManager[Client]:
     """A connection with that file."""
-
-    async def complained(error: Exception) -> None:
-        complaints.append(str(error))
-
-    client = Client()
-    how = {"user_credentials": str(creds), "inbox_prefix": f"_INBOX_{AGENT}", "allow_reconnect": False}
-    try:
-        try:
-            await client.connect(operated.url, error_cb=complained, **how)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            # it may reset the connection before the reason is read
-            raise nats.errors.AuthorizationError from error
-        yield client
-    finally:
-        await client.close()
+    return connected(operated.url, complaints, user_credentials=str(creds), inbox_prefix=f"_INBOX_{AGENT}")
 
 
 @pytest.mark.parametrize("signer", ["account", "signing"])
 async def test_a_broker_in_operator_mode_accepts_the_credentials(operated: Operated, signer: str) -> None:
     """Signed by the account itself, or by a signing key of it; requests and their answers go through."""
     complaints: list[str] = []
-    async with connected(operated, operated.creds(nkeys.new_pair("user"), signer=getattr(operated, signer)), complaints) as client:
+    async with entering(operated, operated.creds(nkeys.new_pair("user"), signer=getattr(operated, signer)), complaints) as client:
         await client.subscribe(f"_INBOX_{AGENT}.own")
         await client.publish("kalends.v1.acme.notes.search", b"")
         await client.flush()
@@ -106,7 +92,7 @@ async def test_a_broker_in_operator_mode_accepts_the_credentials(operated: Opera
 async def test_it_holds_them_to_their_own_inbox(operated: Operated, subject: str) -> None:
     """Whatever else is subscribed to is refused."""
     complaints: list[str] = []
-    async with connected(operated, operated.creds(nkeys.new_pair("user")), complaints) as client:
+    async with entering(operated, operated.creds(nkeys.new_pair("user")), complaints) as client:
         await client.subscribe(subject)
         await until(lambda: any("permissions violation for subscription" in one.lower() for one in complaints))
 
@@ -115,7 +101,7 @@ async def test_it_holds_them_to_their_own_inbox(operated: Operated, subject: str
 async def test_it_holds_them_to_their_own_memory(operated: Operated, subject: str) -> None:
     """Whatever else is published to is refused."""
     complaints: list[str] = []
-    async with connected(operated, operated.creds(nkeys.new_pair("user")), complaints) as client:
+    async with entering(operated, operated.creds(nkeys.new_pair("user")), complaints) as client:
         await client.publish(subject, b"")
         await until(lambda: any("permissions violation for publish" in one.lower() for one in complaints))
 
@@ -131,7 +117,7 @@ async def test_it_refuses_what_has_ended_or_what_others_signed(operated: Operate
         operated.creds(user, signer=stranger),
     ):
         with pytest.raises(nats.errors.Error):
-            async with connected(operated, creds, []):
+            async with entering(operated, creds, []):
                 pass
 
 
