@@ -126,7 +126,8 @@ async def test_a_late_event_gives_a_new_version_to_its_ancestors_and_to_nothing_
 
 async def test_a_session_that_still_talks_is_left_open_until_it_is_quiet_or_the_day_is_rolled(books: Ledger):
     """So a sweep does not cut what grows, and today's node is never empty."""
-    now = datetime.now(UTC)
+    now = NOON
+    books.clock.ahead = now - datetime.now(UTC)
     await books.record(at(now, "now", "The crew is on board."), at(now - timedelta(minutes=45), "before", "The tide is low."))
     keep = keeping(books)
 
@@ -138,7 +139,7 @@ async def test_a_session_that_still_talks_is_left_open_until_it_is_quiet_or_the_
     assert sorted(walked.events) == sorted([event_id("now"), event_id("before")])
     await books.record(at(now + timedelta(minutes=1), "later", "The anchor is up."))
     assert (await keep.sweep()).units == 0
-    books.clock.ahead = timedelta(hours=2)
+    books.clock.ahead += timedelta(hours=2)
     await keep.sweep()
     assert event_id("later") in (await walk(books.calendar, books.nodes)).events
 

@@ -6,31 +6,24 @@ away afterwards, and Go finds its own caches by it; and without the version stam
 Helm takes at its word.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from tests.support.fetched import CACHE, GO_COMPILER, made_once
 from tests.support.kubernetes import lock
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
 BUILD_S = 3600.0
 """How long a build may take: 5 minutes on two free cores, and others may want them."""
 
-_COMPILER_FLAGS = "all=-l"
-"""Nothing is inlined: a sixth of the compiler's time is saved, and the tests of the operator take no longer (291 s, and 288 s without)."""
-
 _SOURCES = ("go.mod", "go.sum", "main.go")
 _OUTSIDE = dict(os.environ)
-_BASE = _OUTSIDE.get("XDG_CACHE_HOME", "")
-_CACHE = (Path(_BASE) if _BASE else Path.home() / ".cache") / "kalends"
 
 
 class CannotBuild(Exception):
@@ -40,10 +33,10 @@ class CannotBuild(Exception):
 @cache
 def folder() -> Path:
     """Where the program is, or will be."""
-    made_of = hashlib.sha256(f"{sys.platform} {platform.machine()} {_COMPILER_FLAGS} {_linker_flags()}".encode())
+    made_of = hashlib.sha256(f"{sys.platform} {platform.machine()} {GO_COMPILER} {_linker_flags()}".encode())
     for name in _SOURCES:
         made_of.update((lock.PROGRAM / name).read_bytes())
-    return _CACHE / f"kubernetes-{made_of.hexdigest()[:16]}"
+    return CACHE / f"kubernetes-{made_of.hexdigest()[:16]}"
 
 
 @cache
@@ -54,7 +47,7 @@ def programs() -> Path:
         CannotBuild: there is no Go, or it failed.
     """
     place = folder()
-    with _made_once(place) as made_by_us:
+    with made_once(place) as made_by_us:
         if made_by_us:
             _build(place)
     return place / "bin"
@@ -71,7 +64,7 @@ def _build(place: Path) -> None:
         "-trimpath",
         "-buildvcs=false",
         "-gcflags",
-        _COMPILER_FLAGS,
+        GO_COMPILER,
         "-ldflags",
         _linker_flags(),
         "-o",
@@ -105,22 +98,3 @@ def _linker_flags() -> str:
     }
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     return " ".join(["-s", "-w", *(f"-X {package}.{name}={value}" for package in packages for name, value in stamp.items())])
-
-
-@contextmanager
-def _made_once(place: Path) -> Iterator[bool]:
-    """Whether *place* is for the caller to make, which nobody else does meanwhile; what an interrupted attempt left is gone."""
-    ready = place / "ready"
-    if ready.exists():
-        yield False
-        return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if ready.exists():
-            yield False
-            return
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        yield True
-        ready.touch()

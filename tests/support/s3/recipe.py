@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from tests.support.fetched import CACHE, HOME, CannotFetch, made_once
+from tests.support.fetched import CACHE, GO_COMPILER, HOME, CannotFetch, made_once
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 
@@ -25,7 +25,7 @@ def server() -> Path:
     Raises:
         CannotFetch: there is no Go, or it could not build it.
     """
-    folder = CACHE / f"s3-{hashlib.sha256(MODULE.encode()).hexdigest()[:16]}"
+    folder = CACHE / f"s3-{hashlib.sha256(f'{MODULE} {GO_COMPILER}'.encode()).hexdigest()[:16]}"
     with made_once(folder) as made_by_us:
         if made_by_us:
             _build(folder)
@@ -37,7 +37,7 @@ def _build(folder: Path) -> None:
     if go is None:
         raise CannotFetch("go is missing; the server of S3 is built with it (Debian and Ubuntu: apt-get install -y golang)")
     wanted = {"HOME": str(HOME), "GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-trimpath", "GOTOOLCHAIN": "auto"}
-    command = [go, "install", "-ldflags=-s -w", MODULE]
+    command = [go, "install", f"-gcflags={GO_COMPILER}", "-ldflags=-s -w", MODULE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S, env={**os.environ, **wanted})
     if done.returncode:
         raise CannotFetch(f"go failed: {(done.stdout + done.stderr)[-2000:]}")
