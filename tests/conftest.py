@@ -13,6 +13,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "people")
 
 LONGEST_FIRST = (
     *("cluster/test_roles.py", "cluster/test_rolling.py", "cluster/test_rebuilds.py", "faults/test_failpoints.py"),
+    # this one waits more than it computes, and lets others compute meanwhile
+    "faults/test_slow_disk.py",
     *("forgetting/test_canaries.py", "cluster/test_forgetting_cluster.py", "forgetting/test_forgetting.py"),
     *("cluster/test_nats_faults.py", "cluster/test_opensearch_faults.py", "cluster/test_widening.py", "faults/test_backups.py"),
     *("faults", "forgetting", "cluster", "platform", "vllm", "services", "contracts"),

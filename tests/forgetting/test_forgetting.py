@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from tests.support.api import Api, Reply
 from tests.support.files import contents
 from tests.support.instance import Instance, wait_until
+from tests.support.load import AGAIN
 
 SESSIONS = 4
 EVENTS = 12
@@ -44,12 +45,23 @@ class World:
         """Some sessions, each on a day of its own, with a canary in each event; and the calendar of them."""
         self.api.make_memory(self.memory, isolation=self.isolation)
         items = [self._event(session, number) for session in range(SESSIONS) for number in range(EVENTS)]
-        reply = self.api.append(self.memory, items)
+        reply = self.append(items)
         assert reply.status == 202, reply
         self.told = {one["event_id"]: item for one, item in zip(reply.body["results"], items, strict=True)}
         self.api.quiet()
         self.api.run_job("toc-day")
         self.api.quiet()
+
+    def append(self, items: Sequence[Mapping[str, Any]]) -> Reply:
+        """Append, again while the instance says so: a session takes nothing until it is known that its erasure is over."""
+        replies: list[Reply] = []
+
+        def taken() -> bool:
+            replies.append(self.api.append(self.memory, items))
+            return replies[-1].status not in AGAIN
+
+        assert wait_until(taken, seconds=AWHILE, every=0.1), replies[-1]
+        return replies[-1]
 
     def _event(self, session: int, number: int) -> dict[str, Any]:
         canary = self.canary(session, number)
@@ -193,7 +205,7 @@ def test_what_is_erased_is_in_no_answer_and_no_file_and_the_rest_is_found(world:
     world.check(gone)
     assert told["counts"]["timeline"] == told["counts"]["lexical"] == told["counts"]["vector"] == len(gone)
     assert left_in_files(world.instance.data, canaries) == []
-    again = world.api.append(world.memory, [{**world.told[event_id], "event_id": event_id} for event_id in sorted(gone)])
+    again = world.append([{**world.told[event_id], "event_id": event_id} for event_id in sorted(gone)])
     assert again.status == 422
     assert {fault["code"] for fault in again.body["errors"]} == {"erased"}
 
@@ -303,8 +315,8 @@ def test_a_session_can_be_used_again_after_its_erasure(world: World) -> None:
     world.erase({"session_id": session})
 
     item = {"session_id": session, "kind": "message", "text": "zznewlifezz after all", "occurred_at": MOMENT.format(day=11, minute=30)}
-    written = world.api.append(world.memory, [item])
-    assert written.status == 202
+    written = world.append([item])
+    assert written.status == 202, written
     world.api.quiet()
     world.instance.terminate()
     world.instance.start()

@@ -94,10 +94,16 @@ class HiddenView:
         """
         if self._clock.monotonic() - self._confirmed > self._fresh_s:
             await self.refresh()
-        fenced = any(one.begun and _takes_any(_selector(one), sessions) for one in self._active.get(scope, ()))
-        if fenced or (since is not None and self._went_on(scope, sessions, since=since)):
+        if self._fenced(scope, sessions):
+            # it may be over since, and who was told so writes at once
+            await self.refresh()
+        if self._fenced(scope, sessions) or (since is not None and self._went_on(scope, sessions, since=since)):
             raise Unavailable("what is written to is being erased; try again", dependency="erasure", retry_after=RETRY_S)
         return self._number
+
+    def _fenced(self, scope: Scope, sessions: Sequence[str]) -> bool:
+        """Whether one of *sessions* is being erased, as far as is known."""
+        return any(one.begun and _takes_any(_selector(one), sessions) for one in self._active.get(scope, ()))
 
     def _went_on(self, scope: Scope, sessions: Sequence[str], *, since: int) -> bool:
         """Whether an erasure of one of *sessions* went on after the change *since*, as far as changes are remembered."""

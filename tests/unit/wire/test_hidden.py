@@ -126,6 +126,15 @@ async def test_a_session_that_is_being_erased_takes_no_writes_and_others_do():
     await world.view.admit(THERE, ["s"])
 
 
+async def test_a_session_takes_writes_as_soon_as_its_erasure_is_over_elsewhere():
+    """Who was told so writes at once, and need not wait for the next look."""
+    world = World()
+    begun = await world.hide(Selector(kind="session_id", session="s"), begun=True)
+    await world.store.mark(await world.store.put(begun, state="erased", selector=None))
+
+    await world.view.admit(HERE, ["s"])
+
+
 async def test_single_events_fence_nothing():
     """No key of theirs is destroyed."""
     world = World()
