@@ -1,18 +1,58 @@
-"""Task groups whose lone error leaves them as itself.
+"""Task groups whose lone error leaves them as itself, and which never hide that somebody was cancelled.
 
-A newcomer would get wrong: ``asyncio.TaskGroup`` wraps even one error in a group, so that an ``except`` for its type does not see it.
+A newcomer would get wrong: ``asyncio.TaskGroup`` wraps even one error in a group, so that an ``except`` for its type does not see it; and
+before Python 3.13 it forgets a cancellation that comes while it winds up after an error, so that a loop which goes on after errors never
+ends.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+
+class _Group(asyncio.TaskGroup):
+    """Tells a cancellation from outside from its own, which it asks of its task when another one fails."""
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if sys.version_info >= (3, 13):
+            await super().__aexit__(kind, error, trace)
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - only a task enters a group
+        asked = self._asked
+        try:
+            await super().__aexit__(kind, error, trace)
+        except BaseExceptionGroup as failures:
+            if self._asked and not asked:
+                # what it asks while it winds up it does not take back
+                task.uncancel()
+            if task.cancelling() > self._before:
+                raise asyncio.CancelledError from failures
+            raise
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        task = asyncio.current_task()
+        self._before = task.cancelling() if task else 0
+        return self
+
+    @property
+    def _asked(self) -> bool:
+        return bool(getattr(self, "_parent_cancel_requested", False))
 
 
 @asynccontextmanager
 async def group() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group; if all that failed in it is one error, that error is raised and no group of one."""
+    """A task group; if all that failed in it is one error, that error is raised and no group of one.
+
+    Raises:
+        asyncio.CancelledError: the task was cancelled from outside meanwhile, whatever else failed.
+    """
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with _Group() as tasks:
             yield tasks
     except BaseExceptionGroup as failures:
         lone: BaseException = failures

@@ -1,6 +1,7 @@
 """Task groups whose lone error leaves them as itself."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -118,3 +119,59 @@ async def test_a_cancelled_group_is_cancelled_and_no_error():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == ["cancelled"]
+
+
+@pytest.mark.parametrize("fails", ["block", "task"])
+async def test_who_is_cancelled_while_a_group_winds_up_after_an_error_is_cancelled(fails):
+    """So that a loop which goes on after errors ends when it is told to."""
+    winding_up, released, rounds = asyncio.Event(), asyncio.Event(), []
+
+    async def slow_to_end():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            winding_up.set()
+            await released.wait()
+
+    async def work():
+        while len(rounds) < 5:
+            rounds.append(1)
+            with contextlib.suppress(Unavailable):
+                async with tasks.group() as group:
+                    group.create_task(slow_to_end())
+                    await asyncio.sleep(0)
+                    if fails == "block":
+                        raise Unavailable("away")
+                    group.create_task(failing(Unavailable("away")))
+
+    task = asyncio.create_task(work())
+    await winding_up.wait()
+    task.cancel()
+    asyncio.get_running_loop().call_later(0.01, released.set)
+    done, _ = await asyncio.wait([task], timeout=20)
+
+    assert done == {task}
+    assert task.cancelled()
+    assert len(rounds) == 1
+
+
+async def test_a_deadline_that_ends_while_a_group_winds_up_is_a_deadline():
+    """And nothing of it is left for the next wait."""
+    released = asyncio.Event()
+
+    async def slow_to_end():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await released.wait()
+
+    async def work():
+        asyncio.get_running_loop().call_later(0.1, released.set)
+        async with asyncio.timeout(0.05), tasks.group() as group:
+            group.create_task(slow_to_end())
+            await asyncio.sleep(0)
+            raise Unavailable("away")
+
+    with pytest.raises(TimeoutError):
+        await work()
+    await asyncio.sleep(0)
