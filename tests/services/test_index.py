@@ -141,6 +141,26 @@ async def test_one_projection_does_not_wait_for_the_other(made, error):
     assert await found(made, "fox") == []
 
 
+async def test_a_projection_that_is_told_to_end_while_the_broker_answers_ends(made, monkeypatch):
+    """It hands back what it has just then, for its store is away; in Python 3.11 the client forgets a cancellation that meets an answer."""
+    made.lexicon.leave("put")
+    client, told = made.ledger.bus.connection, []
+    answered = client._process_pong
+
+    async def answered_and_told():
+        await answered()
+        told.append(made.running["lexical"].cancel())
+
+    await record(made)
+    monkeypatch.setattr(client, "_process_pong", answered_and_told)
+    made.start("lexical")
+    await until(lambda: told != [])
+    ended, _ = await asyncio.wait([made.running["lexical"]], timeout=20)
+    monkeypatch.undo()
+
+    assert ended == {made.running["lexical"]}
+
+
 @pytest.mark.parametrize("name", BOTH)
 async def test_an_outage_of_the_store_burns_no_deliveries_and_ends_by_itself(made, name):
     """The breaker is open: nothing is fetched until a probe succeeds, so no message comes near its last attempt."""

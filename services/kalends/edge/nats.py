@@ -30,6 +30,7 @@ from kalends.edge.limits import Limits
 from kalends.edge.metrics import Metrics
 from kalends.edge.operations import Answer, Call
 from kalends.edge.services import Service
+from kalends.kit.tasks import heeded
 from kalends.settings import HttpSettings
 
 log = structlog.get_logger(__name__)
@@ -102,20 +103,14 @@ class NatsEdge:
                     if rows:
                         listening.append(await self._listen(service.name, rows, tasks, slots))
                 # nats-py writes a flush's PING past the subscriptions that it still buffers; only the second one comes after them.
-                for _ in range(2):
-                    await self.client.flush(timeout=max(1, round(self.settings.deadline_s)))
-                self._heed_cancellation()
+                with heeded():
+                    for _ in range(2):
+                        await self.client.flush(timeout=max(1, round(self.settings.deadline_s)))
                 self.ready.set()
                 await asyncio.Event().wait()
             finally:
                 self.ready.clear()
                 await self._leave(listening)
-
-    def _heed_cancellation(self) -> None:
-        """In Python 3.11 ``wait_for`` (of nats-py's flush) loses a cancellation that comes together with the answer."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
 
     def _routes(self) -> list[Route]:
         table = dispatch.routes(self.services, metrics=self.metrics, transport="nats")

@@ -1,14 +1,14 @@
-"""Task groups whose lone error leaves them as itself, and which never hide that somebody was cancelled.
+"""Task groups whose lone error leaves them as itself, and that nobody's cancellation is forgotten.
 
-A newcomer would get wrong: ``asyncio.TaskGroup`` wraps even one error in a group, so that an ``except`` for its type does not see it; and
-before Python 3.13 it forgets a cancellation that comes while it winds up after an error, so that a loop which goes on after errors never
-ends.
+A newcomer would get wrong: ``asyncio.TaskGroup`` wraps even one error in a group, so that an ``except`` for its type does not see it. And a
+cancellation may be lost, so that a loop which goes on after errors never ends: before Python 3.13 by a group that winds up after an error,
+before 3.12 by ``asyncio.wait_for``, which libraries of ours use.
 """
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -61,3 +61,22 @@ async def group() -> AsyncIterator[asyncio.TaskGroup]:
         if isinstance(lone, BaseExceptionGroup):
             raise
         raise lone from None
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Around the calls of a library that may wait by ``asyncio.wait_for``, which loses a cancellation that comes together with the result.
+
+    Raises:
+        asyncio.CancelledError: the task was cancelled meanwhile.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    except Exception as error:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError

@@ -175,3 +175,44 @@ async def test_a_deadline_that_ends_while_a_group_winds_up_is_a_deadline():
     with pytest.raises(TimeoutError):
         await work()
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("answer", ["a result", Unavailable("away")], ids=["result", "error"])
+async def test_a_cancellation_that_comes_together_with_an_answer_is_heeded(answer):
+    """``asyncio.wait_for`` of Python 3.11 returns the answer then, and forgets that it was cancelled."""
+    answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    async def work():
+        with tasks.heeded():
+            await asyncio.wait_for(answered, 20)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    if isinstance(answer, Exception):
+        answered.set_exception(answer)
+    else:
+        answered.set_result(answer)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+
+
+async def test_what_was_cancelled_before_may_still_ask():
+    """As whoever cleans up does."""
+    asked = []
+
+    async def work():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with tasks.heeded():
+                await asyncio.sleep(0)
+            asked.append(1)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert asked == [1]

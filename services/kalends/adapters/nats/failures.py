@@ -22,6 +22,7 @@ from kalends.domain.errors import (
     TooLarge,
     Unavailable,
 )
+from kalends.kit import tasks
 
 DEPENDENCY = "nats"
 
@@ -148,13 +149,14 @@ def refusal(code: int, description: str) -> KalendsError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what the client raises in the block into domain errors; the cause is kept.
+    """Turn what the client raises in the block into domain errors; the cause is kept, and a cancellation that it loses is heeded.
 
     Raises:
         KalendsError: the client failed.
     """
     try:
-        yield
+        with tasks.heeded():
+            yield
     except KalendsError:
         raise
     except Exception as error:
