@@ -68,7 +68,7 @@ def heeded() -> Iterator[None]:
     """Around the calls of a library that may wait by ``asyncio.wait_for``, which loses a cancellation that comes together with the result.
 
     Raises:
-        asyncio.CancelledError: the task was cancelled meanwhile.
+        asyncio.CancelledError: the task was cancelled meanwhile. RuntimeError: no event loop runs.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0

@@ -54,7 +54,7 @@ def test_the_most_specific_name_is_taken(error: BaseException, expected: type[Ka
     assert type(domain_error(error)) is expected
 
 
-def test_translating_keeps_the_cause_and_leaves_the_rest_alone() -> None:
+async def test_translating_keeps_the_cause_and_leaves_the_rest_alone() -> None:
     """What is ours passes, and what is nobody's (a bug) is not dressed up."""
     with pytest.raises(Unavailable) as caught, translated():
         raise nats.errors.NoServersError
