@@ -29,6 +29,7 @@ from kalends.adapters.nats.failures import DEPENDENCY, RETRY_AFTER, translated
 from kalends.adapters.nats.options import NatsOptions
 from kalends.adapters.nats.tls import ClientTls
 from kalends.domain.errors import KalendsError, Misconfigured, TooLarge, Unavailable
+from kalends.kit import tasks
 from kalends.kit.backoff import pauses
 
 log = structlog.get_logger(__name__)
@@ -258,23 +259,24 @@ async def _first(link: Link, options: NatsOptions, **how: Any) -> None:
         async with asyncio.timeout(options.connect_timeout):
             for wait in pauses(first=_FIRST_WAIT, longest=_LONGEST_WAIT):
                 try:
-                    await client.connect(
-                        error_cb=link.complained,
-                        disconnected_cb=link.went_down,
-                        reconnected_cb=link.came_up,
-                        closed_cb=link.went_down,
-                        reconnect_to_server_handler=partial(_next_server, only=_places(how["servers"]) if options.named_only else None),
-                        allow_reconnect=False,
-                        max_reconnect_attempts=-1,
-                        reconnect_time_wait=1,
-                        connect_timeout=2,
-                        ping_interval=10,
-                        max_outstanding_pings=2,
-                        pending_size=options.pending_bytes,
-                        flush_timeout=options.request_timeout,
-                        drain_timeout=5,
-                        **how,
-                    )
+                    with tasks.heeded():
+                        await client.connect(
+                            error_cb=link.complained,
+                            disconnected_cb=link.went_down,
+                            reconnected_cb=link.came_up,
+                            closed_cb=link.went_down,
+                            reconnect_to_server_handler=partial(_next_server, only=_places(how["servers"]) if options.named_only else None),
+                            allow_reconnect=False,
+                            max_reconnect_attempts=-1,
+                            reconnect_time_wait=1,
+                            connect_timeout=2,
+                            ping_interval=10,
+                            max_outstanding_pings=2,
+                            pending_size=options.pending_bytes,
+                            flush_timeout=options.request_timeout,
+                            drain_timeout=5,
+                            **how,
+                        )
                     break
                 except (OSError, nats.errors.Error) as error:
                     _hang_up(client)
