@@ -100,8 +100,9 @@ async def find_some(requests: Requests, *, wait: float) -> tuple[Found, frozense
         except (TimeoutError, KalendsError):
             silent.add(name)
 
+    wanted = await names(requests)
     async with asyncio.TaskGroup() as group:
-        for name in await names(requests):
+        for name in wanted:
             group.create_task(ask(name))
     return Found(infos), frozenset(silent)
 
