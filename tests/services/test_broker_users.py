@@ -1,6 +1,7 @@
 """A broker that is not a child of Kalends, as in a pod, and the command that keeps its users."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -90,6 +91,16 @@ async def test_an_agent_is_a_user_as_long_as_it_is_an_agent(broker, keeper, tmp_
 
 async def _is_out(port, pair, agent_id):
     return not await _enters(port, pair, agent_id)
+
+
+async def test_a_file_that_cannot_be_written_is_said_as_itself(broker, tmp_path):
+    """And not as a group of errors, which the command line would show as a fault of its own."""
+    settings = {"LOG__URL": f"nats://127.0.0.1:{broker}", "LOG__USER": "kalends", "LOG__PASSWORD_FILE": str(tmp_path / "password")}
+    found = load(file=None, environment={f"KALENDS_{name}": value for name, value in {**settings, "DATA": str(tmp_path / "data")}.items()})
+    file = tmp_path / "nats.conf" / "auth.conf"
+
+    with pytest.raises(Misconfigured, match=re.escape(str(file))):
+        await broker_users.follow(found, file=file, pid_file=tmp_path / "users" / "nats.pid", version="0")
 
 
 async def test_a_broker_of_our_own_needs_no_keeper(tmp_path):

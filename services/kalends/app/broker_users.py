@@ -23,6 +23,7 @@ from kalends.domain.errors import Misconfigured
 from kalends.edge.agents import Agents
 from kalends.edge.auth import Authenticator
 from kalends.edge.metrics import new_metrics
+from kalends.kit import tasks
 from kalends.settings import Settings
 from kalends.wire.owners import Owners
 
@@ -48,7 +49,7 @@ async def follow(settings: Settings, *, file: Path, pid_file: Path, version: str
         agents, owners = Agents(bus.records, clock=clock), Owners(bus.records, clock=clock)
         authenticator = Authenticator(bus.records, clock=clock, owners=owners)
         platform = BrokerUser(name=settings.log.user, password=password)
-        async with asyncio.TaskGroup() as following:
+        async with tasks.group() as following:
             for run in (agents.run, owners.run, authenticator.run):
                 following.create_task(run())
             # whose a memory is must be known first, or a former owner would be let in for a moment
