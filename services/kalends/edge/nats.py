@@ -98,12 +98,12 @@ class NatsEdge:
         async with asyncio.TaskGroup() as tasks:
             listening: list[MicroService] = []
             try:
-                for service in self.services:
-                    rows = [row for row in self._routes() if row.service == service.name]
-                    if rows:
-                        listening.append(await self._listen(service.name, rows, tasks, slots))
-                # nats-py writes a flush's PING past the subscriptions that it still buffers; only the second one comes after them.
                 with heeded():
+                    for service in self.services:
+                        rows = [row for row in self._routes() if row.service == service.name]
+                        if rows:
+                            listening.append(await self._listen(service.name, rows, tasks, slots))
+                    # nats-py writes a flush's PING past the subscriptions that it still buffers; only the second one comes after them.
                     for _ in range(2):
                         await self.client.flush(timeout=max(1, round(self.settings.deadline_s)))
                 self.ready.set()

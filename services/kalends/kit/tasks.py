@@ -7,7 +7,7 @@ before 3.12 by ``asyncio.wait_for``, which libraries of ours use.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Self
@@ -20,23 +20,20 @@ class _Group(asyncio.TaskGroup):
         if sys.version_info >= (3, 13):
             await super().__aexit__(kind, error, trace)
             return
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - only a task enters a group
         asked = self._asked
         try:
             await super().__aexit__(kind, error, trace)
         except BaseExceptionGroup as failures:
-            if self._asked and not asked:
+            if self._asked and not asked and (task := asyncio.current_task()):
                 # what it asks while it winds up it does not take back
                 task.uncancel()
-            if task.cancelling() > self._before:
+            if self._is_cancelled():
                 raise asyncio.CancelledError from failures
             raise
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        task = asyncio.current_task()
-        self._before = task.cancelling() if task else 0
+        self._is_cancelled = _cancelled_since_now()
         return self
 
     @property
@@ -70,13 +67,19 @@ def heeded() -> Iterator[None]:
     Raises:
         asyncio.CancelledError: the task was cancelled meanwhile. RuntimeError: no event loop runs.
     """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
+    is_cancelled = _cancelled_since_now()
     try:
         yield
     except Exception as error:
-        if task is not None and task.cancelling() > before:
+        if is_cancelled():
             raise asyncio.CancelledError from error
         raise
-    if task is not None and task.cancelling() > before:
+    if is_cancelled():
         raise asyncio.CancelledError
+
+
+def _cancelled_since_now() -> Callable[[], bool]:
+    """Tells whether the task that asks now was cancelled afterwards; who cleans up after a cancellation was cancelled before."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    return lambda: task is not None and task.cancelling() > before

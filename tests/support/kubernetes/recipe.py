@@ -58,19 +58,8 @@ def _build(place: Path) -> None:
     if go is None:
         raise CannotBuild("go is missing; the control plane of the tests is built with it (Go 1.24 or newer)")
     binary = place / "control-plane"
-    command = [
-        go,
-        "build",
-        "-trimpath",
-        "-buildvcs=false",
-        "-gcflags",
-        GO_COMPILER,
-        "-ldflags",
-        _linker_flags(),
-        "-o",
-        str(binary),
-        ".",
-    ]
+    flags = ["-trimpath", "-buildvcs=false", "-gcflags", GO_COMPILER, "-ldflags", _linker_flags()]
+    command = [go, "build", *flags, "-o", str(binary), "."]
     with (place / "build.log").open("ab") as log:
         try:
             done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Task groups whose lone error leaves them as itself."""
+"""Task groups whose lone error leaves them as itself, and that nobody's cancellation is forgotten."""
 
 import asyncio
 import contextlib
