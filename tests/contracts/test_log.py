@@ -242,6 +242,22 @@ async def test_a_consumer_gets_what_is_not_acked_again() -> None:
         assert again.message.position == second.message.position
 
 
+async def test_what_is_kept_comes_to_nobody_else_until_it_is_kept_no_more() -> None:
+    """For many times the time to ack; then it comes, and what was settled does not."""
+    async with fresh_bus(replace(SMALL, ack_wait=0.4, redelivery=(0.4, 0.4))) as bus:
+        await bus.log.append(drafts("a", 2))
+        consumer, other = await bus.log.consumer("c"), await bus.log.consumer("c")
+        fetched = await consumer.fetch(limit=2, wait=5)
+        keeping = asyncio.create_task(consumer.keep(lambda: fetched))
+        await fetched[0].ack()
+
+        assert await other.fetch(limit=10, wait=2) == []
+        keeping.cancel()
+
+        [again] = await other.fetch(limit=10, wait=5)
+        assert (again.message.body, again.attempt) == (b"a-1", 2)
+
+
 async def test_a_sole_reader_gets_what_its_predecessor_left_at_once() -> None:
     """Nothing waits for the time to ack, and what was acked does not come again."""
     options = replace(SMALL, sole_reader=True)

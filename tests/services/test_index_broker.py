@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from tests.support.broker import SMALL, own_bus, watched_server
-from tests.support.engines import QUICK, SCOPE, event
+from tests.support.engines import IMPATIENT, QUICK, SCOPE, event
 from tests.support.faulty import Faulty
 from tests.support.keys import MemoryKeys, vault_over
 from tests.support.waiting import until
@@ -77,10 +77,10 @@ class Work:
 
 
 @pytest.fixture
-async def work(tmp_path) -> AsyncIterator[Work]:
+async def work(tmp_path, request: pytest.FixtureRequest) -> AsyncIterator[Work]:
     """The first event is about to be written, and waits for its store; the others are fetched."""
     keys, store = MemoryKeys(), Store()
-    async with watched_server(tmp_path) as server, own_bus(server, SMALL) as bus:
+    async with watched_server(tmp_path) as server, own_bus(server, getattr(request, "param", SMALL)) as bus:
         await bus.log.append(await drafts(keys))
         consumer, faulty = Faulty(await bus.log.consumer("c"), dependency="nats"), Faulty(store, dependency="lexical")
         reader = Reader(vault_over(keys))
@@ -124,6 +124,22 @@ async def drafts(keys: MemoryKeys) -> list[Draft]:
         body = envelopes.seal_event(said, scope=SCOPE, key_reference=reference, box=box, mac=mac, stamp=stamp)
         found.append(Draft(scope=SCOPE, message_id=str(number), body=body))
     return found
+
+
+@pytest.mark.parametrize("work", [IMPATIENT], indirect=True, ids=["a short time to ack"])
+async def test_what_takes_longer_than_the_time_to_ack_is_not_sent_twice(work: Work) -> None:
+    """A slow store or model would get ever more to do, and whatever waits behind it would be done by others too."""
+    loop = asyncio.get_running_loop()
+    later = loop.time() + 4 * IMPATIENT.ack_wait
+
+    async def waited() -> bool:
+        return loop.time() > later
+
+    await until(waited)
+    assert await work.delivered() == COUNT
+    work.release()
+    await until(work.done)
+    assert await work.delivered() == COUNT
 
 
 async def test_what_was_fetched_before_the_broker_went_away_is_not_sent_twice(work: Work) -> None:

@@ -6,10 +6,11 @@ is nobody's until its time to be acked is over, and the floor waits for it.
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from tests.contracts.drafts import draft
-from tests.support.broker import fresh_bus
+from tests.support.broker import SMALL, fresh_bus
 from tests.support.waiting import until
 
 from kalends.adapters.nats import NatsBus
@@ -49,3 +50,22 @@ async def test_what_was_sent_to_one_that_pauses_comes_to_another_at_once(bus: Na
     await log.append([draft("three")])
     [again] = await pausing.fetch(limit=10, wait=10)
     assert again.message.body == b"three"
+
+
+async def test_what_was_sent_and_not_fetched_is_kept_too() -> None:
+    """It waits behind what is being written, and came to somebody else after the time to ack, and to this one later all the same."""
+    async with fresh_bus(replace(SMALL, ack_wait=0.4, redelivery=(0.4, 0.4))) as bus:
+        keeping, other = await bus.log.consumer("c"), await bus.log.consumer("c")
+        asking = asyncio.create_task(keeping.fetch(limit=10, wait=30))
+        await until(lambda: bool(keeping._open))
+        asking.cancel()
+        await asyncio.wait([asking])
+        async with asyncio.TaskGroup() as group:
+            kept = group.create_task(keeping.keep(list))
+            await bus.log.append([draft("one")])
+
+            assert await other.fetch(limit=10, wait=2) == []
+            kept.cancel()
+
+        [again] = await keeping.fetch(limit=10, wait=1)
+        assert (again.message.body, again.attempt) == (b"one", 1)

@@ -8,8 +8,9 @@ because a message that has been delivered too often becomes a dead letter.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Protocol
 
 import structlog
@@ -139,6 +140,8 @@ class Projector:
         self.failing_since: Since | None = None
         self.written = 0
         self._not_before = 0.0
+        self._in_hand: list[Sequence[Delivery]] = []
+        """Fetched by the pump that runs, and not dealt with."""
         self._unused: deque[Sequence[Delivery]] = deque()
         """Fetched, not written, and not handed back."""
 
@@ -158,6 +161,8 @@ class Projector:
         try:
             async with tasks.group() as group:
                 group.create_task(self._fetch_into(fetched), name=f"index.{self._projection}.fetch")
+                group.create_task(self._consumer.keep(self._deliveries_in_hand), name=f"index.{self._projection}.keep")
+                self._in_hand = list(self._unused)
                 while True:
                     deliveries = self._unused.popleft() if self._unused else await fetched.get()
                     if isinstance(deliveries, KalendsError):
@@ -172,6 +177,7 @@ class Projector:
                         # who is told to end gives back what it had begun too, or it would come again only after the ack wait
                         self._unused.appendleft(deliveries)
                         raise
+                    self._in_hand.remove(deliveries)
                     if self._rate:
                         await asyncio.sleep(max(0.0, began + len(deliveries) / self._rate - time.monotonic()))
         finally:
@@ -190,10 +196,14 @@ class Projector:
                 return
             try:
                 if deliveries:
+                    self._in_hand.append(deliveries)
                     await fetched.put(deliveries)
             except asyncio.CancelledError:
                 self._unused.append(deliveries)
                 raise
+
+    def _deliveries_in_hand(self) -> Iterator[Delivery]:
+        return chain.from_iterable(self._in_hand)
 
     async def _fetch(self) -> Sequence[Delivery]:
         """The next batch; not sooner than ``linger_s`` after the last, unless that was full and more is surely waiting.

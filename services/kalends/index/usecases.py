@@ -33,6 +33,10 @@ _MOMENT_S = 10.0
 """So far behind the log may be what begins to serve; who names what must be seen waits for it as ever. A write is through only with a
 store's next refresh, and another batch waits behind it, so it cannot be much less."""
 
+_PATIENCE = 0.5
+"""Or behind by this much of the time that it has followed the log without reaching it: on a slow store it never comes nearer, and then a
+rebuild would not end while there is load."""
+
 _REST_S = 0.005
 """After each piece of examining what is stored, as long as a piece takes: single questions are not heavy traffic, and wait for it too."""
 
@@ -376,11 +380,16 @@ class Chase:
     def __init__(self) -> None:
         self._wanted: Floors | None = None
         self._since = 0.0
+        self._reached: float | None = None
+        """When it first had all that the log held at the beginning."""
 
     def is_close(self, floors: Floors, *, heads: Floors, now: float) -> bool:
         """Call again and again with how far it is and how far the log is, *now* in seconds."""
-        if self._wanted is not None and not covers(floors, self._wanted):
+        wanted, since = self._wanted, self._since
+        if wanted is not None and not covers(floors, wanted):
             return False
-        is_close = self._wanted is not None and now - self._since <= _MOMENT_S
         self._wanted, self._since = heads, now
-        return is_close
+        if wanted is None:
+            return False
+        self._reached = now if self._reached is None else self._reached
+        return now - since <= max(_MOMENT_S, (now - self._reached) * _PATIENCE)

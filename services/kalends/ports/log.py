@@ -3,7 +3,7 @@
 A newcomer would get wrong: ``append`` returns only after the store has synced; a duplicate is an outcome, not an error.
 """
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -81,6 +81,13 @@ class Consumer(Protocol):
 
     async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Ack many at once."""
+        ...
+
+    async def keep(self, in_hand: Callable[[], Iterable[Delivery]]) -> None:
+        """Until cancelled, have nobody else get what *in_hand* tells of and is not settled, nor what was sent here and not fetched.
+
+        Without it they are delivered again after the time to ack, however hard somebody works on them.
+        """
         ...
 
     async def pause(self) -> None:

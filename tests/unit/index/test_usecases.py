@@ -15,13 +15,23 @@ def test_a_generation_is_close_once_it_has_soon_what_the_log_held():
     assert chase.is_close({"E": 941}, heads={"E": 950}, now=61.0)
 
 
-def test_a_generation_that_stays_behind_is_never_close():
-    """Each time it has caught up with what there was, that is long ago."""
+def test_a_generation_that_falls_further_and_further_behind_is_never_close():
+    """Each time it has caught up with what there was, that is longer ago."""
     chase = Chase()
 
-    looks = [chase.is_close({"E": number * 100}, heads={"E": number * 100 + 50}, now=number * 20.0) for number in range(20)]
+    looks = [chase.is_close({"E": 2**number}, heads={"E": 2 ** (number + 1)}, now=2.0**number * 20) for number in range(20)]
 
     assert not any(looks)
+
+
+def test_a_generation_that_always_stays_a_little_behind_is_close_in_the_end():
+    """On a slow store it never comes nearer, and the rebuild must end; how far behind counts from when it first had what there was."""
+    chase = Chase()
+
+    looks = [chase.is_close({"E": number * 100}, heads={"E": number * 100 + 100}, now=number * 20.0) for number in range(20)]
+
+    # the first look asks, the second has what there was at the first, and forty seconds later twenty are half of that
+    assert looks.index(True) == 3
 
 
 def test_every_stream_counts():

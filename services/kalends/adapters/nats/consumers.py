@@ -8,9 +8,10 @@ that was delivered too often is not pending any more, so lag alone never shows d
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 
 from nats.aio.msg import Msg
 
@@ -27,9 +28,12 @@ from kalends.ports.log import ConsumerState, Delivery, Message
 _SECOND = 1_000_000_000
 _ACK = b"+ACK"
 _NAK = b"-NAK"
+_WORKING = b"+WPI"
 _GATHER = 0.005
 """After the first message of a fetch, the longest silence until it is handed out; a backlog arrives without such gaps."""
 _PAUSE = 0.05
+_KEEPS = 4
+"""So often within the time to ack it is looked what is in hand; what was so the last time too is kept, before half the time is over."""
 _LATE = 0.5
 """After the time of a question is over, how long until it is certain that the broker has seen so too: its clock began a little later."""
 _OVER = (404, 408)
@@ -212,6 +216,20 @@ class NatsConsumer:
             for delivery in ours:
                 delivery.settled = False
             raise
+
+    async def keep(self, in_hand: Callable[[], Iterable[Delivery]]) -> None:
+        """Until cancelled, have nobody else get what *in_hand* tells of and is not settled, nor what was sent here and not fetched."""
+        before: set[str] = set()
+        while True:
+            await asyncio.sleep(min((self._options.ack_wait, *self._options.redelivery)) / _KEEPS)
+            ours = chain(self._ready, (one for one in in_hand() if isinstance(one, NatsDelivery) and not one.settled))
+            now = {*self._inbox.replies(), *(delivery.reply for delivery in ours)}
+            # most is done by the next time, and costs no word
+            kept = now & before
+            before = now
+            if kept:
+                with suppress(Unavailable, DeadlineExceeded):  # a broker that is away gives them to nobody else either
+                    await self._requests.link.send(b"".join(frame(reply, _WORKING) for reply in kept), messages=len(kept))
 
     async def states(self) -> Sequence[ConsumerState]:
         """How far it is on each stream.

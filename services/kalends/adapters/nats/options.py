@@ -59,7 +59,7 @@ class NatsOptions:
     ack_wait: float = 30.0
     max_deliver: int = 8
     redelivery: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 600.0)
-    """Waits for an ack, by attempt. The first one replaces ``ack_wait`` in the broker, so it must not be shorter than a batch's work."""
+    """Waits for an ack, by attempt. The first one replaces ``ack_wait`` in the broker."""
     max_ack_pending: int = 4096
     sole_reader: bool = False
     """Whether nobody else reads the durable consumers: what an earlier process left unsettled then comes again at once, not after

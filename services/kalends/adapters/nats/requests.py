@@ -275,6 +275,10 @@ class Inbox:
         """How many messages wait to be taken."""
         return len(self._messages)
 
+    def replies(self) -> list[str]:
+        """Where the messages that wait want their answers; what wants none is passed over."""
+        return [message.reply for message in self._messages if message.reply]
+
     async def take(self, *, wait: float) -> Msg | None:
         """The next message, or None if none comes within *wait* seconds or the connection breaks."""
         if not self._messages:
