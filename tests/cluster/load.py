@@ -30,7 +30,7 @@ AWAY = (Unavailable, DeadlineExceeded, Throttled)
 OPTIONS = replace(SMALL, replicas=3, idle=0.5, ack_wait=5.0, redelivery=(5.0, 5.0, 5.0))
 _PAUSE_S = 0.05
 _BATCH = 20
-QUIET_S = 90.0
+QUIET_S = 240.0
 READERS_S = 60.0
 """For readers to have everything: a message whose ack was lost comes again after the time to ack, and that more than once."""
 

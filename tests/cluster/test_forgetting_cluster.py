@@ -18,7 +18,7 @@ from tests.support.nats_cluster import NatsCluster
 
 from kalends.adapters.nats import NatsBus, open_nats
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 DIES_AT = {
     1: "erasure.after-destroy",

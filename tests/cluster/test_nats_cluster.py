@@ -25,10 +25,10 @@ from tests.support.nats_cluster import NatsCluster
 from kalends.adapters.nats import NatsOptions
 from kalends.wire import envelopes
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 MEMORY = "cluster"
-QUIET_S = 120.0
+QUIET_S = 240.0
 ROLES = (["ingest"], ["index", "search"], ["summarize", "scheduler"])
 STREAMS = {"EVENTS_0", "RECORDS_0", "KEYS", "DEAD", "LEDGER", "AUDIT"}
 AS_SET = NatsOptions(replicas=3)

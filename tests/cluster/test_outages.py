@@ -13,12 +13,12 @@ from tests.support.instance import wait_until
 from tests.support.lines import Cut
 from tests.support.trials import Trial
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PROJECTION: dict[Store, str] = {"opensearch": "lexical", "qdrant": "vector", "model": "vector"}
 SAMPLE: list[tuple[Store, Cut]] = [("opensearch", "hold"), ("qdrant", "refuse"), ("model", "hold")]
 REST: list[tuple[Store, Cut]] = [("opensearch", "refuse"), ("qdrant", "hold"), ("model", "refuse")]
 SHORT_S, LONG_S = 6.0, 600.0
-SOON_S = 60.0
+SOON_S = 180.0
 MORE_BYTES = 96 << 20
 """What a process may hold more after an outage than before: caches that fill, and what the allocator does not give back."""
 
@@ -50,7 +50,7 @@ def outage(deployment: Deployment, store: Store, how: Cut, *, seconds: float) ->
             # the outage has to last; all the while the writers and the readers are at it
             wait_until(lambda: False, seconds=seconds, every=min(seconds, 1.0))
             lag_is_told(deployment, projection, least=5)
-            deployment.becomes_ready(*ROLES, seconds=5.0)
+            deployment.becomes_ready(*ROLES, seconds=30.0)
         finally:
             deployment.heal()
         trial.answered("whole")

@@ -18,7 +18,7 @@ from tests.support.deployment import Deployment, deployed
 from tests.support.instance import wait_until
 from tests.support.trials import Trial
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 PROCESSES = ("ingest", "index-1", "index-2", "search", "summarize-1", "summarize-2", "scheduler")
 INDEXES = ("index-1", "index-2")
 MEMORY = "rebuilds"
@@ -32,7 +32,7 @@ SLOWLY = {
     "KALENDS_INDEX__LEXICAL_BATCH": "100",
     "KALENDS_INDEX__VECTOR_BATCH": "50",
 }
-SOON_S, LATE_S = 60.0, 300.0
+SOON_S, LATE_S = 180.0, 600.0
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,11 @@ from tests.support.instance import Broker, wait_until
 
 from kalends.domain.events import new_ulid
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PROCESSES = ("ingest", "index", "search", "summarize-1", "summarize-2", "scheduler-1", "scheduler-2")
 MEMORY = "roles"
 ENGINES = ("lexical", "vector")
-SOON_S = 60.0
+SOON_S = 180.0
 PAST = datetime(2023, 1, 1, 12, tzinfo=UTC)
 _numbers = itertools.count(1)
 
@@ -147,7 +147,7 @@ def search_goes_on(deployment: Deployment, away: str) -> None:
 
             def whole() -> bool:
                 replies.append(ask(api, event, visibility=visibility))
-                return (replies[-1].status, replies[-1].body["stale"], replies[-1].body["degraded"]) == (200, True, [])
+                return replies[-1].status == 200 and (replies[-1].body["stale"], replies[-1].body["degraded"]) == (True, [])
 
             # most of its time goes into waiting for what does not come, and a busy machine may leave an arm too little of the rest
             assert wait_until(whole, seconds=SOON_S, every=0.1), replies[-1]
@@ -191,7 +191,7 @@ def test_a_role_goes_on_while_another_is_down(roles: Deployment, away: str, role
     """Each pair of them; and whoever goes on stays ready."""
     GOES_ON[role](roles, away)
 
-    roles.becomes_ready(*[name for name in PROCESSES if name.partition("-")[0] == role], seconds=5.0)
+    roles.becomes_ready(*[name for name in PROCESSES if name.partition("-")[0] == role], seconds=30.0)
 
 
 def test_index_says_its_lag_and_catches_up_when_it_is_back(roles: Deployment) -> None:

@@ -14,7 +14,7 @@ from tests.support.trials import Trial
 
 from kalends.adapters.nats import NatsOptions
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 ACK_WAIT_S = NatsOptions().redelivery[0]
 PAIRS = [f"{role}-{number}" for role in ROLES for number in (1, 2)]
 
@@ -46,7 +46,7 @@ def roll_opensearch(deployment: Deployment) -> None:
     deployment.opensearch.start()
 
 
-@pytest.mark.parametrize("which", ["some", pytest.param("all", marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("which", ["some", pytest.param("all", marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_a_rolling_restart_of_everything_loses_nothing_and_no_answer_is_wrong(pairs: Deployment, which: str) -> None:
     """Every service, every NATS node and OpenSearch, one after another, while eight write and eight ask."""
     trial = Trial(pairs, prefix=which)

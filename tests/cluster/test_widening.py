@@ -20,7 +20,7 @@ MEMORIES = ("load", "w-a", "w-b", "w-c")
 """In four of the eight streams that there will be; the first one in the stream that the first widening leaves without slots."""
 WIDER = {"KALENDS_LOG__PARTITIONS": "8"}
 STREAM_BYTES = 256 << 20
-QUIET_S = 120.0
+QUIET_S = 300.0
 SOME = 60
 
 

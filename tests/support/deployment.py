@@ -32,7 +32,7 @@ ROLES = ("ingest", "index", "search", "summarize", "scheduler")
 Store = Literal["opensearch", "qdrant", "model"]
 _LINES: Mapping[Store, tuple[int, int]] = {"opensearch": (0, 0), "qdrant": (1, 1), "model": (2, 2)}
 _ASK_S = 10.0
-READY_S = 60.0
+READY_S = 180.0
 QUICK = {
     "KALENDS_INDEX__BREAKER_FIRST_S": "0.2",
     "KALENDS_INDEX__BREAKER_LONGEST_S": "2",

@@ -18,9 +18,9 @@ from tests.support.readers import Answers, Client, Known, Telling, lossless, rea
 LOG = logging.getLogger(__name__)
 _MEMORIES = ("here", "there")
 """Both hold the same words, so that an answer from the wrong one would show."""
-_DIGESTS_S = 120.0
+_DIGESTS_S = 300.0
 """A digest reads everything that a store holds, which after ten minutes of eight writers is much for a machine that does much else."""
-_QUIET_S = 120.0
+_QUIET_S = 300.0
 
 
 class Trial:
@@ -48,7 +48,7 @@ class Trial:
             self.answers = stack.enter_context(reading(self._reader, self.known, rest=self.rest))
             yield
 
-    def answered(self, kind: str, *, seconds: float = 60.0) -> None:
+    def answered(self, kind: str, *, seconds: float = 180.0) -> None:
         """Return once some reader has had an answer of this kind (see ``Answers``) that was not there before."""
         before = self._count(kind)
         assert wait_until(lambda: self._count(kind) > before, seconds=seconds, every=0.1), dict(self.answers.kinds)

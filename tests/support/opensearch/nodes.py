@@ -23,8 +23,8 @@ from typing import Any, Self
 from tests.support.instance import Child, clean_environment, free_port, wait_until
 from tests.support.opensearch import recipe
 
-START_S = 240.0
-STOP_S = 60.0
+START_S = 600.0
+STOP_S = 180.0
 _ASK_S = 30.0
 
 _FLAGS = (
@@ -94,7 +94,7 @@ class Node:
 
     def ready(self, *, status: str = "yellow") -> Self:
         """Wait until the health of the cluster, as it sees it, is *status* or better."""
-        assert wait_until(lambda: self._is(status), seconds=START_S, every=0.2), self.last_words
+        assert wait_until(lambda: self._is(status), seconds=START_S, every=0.2), self._state()
         return self
 
     def kill(self) -> None:
@@ -136,6 +136,16 @@ class Node:
         """The end of what it wrote."""
         log = self.folder / "node.log"
         return log.read_text(encoding="utf-8", errors="replace")[-3000:] if log.exists() else ""
+
+    def _state(self) -> str:
+        """What it says of itself that is not well, and the end of what it wrote."""
+        said = []
+        for path in ("/_cluster/health", "/_cluster/allocation/explain"):
+            try:
+                said.append(json.dumps(self.ask("GET", path)))
+            except (OSError, ValueError) as error:
+                said.append(f"{path}: {error}")
+        return "\n".join([*said, self.last_words])
 
     def _is(self, status: str) -> bool:
         assert self.running, self.last_words

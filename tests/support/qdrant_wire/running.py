@@ -25,7 +25,7 @@ from kalends.adapters.qdrant.connection import connect
 from kalends.settings import QdrantSettings
 from tests.support.instance import Child, NotStarted, clean_environment
 
-START_S = 60.0
+START_S = 180.0
 
 REAL_URL = "KALENDS_TEST_QDRANT_URL"
 REAL_KEY_FILE = "KALENDS_TEST_QDRANT_KEY_FILE"
