@@ -50,7 +50,7 @@ def outage(deployment: Deployment, store: Store, how: Cut, *, seconds: float) ->
             # the outage has to last; all the while the writers and the readers are at it
             wait_until(lambda: False, seconds=seconds, every=min(seconds, 1.0))
             lag_is_told(deployment, projection, least=5)
-            deployment.becomes_ready(*ROLES, seconds=30.0)
+            deployment.becomes_ready(*ROLES, seconds=5.0)
         finally:
             deployment.heal()
         trial.answered("whole")

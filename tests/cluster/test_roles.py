@@ -191,7 +191,7 @@ def test_a_role_goes_on_while_another_is_down(roles: Deployment, away: str, role
     """Each pair of them; and whoever goes on stays ready."""
     GOES_ON[role](roles, away)
 
-    roles.becomes_ready(*[name for name in PROCESSES if name.partition("-")[0] == role], seconds=30.0)
+    roles.becomes_ready(*[name for name in PROCESSES if name.partition("-")[0] == role], seconds=5.0)
 
 
 def test_index_says_its_lag_and_catches_up_when_it_is_back(roles: Deployment) -> None:

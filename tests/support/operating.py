@@ -22,7 +22,7 @@ from tests.support.kubernetes.control_plane import ControlPlane
 
 ACCOUNT = "kalends-operator"
 API_VERSION = f"{GROUP}/{VERSION}"
-PATIENCE_S = 180.0
+PATIENCE_S = 90.0
 
 
 class Operated:

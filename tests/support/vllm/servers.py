@@ -30,7 +30,7 @@ from tests.support.vllm import place, recipe
 
 GIVEN = os.environ.get("KALENDS_TEST_VLLM_URL", "")
 EMBEDDING_MODEL = "all-minilm-l6-v2"
-PATIENCE_S = 300.0
+PATIENCE_S = 120.0
 """The deadline of a request in tests: the machine may be busy with everything at once."""
 
 BUILD_S = 1800.0

@@ -228,7 +228,7 @@ class NatsConsumer:
             kept = now & before
             before = now
             if kept:
-                with suppress(Unavailable, DeadlineExceeded):  # a broker that is away gives them to nobody else either
+                with suppress(Unavailable, DeadlineExceeded):  # the fetch beside this says so, and what comes twice changes nothing
                     await self._requests.link.send(b"".join(frame(reply, _WORKING) for reply in kept), messages=len(kept))
 
     async def states(self) -> Sequence[ConsumerState]:
