@@ -6,6 +6,9 @@ where somebody redirects it; a line that cannot be written must not end anything
 """
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +92,18 @@ def _all_is_well(instance: Instance, api: Api, ledger: Ledger) -> None:
     verdicts.logged_once(instance, ledger)
     verdicts.projections_agree(api, events=len(ledger.acked))
     verdicts.equal_a_fresh_rebuild(api)
+
+
+def test_vectors_that_are_being_written_while_somebody_takes_all_room_end_no_process(small_disk: Path) -> None:
+    """The disk is filled between the look at its room and the write, each time; what was refused is written later, and all is there."""
+    command = (sys.executable, "-m", "tests.faults.full_disk_writer", str(small_disk))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+
+    told = json.loads(done.stdout)
+    assert told["held"] == told["written"] - told["taken_out"], told
+    assert told["taken_out"] > 0
+    assert told["refused"] < told["rounds"], told
 
 
 async def test_a_broker_that_ran_out_of_room_is_started_anew_once_there_is_room(small_disk: Path) -> None:

@@ -123,6 +123,7 @@ def told(soak: Soak, ledger: Ledger, answers: Answers, samples: list[Sample], gr
             f"faults: {dict(soak.happened)}",
             f"memory in MiB by minute: {curve(samples)}",
             f"last life, second and last sixth: memory {grown.memory[0] / MIB:.0f} and {grown.memory[1] / MIB:.0f} MiB",
+            f"of that its own {grown.own[0] / MIB:.0f} and {grown.own[1] / MIB:.0f} MiB",
             f"open files {grown.files[0]:.0f} and {grown.files[1]:.0f}, threads {grown.threads[0]:.0f} and {grown.threads[1]:.0f}",
         )
     )

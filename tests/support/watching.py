@@ -17,11 +17,15 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What process *pid* held *at* so many seconds after the first look; memory is in bytes."""
+    """What process *pid* held *at* so many seconds after the first look; memory in bytes, and how much of it is its own.
+
+    The rest are pages of files (indexes, code), which the system takes back when it needs room.
+    """
 
     at: float
     pid: int
     memory: int
+    own: int
     files: int
     threads: int
 
@@ -35,7 +39,8 @@ def sample_of(pid: int, *, at: float) -> Sample | None:
         return None
     if "VmRSS" not in told:  # it has ended and nobody asked for its status yet
         return None
-    return Sample(at=at, pid=pid, memory=int(told["VmRSS"].split()[0]) * 1024, files=files, threads=int(told["Threads"]))
+    memory, own = (int(told[name].split()[0]) * 1024 for name in ("VmRSS", "RssAnon"))
+    return Sample(at=at, pid=pid, memory=memory, own=own, files=files, threads=int(told["Threads"]))
 
 
 class Watch(threading.Thread):
@@ -74,6 +79,7 @@ class Growth:
     """The medians of the second and of the last sixth of a life: the first is for warming up."""
 
     memory: tuple[float, float]
+    own: tuple[float, float]
     files: tuple[float, float]
     threads: tuple[float, float]
 
@@ -92,14 +98,19 @@ def growth(samples: Sequence[Sample]) -> Growth:
     def medians(of: Callable[[Sample], int]) -> tuple[float, float]:
         return statistics.median(map(of, early)), statistics.median(map(of, late))
 
-    return Growth(memory=medians(lambda one: one.memory), files=medians(lambda one: one.files), threads=medians(lambda one: one.threads))
+    return Growth(
+        memory=medians(lambda one: one.memory),
+        own=medians(lambda one: one.own),
+        files=medians(lambda one: one.files),
+        threads=medians(lambda one: one.threads),
+    )
 
 
 def curve(samples: Sequence[Sample], *, points: int = 12) -> str:
-    """Memory over time, as ``minute:MiB``; a bar stands where another process took over."""
+    """Memory over time, as ``minute:MiB/own MiB``; a bar stands where another process took over."""
     step = max(1, len(samples) // points)
     said, before = [], samples[0].pid if samples else 0
     for one in samples[::step]:
-        said.append(f"{'| ' if one.pid != before else ''}{one.at / 60:.1f}:{one.memory / MIB:.0f}")
+        said.append(f"{'| ' if one.pid != before else ''}{one.at / 60:.1f}:{one.memory / MIB:.0f}/{one.own / MIB:.0f}")
         before = one.pid
     return " ".join(said)

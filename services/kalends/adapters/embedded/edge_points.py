@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kalends.adapters.embedded import edge_sums, shards
+from kalends.adapters.embedded import edge_sums, reserving, shards
 from kalends.domain.errors import Misconfigured
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Entry, Held, Tombstone
@@ -21,6 +21,14 @@ from kalends.ports.vectors import VectorEntry
 
 PER_CALL = 24
 """Points of one update: about 10 ms in which nothing else in the process runs."""
+
+_LOGGED_BYTES = 5
+"""Of a number in the write-ahead log (CBOR: a byte for its kind, four for a float)."""
+_ROW_BYTES = 64
+"""Of a token vector beside a byte for each number."""
+_PAYLOAD_BYTES = 1024
+"""Of a payload without its tags; a few hundred were seen."""
+_TAG_BYTES = 64
 
 
 class Change:
@@ -32,6 +40,8 @@ class Change:
         self.key = named.key
         self.version = named.version
         self.windows = len(source.windows) if isinstance(source, VectorEntry) else 1
+        self.tokens = sum(len(window.tokens) for window in source.windows) if isinstance(source, VectorEntry) else 0
+        self.tags = len(named.tags) if isinstance(named, Entry) else 0
 
     def points(self, dimension: int) -> list[Any]:
         """Every window of the change; all of them belong into one update, or a crash could leave a half."""
@@ -70,6 +80,36 @@ def first_of(changes: Sequence[Change]) -> tuple[list[Change], list[Change]]:
     points = np.cumsum([change.windows for change in changes])
     fitting = max(1, int(np.searchsorted(points, PER_CALL, side="right")))
     return list(changes[:fitting]), list(changes[fitting:])
+
+
+def need_of(changes: Sequence[Change], dimension: int) -> reserving.Need:
+    """What a write of *changes* takes of the disk at most, the sums that follow included."""
+    points = sum(change.windows for change in changes)
+    values = sum(change.windows * (_PAYLOAD_BYTES + _TAG_BYTES * change.tags) for change in changes)
+    return _need(points=points, tokens=sum(change.tokens for change in changes), values=values, dimension=dimension)
+
+
+def need_of_copies(points: Sequence[Any], dimension: int) -> reserving.Need:
+    """What a write of *points* that were read from another shard takes at most."""
+    tokens = sum(len((point.vector or {}).get(shards.TOKENS, ())) for point in points)
+    values = sum(_PAYLOAD_BYTES + _TAG_BYTES * len((point.payload or {}).get("tags", ())) for point in points)
+    return _need(points=len(points), tokens=tokens, values=values, dimension=dimension)
+
+
+def need_of_ids(points: int) -> reserving.Need:
+    """What deleting *points*, or giving them other sums, takes at most."""
+    return _need(points=points, tokens=0, values=points * _PAYLOAD_BYTES, dimension=0)
+
+
+def _need(*, points: int, tokens: int, values: int, dimension: int) -> reserving.Need:
+    return reserving.Need(
+        log=_LOGGED_BYTES * dimension * (points + tokens) + 2 * values,
+        dense=2 * dimension * points,
+        tokens=(dimension + _ROW_BYTES) * tokens,
+        # each is written twice, for the second time with the sum of what was read back
+        values=2 * values,
+        points=points,
+    )
 
 
 def point_id(key: EventKey, window: int) -> uuid.UUID:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kalends.adapters.embedded import edge_points, edge_sums, files, residency, shards, vacuuming, vector_checking
+from kalends.adapters.embedded import edge_points, edge_sums, files, reserving, residency, shards, vacuuming, vector_checking
 from kalends.adapters.embedded.edge_points import PER_CALL
 from kalends.adapters.embedded.failures import translated
 from kalends.adapters.embedded.threads import Lane
@@ -64,6 +64,7 @@ class EdgeVectors:
         self._shard = shard
         self._path = path
         self._log = path / "wal"
+        self._reserve = reserving.Reserve(path)
         self._purging = asyncio.Lock()
         self._changed: dict[EventKey, None] | None = None
         self._clean = False
@@ -200,14 +201,15 @@ class EdgeVectors:
                 return 0
             fresh = None
             path = await self._writer.run(self._begin_purge)
+            reserve = reserving.Reserve(path)
             try:
                 await vacuuming.vacuum(path, dimension=self._dimension)
                 fresh = await self._writer.run(shards.load, path)
                 for _ in range(CATCH_UPS):
                     if len(self._changed or ()) <= PER_CALL:
                         break
-                    await self._writer.run(self._catch_up, fresh, PER_CALL)
-                old, fresh = await self._writer.run(self._take_over, fresh, path), None
+                    await self._writer.run(self._catch_up, fresh, reserve, PER_CALL)
+                old, fresh = await self._writer.run(self._take_over, fresh, path, reserve), None
                 await self._reader.run(_discard, *old)
             finally:
                 self._changed = None
@@ -236,7 +238,7 @@ class EdgeVectors:
         points: list[Any] = []
         surplus: list[Any] = []
         files.need_room(self._log)
-        files.wait_for_disk(self._log)
+        self._make_ready(edge_points.need_of(changes, self._dimension))
         with translated("vector"):
             leads = [edge_points.point_id(change.key, 0) for change in changes]
             held = {uuid.UUID(str(record.id)): record.payload for record in self._shard.retrieve(leads, True, False)}
@@ -254,6 +256,11 @@ class EdgeVectors:
                 self._shard.update(UpdateOperation.upsert_points(points))
                 vector_checking.sum_up(self._shard, [point.id for point in points])
         self._unflushed += len(points)
+
+    def _make_ready(self, need: reserving.Need) -> None:
+        """Have the disk take what is about to be written, and wait for one that hangs."""
+        self._reserve.ahead(need)
+        files.wait_for_disk(self._log)
 
     def _sync(self) -> None:
         if self._unflushed >= POINTS_PER_FLUSH:
@@ -332,6 +339,7 @@ class EdgeVectors:
         return page
 
     def _settle(self, doubted: Sequence[uuid.UUID]) -> list[str]:
+        self._make_ready(edge_points.need_of_ids(len(doubted)))
         return [f"{self._path.name}/{name}" for name in vector_checking.settle(self._shard, doubted)]
 
     def _count(self, scope: Scope) -> int:
@@ -379,7 +387,7 @@ class EdgeVectors:
         for one in doomed:
             self._note(EventKey(one["key"]), replaced=True)
         if points:
-            files.wait_for_disk(self._log)
+            self._make_ready(edge_points.need_of_ids(len(points)))
             with translated("vector"):
                 self._shard.update(UpdateOperation.delete_points(points))
         self._unflushed += len(points)
@@ -406,7 +414,7 @@ class EdgeVectors:
             raise
         return path
 
-    def _catch_up(self, fresh: Any, most: int) -> None:
+    def _catch_up(self, fresh: Any, reserve: reserving.Reserve, most: int) -> None:
         """Bring up to *most* of the events that changed meanwhile to *fresh* as they are here."""
         from qdrant_edge import Point, UpdateOperation
 
@@ -420,6 +428,7 @@ class EdgeVectors:
                 surplus += [edge_points.point_id(key, number) for number in range(windows, _windows(fresh, key))]
                 records = self._shard.retrieve([edge_points.point_id(key, number) for number in range(windows)], True, True)
                 points += [Point(record.id, record.vector or {}, vector_checking.carried(record)) for record in records]
+            reserve.ahead(edge_points.need_of_copies(points, self._dimension))
             if surplus:
                 fresh.update(UpdateOperation.delete_points(surplus))
             if points:
@@ -429,15 +438,15 @@ class EdgeVectors:
         for key in keys:
             changed.pop(key, None)
 
-    def _take_over(self, fresh: Any, path: Path) -> tuple[Any, Path]:
+    def _take_over(self, fresh: Any, path: Path, reserve: reserving.Reserve) -> tuple[Any, Path]:
         """Have *fresh* serve from now on, also after a restart; returns what did so until now."""
         while self._changed:
-            self._catch_up(fresh, PER_CALL)
+            self._catch_up(fresh, reserve, PER_CALL)
         with translated("vector"):
             fresh.flush()
         shards.point_at(path)
         old = (self._shard, self._path)
-        self._shard, self._path, self._log = fresh, path, path / "wal"
+        self._shard, self._path, self._log, self._reserve = fresh, path, path / "wal", reserve
         self._unflushed, self._changed = 0, None
         self._give_back()
         return old
