@@ -43,7 +43,8 @@ class Reserve:
 
     def __init__(self, shard: Path) -> None:
         self._shard = shard
-        self._left: dict[Path, int] = {}
+        self._left: dict[Path, tuple[int, int]] = {}
+        """Of each file its size when blocks were taken, and how many of them may not be used yet, in bytes."""
 
     def ahead(self, need: Need) -> None:
         """Have blocks for *need*, so that writing that much finds them whatever others take of the disk.
@@ -56,12 +57,15 @@ class Reserve:
         """
         if sys.platform != "linux":
             return
-        left: dict[Path, int] = {}
+        left: dict[Path, tuple[int, int]] = {}
         for path, wanted, used in self._files(need):
-            here = self._left.get(path, 0)
-            if here < wanted:
-                here = _take(path, wanted)
-            left[path] = here - used
+            try:
+                size, here = path.stat().st_size, 0
+                if path in self._left and self._left[path][0] == size:
+                    here = self._left[path][1]
+                left[path] = (size, (here if here >= wanted else _take(path, wanted)) - used)
+            except FileNotFoundError:
+                continue  # the engine drops a full part of its log at any time
         self._left = left
 
     def _files(self, need: Need) -> Iterator[tuple[Path, int, int]]:
@@ -101,7 +105,7 @@ def _take(path: Path, wanted: int) -> int:
         finally:
             os.close(handle)
     except FileNotFoundError:
-        return wanted  # the engine drops a full part of its log at any time
+        raise
     except OSError as error:
         if error.errno in _CANNOT:
             return wanted

@@ -71,6 +71,16 @@ def test_more_are_taken_only_when_those_are_used_up(shard: Path) -> None:
     assert taken(shard / "wal/open-10") == FOLIO_BYTES
 
 
+def test_a_file_that_grew_has_holes_again(shard: Path) -> None:
+    """What was whole before is not for ever."""
+    reserve, tracker = Reserve(shard), shard / "segments/a/payload_storage/tracker.dat"
+    reserve.ahead(Need(log=1, points=1))
+    os.truncate(tracker, 4 * FOLIO_BYTES)
+
+    reserve.ahead(Need(log=1, points=1))
+    assert taken(tracker) == FOLIO_BYTES
+
+
 def test_a_disk_without_room_is_named_as_the_reason(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So nobody builds the projection anew for it."""
 
