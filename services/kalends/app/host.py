@@ -29,6 +29,7 @@ from kalends.edge.http import build_api
 from kalends.edge.nats import NatsEdge
 from kalends.edge.probes import build_ops
 from kalends.edge.services import Loop
+from kalends.kit import arenas
 from kalends.kit.rotation import RotatingFile
 from kalends.settings import Settings, TelemetrySettings
 
@@ -59,6 +60,7 @@ def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], No
     # A thread that computes keeps the interpreter for this long before the event loop gets it back; the default of 5 ms is longer than
     # a whole request takes.
     sys.setswitchinterval(_SWITCH_S)
+    arenas.keep_few()
     service = "+".join(roles)
     configure_logs(settings.telemetry, service=service)
     where = folders.folders_of(settings)
