@@ -116,11 +116,16 @@ async def _main(roles: Sequence[str], settings: Settings, where: Folders, ready:
     with contextlib.ExitStack() as sockets:
         api = sockets.enter_context(contextlib.closing(_bind(settings.http.host, settings.http.port, "http.port")))
         ops = sockets.enter_context(contextlib.closing(_bind(settings.http.host, settings.http.ops_port, "http.ops_port")))
-        async with container.build(roles, settings, where) as built:
-            # what was made while starting lives as long as the process: keep the collector from walking it again and again
-            gc.collect()
-            gc.freeze()
-            await _serve(settings, where, built, (api, ops), stop, ready)
+        # what is made while starting lives as long as the process: keep the collector from walking it again and again, then and later
+        gc.disable()
+        try:
+            async with container.build(roles, settings, where) as built:
+                gc.collect()
+                gc.freeze()
+                gc.enable()
+                await _serve(settings, where, built, (api, ops), stop, ready)
+        finally:
+            gc.enable()
 
 
 def _bind(host: str, port: int, name: str) -> socket.socket:
