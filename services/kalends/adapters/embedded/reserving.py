@@ -53,20 +53,27 @@ class Reserve:
         lack the call, and nothing is taken there.
 
         Raises:
-            Unavailable: the disk has too little room; nothing was written.
+            Unavailable: the disk has too little room, or cannot be asked; nothing was written.
         """
         if sys.platform != "linux":
             return
-        left: dict[Path, tuple[int, int]] = {}
+        try:
+            self._left = dict(self._taken(need))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Unavailable("the disk is full: no room for the vectors that would be written", dependency="disk") from error
+            raise Unavailable(f"vector: {error.strerror}", dependency="vector") from error
+
+    def _taken(self, need: Need) -> Iterator[tuple[Path, tuple[int, int]]]:
         for path, wanted, used in self._files(need):
             try:
-                size, here = path.stat().st_size, 0
-                if path in self._left and self._left[path][0] == size:
-                    here = self._left[path][1]
-                left[path] = (size, (here if here >= wanted else _take(path, wanted)) - used)
+                size = path.stat().st_size
+                before, left = self._left.get(path, (size, 0))
+                if before != size or left < wanted:
+                    left = _take(path, wanted)
             except FileNotFoundError:
                 continue  # the engine drops a full part of its log at any time
-        self._left = left
+            yield path, (size, left - used)
 
     def _files(self, need: Need) -> Iterator[tuple[Path, int, int]]:
         """Each file, what must be there for it, and how much of that the write uses up."""
@@ -89,27 +96,18 @@ def _wanted(folder: str, name: str, need: Need) -> int:
 
 
 def _take(path: Path, wanted: int) -> int:
-    """Take blocks for *wanted* bytes or more from the first hole of *path* on; returns for how many, or ``_WHOLE`` if no hole is left.
-
-    Raises:
-        Unavailable: the disk has too little room.
-    """
+    """Take blocks for *wanted* bytes or more from the first hole of *path* on; returns for how many, or ``_WHOLE`` if no hole is left."""
+    handle = os.open(path, os.O_RDWR)
     try:
-        handle = os.open(path, os.O_RDWR)
-        try:
-            size = os.fstat(handle).st_size
-            first = os.lseek(handle, 0, os.SEEK_HOLE) if size else 0
-            end = min(size, -(-(first + wanted) // FOLIO_BYTES) * FOLIO_BYTES)
-            if end > first:
-                os.posix_fallocate(handle, first, end - first)
-        finally:
-            os.close(handle)
-    except FileNotFoundError:
-        raise
+        size = os.fstat(handle).st_size
+        first = os.lseek(handle, 0, os.SEEK_HOLE) if size else 0
+        end = min(size, -(-(first + wanted) // FOLIO_BYTES) * FOLIO_BYTES)
+        if end > first:
+            os.posix_fallocate(handle, first, end - first)
     except OSError as error:
         if error.errno in _CANNOT:
             return wanted
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable("the disk is full: no room for the vectors that would be written", dependency="disk") from error
-        raise Unavailable(f"vector: {error.strerror}", dependency="vector") from error
+        raise
+    finally:
+        os.close(handle)
     return _WHOLE if end == size else end - first
