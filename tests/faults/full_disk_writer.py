@@ -53,6 +53,7 @@ class Filling:
         self._full = contextlib.ExitStack()
         self._look = files.wait_for_disk
         self._asked = False
+        self.times = 0
         files.wait_for_disk = self._fill
 
     def _fill(self, folder: Path) -> None:
@@ -60,6 +61,7 @@ class Filling:
         if self._asked:
             self._asked = False
             self._full.enter_context(disk.filled(self._folder))
+            self.times += 1
 
     @contextlib.contextmanager
     def next_time(self):
@@ -93,7 +95,14 @@ async def main(folder: Path) -> None:
     await index.remove(SCOPE.key, gone)
     await index.close()
     held = await _held(folder, written)
-    told = {"rounds": ROUNDS, "written": len(written), "taken_out": len(gone), "refused": len(refused), "held": held}
+    told = {
+        "rounds": ROUNDS,
+        "filled": filling.times,
+        "written": len(written),
+        "taken_out": len(gone),
+        "refused": len(refused),
+        "held": held,
+    }
     sys.stdout.write(json.dumps(told))
 
 

@@ -101,6 +101,7 @@ def test_vectors_that_are_being_written_while_somebody_takes_all_room_end_no_pro
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
 
     told = json.loads(done.stdout)
+    assert told["filled"] == told["rounds"], told  # each write but the first, and taking out
     assert told["held"] == told["written"] - told["taken_out"], told
     assert told["taken_out"] > 0
     assert told["refused"] < told["rounds"], told

@@ -4,9 +4,7 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+LINUX = sys.platform == "linux"
 
 _TRY = """
 import ctypes, sys, threading
@@ -45,14 +43,14 @@ def tried(how: str, **environment: str) -> tuple[str, int]:
 
 def test_many_threads_share_few_arenas() -> None:
     """Where they would have one each, up to eight for a processor."""
-    assert tried("many")[1] > 5
+    assert not LINUX or tried("many")[1] > 5
     said, arenas = tried("few")
-    assert said == "True"
-    assert arenas <= 5  # the first of them may lie across two pieces
+    assert said == str(LINUX)
+    assert not LINUX or arenas <= 5  # the first of them may lie across two pieces
 
 
 def test_what_the_environment_says_stays() -> None:
     """Whoever set it knows why."""
     said, arenas = tried("few", MALLOC_ARENA_MAX="12")
     assert said == "False"
-    assert arenas > 5
+    assert not LINUX or arenas > 5

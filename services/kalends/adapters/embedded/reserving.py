@@ -96,7 +96,7 @@ def _wanted(folder: str, name: str, need: Need) -> int:
 
 
 def _take(path: Path, wanted: int) -> int:
-    """Take blocks for *wanted* bytes or more from the first hole of *path* on; returns for how many, or ``_WHOLE`` if no hole is left."""
+    """Take blocks for *wanted* bytes or more in *path*, from its first hole on; returns for how many, or ``_WHOLE`` if no more can be."""
     handle = os.open(path, os.O_RDWR)
     try:
         size = os.fstat(handle).st_size
@@ -106,7 +106,7 @@ def _take(path: Path, wanted: int) -> int:
             os.posix_fallocate(handle, first, end - first)
     except OSError as error:
         if error.errno in _CANNOT:
-            return wanted
+            return _WHOLE
         raise
     finally:
         os.close(handle)
