@@ -34,8 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures that tests noted with ``record_property("figure", …)``; what a worker prints nobody sees."""
-    for report in terminalreporter.getreports("passed"):
+    """Print the figures that tests noted with ``record_property("figure", …)``, failed ones too; what a worker prints nobody sees."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
         for name, value in report.user_properties:
             if name == "figure" and report.when == "call":
                 terminalreporter.write_line(str(value))

@@ -25,14 +25,17 @@ from typing import IO, Self
 
 from kalends.adapters.nats.broker_config import BrokerUser, ServerOptions, render, write_private
 from kalends.adapters.nats.server import find_binary
-from tests.support import planted
+from tests.support import forkserver, planted
 
 START_S = 120.0
 """The first start of a checkout builds the model's graph from the weights."""
 STOP_S = 30.0
 _METRICS_S = 2.0
-_PORTS = (20_000, 32_000)
+_PORTS = range(20_000, 32_000)
+_SHARES = 8
+"""Workers that draw ports beside each other without ever drawing the same one."""
 _SOURCE = random.SystemRandom()
+_given: set[int] = set()
 
 _REAPER = """
 import os, signal, sys
@@ -58,11 +61,14 @@ class NotStarted(Exception):
 
 
 class Child:
-    """A child process with a group of its own."""
+    """A child process with a group of its own; with *fork*, of the fork server if that can do what is asked for."""
 
-    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], errors: Path, output: int | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], *, env: Mapping[str, str], errors: Path, output: int | None = None, fork: bool = False
+    ) -> None:
         with errors.open("ab") as file:
-            self._process = subprocess.Popen(
+            forked = forkserver.forked(command, env=env, output=output, errors=file) if fork else None
+            self._process = forked or subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output or file, stderr=file, env=env, start_new_session=True
             )
         _reap(f"+{self.pid}")
@@ -115,11 +121,13 @@ class Child:
 class Instance:
     """``kalends up`` on *data* (or ``serve`` with *roles*); a context manager that ends it, and its broker, whatever happens.
 
-    *settings* are KALENDS_* variables of every start; no others reach it. Its log is beside the data folder, never in it.
+    *settings* are KALENDS_* variables of every start; no others reach it. Its log is beside the data folder, never in it. Without *fork*
+    it shares nothing with others that run: for who looks at its memory.
     """
 
-    def __init__(self, data: Path, *, roles: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, data: Path, *, roles: Sequence[str] = (), settings: Mapping[str, str] | None = None, fork: bool = True) -> None:
         self.data = data
+        self._fork = fork
         self.url = ""
         self.ops_url = ""
         self.token_file = data / "token"
@@ -153,7 +161,7 @@ class Instance:
         command = [sys.executable, "-m", "kalends.app.cli", *self._verb, "--data", str(self.data), *flags, "--json"]
         environment = {**clean_environment(), **self._settings, **(env or {})}
         self._log_from = self.log_file.stat().st_size if self.log_file.exists() else 0
-        self._child = Child(command, env=environment, errors=self.log_file, output=subprocess.PIPE)
+        self._child = Child(command, env=environment, errors=self.log_file, output=subprocess.PIPE, fork=self._fork)
 
     def ready(self, *, seconds: float = START_S) -> Self:
         """Wait for the ready line.
@@ -336,10 +344,18 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now, and none that the system gives to outgoing connections before a slow server has taken it."""
+    """A port that nobody listens on now, and none that the system gives to outgoing connections before a slow server has taken it.
+
+    None twice, and none that another worker may draw: between the draw and the server that takes it, seconds may pass.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
+    share = _PORTS[worker::_SHARES]
     while True:
-        port = _SOURCE.randrange(*_PORTS)
+        port = _SOURCE.choice(share)
+        if port in _given:
+            continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.add(port)
             return port
 
 

@@ -13,7 +13,8 @@ from typing import Literal, Self
 
 Cut = Literal["hold", "refuse"]
 _CHUNK = 1 << 16
-_THREAD_S = 20.0
+_THREAD_S = 120.0
+"""For what takes milliseconds: a line that was held for ten minutes has a thousand connections, all of which wake when it is healed."""
 
 
 @dataclass(slots=True, eq=False)

@@ -83,10 +83,19 @@ def past_moments(source: random.Random, count: int) -> list[datetime]:
 
 
 class Writer(threading.Thread):
-    """Sends batches of random size, each until it is acked, and pauses *rest* seconds between them."""
+    """Sends batches of random size, each until it is acked, and pauses as many seconds between them as *rest* says each time."""
 
     def __init__(
-        self, number: int, *, api: Callable[[], Api], memory: str, ledger: Ledger, largest: int, rest: float, seed: int, give_up_s: float
+        self,
+        number: int,
+        *,
+        api: Callable[[], Api],
+        memory: str,
+        ledger: Ledger,
+        largest: int,
+        rest: Callable[[], float],
+        seed: int,
+        give_up_s: float,
     ) -> None:
         super().__init__(name=f"writer-{number}")
         self._api = api
@@ -107,7 +116,7 @@ class Writer(threading.Thread):
                 events = self._events(self._random.randint(1, self._largest))
                 if not self._until_acked(api, events):
                     return
-                self.stop.wait(self._random.uniform(0, 2 * self._rest))
+                self.stop.wait(self._random.uniform(0, 2 * self._rest()))
 
     def _events(self, count: int) -> list[dict[str, Any]]:
         moments = past_moments(self._random, count) if self._tells_the_past else [None] * count
@@ -140,14 +149,15 @@ def writing(
     memory: str,
     writers: int = 8,
     largest: int = 12,
-    rest: float = 0.3,
+    rest: float | Callable[[], float] = 0.3,
     seed: int = 0,
     give_up_s: float = 90.0,
 ) -> Iterator[Ledger]:
     """Load on *memory* for as long as the block runs; at its end every batch that was begun is acked, or in ``refusals``."""
     ledger = Ledger()
+    pause = rest if callable(rest) else lambda: rest
     threads = [
-        Writer(number, api=api, memory=memory, ledger=ledger, largest=largest, rest=rest, seed=seed, give_up_s=give_up_s)
+        Writer(number, api=api, memory=memory, ledger=ledger, largest=largest, rest=pause, seed=seed, give_up_s=give_up_s)
         for number in range(writers)
     ]
     for thread in threads:

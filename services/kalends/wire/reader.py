@@ -196,7 +196,9 @@ Readable = OpenedEvent | OpenedRetraction | OpenedNode | OpenedErasure
 Opened = Readable | Unreadable
 
 _RECENT_BYTES = 4 << 20
-"""Bytes of messages that are remembered opened: about ten thousand turns of a chat."""
+"""Memory of what is remembered opened: some 1,700 turns of a chat. What is opened once more costs 50 microseconds."""
+_OBJECTS_BYTES = 2048
+"""Of an opened event beside its message: what the objects that it is made of take, as seen in the interpreter."""
 
 
 class Reader:
@@ -238,10 +240,10 @@ class Reader:
         if opened.position in self._recent:
             return
         self._recent[opened.position] = opened
-        self._recent_bytes += opened.size
+        self._recent_bytes += opened.size + _OBJECTS_BYTES
         while self._recent_bytes > _RECENT_BYTES:
             _, oldest = self._recent.popitem(last=False)
-            self._recent_bytes -= oldest.size
+            self._recent_bytes -= oldest.size + _OBJECTS_BYTES
 
     async def _open_fresh(self, messages: Sequence[Message]) -> list[Opened]:
         parsed: list[envelopes.Sealed | Unreadable] = []

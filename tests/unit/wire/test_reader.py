@@ -1,5 +1,6 @@
 """Reading messages of the log: what opens, what does not, and why."""
 
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 
@@ -49,6 +50,23 @@ async def test_each_message_is_opened_and_the_order_is_kept():
     assert [one.position.sequence for one in found] == [1, 2, 3, 4]
     assert (found[0].scope, found[3].scope) == (SCOPE, OTHER)
     assert not found[1].erased
+
+
+async def test_what_is_remembered_opened_takes_a_few_megabytes_however_short_the_events_are():
+    """It is counted in memory, not in bytes of messages, of which a short one is the smallest part."""
+    keys = MemoryKeys()
+    reader = Reader(vault_over(keys))
+    bodies = [await body_of(keys, replace(EVENT, id=EventId(f"{number:026d}"), text=str(number))) for number in range(6000)]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for start in range(0, len(bodies), 500):
+            await reader.open([message(body, number) for number, body in enumerate(bodies[start : start + 500], start=start)])
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert 2 << 20 < held < 6 << 20
 
 
 async def test_the_keys_of_a_batch_are_fetched_together():
