@@ -47,7 +47,7 @@ class Fleet:
     """A deployment with *replicas* of index and one process of each other role; *settings* are KALENDS_* variables of all of them."""
 
     def __init__(self, folder: Path, *, replicas: int = 1, nodes: int = 1, settings: Mapping[str, str] | None = None) -> None:
-        self._made = _Direct(folder, nodes=nodes, settings={**QUIET, **(settings or {})})
+        self._made = _Direct(folder, nodes=nodes, settings={**QUIET, **(settings or {})}, fork=False)
         self._replicas = replicas
 
     def __enter__(self) -> Self:

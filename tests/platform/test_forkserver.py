@@ -70,6 +70,17 @@ def test_what_is_wrong_with_a_start_is_told(tmp_path: Path, *, fork: bool) -> No
     assert refused.value.code == 2
 
 
+@pytest.mark.parametrize("silenced", ["0", "1"])
+def test_a_test_that_has_loaded_the_runtime_is_forked_for_too(
+    tmp_path: Path, prepared: NewFolder, monkeypatch: pytest.MonkeyPatch, silenced: str
+) -> None:
+    """Loading it sets a variable of this process, before the server was started or after."""
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", silenced)
+    with Instance(prepared(tmp_path / "data")) as instance:
+        instance.start()
+        assert parent_of(instance.pid) != os.getpid()
+
+
 def test_another_environment_is_a_start_of_its_own(tmp_path: Path, prepared: NewFolder) -> None:
     """What libraries read while they are loaded cannot be changed any more."""
     with Instance(prepared(tmp_path / "data")) as instance:

@@ -45,7 +45,8 @@ class Deployment:
     """Processes over common stores; a context manager that ends all of it.
 
     *nodes* of NATS are its own; the OpenSearch node is the session's unless one is given. *settings* are KALENDS_* variables of every
-    process. *served*: vectors come from a small model server, which costs nearly no time, and not from the embedded model.
+    process. *served*: vectors come from a small model server, which costs nearly no time, and not from the embedded model. *fork*: as in
+    ``Instance``.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Deployment:
         settings: Mapping[str, str] | None = None,
         opensearch: Node | None = None,
         served: bool = False,
+        fork: bool = True,
     ) -> None:
         self.folder = folder
         self.processes: dict[str, Instance] = {}
@@ -64,6 +66,7 @@ class Deployment:
         self._more = dict(settings or {})
         self._given = opensearch
         self._served = served
+        self._fork = fork
         self._lines = Lines()
         self._open = contextlib.ExitStack()
 
@@ -136,7 +139,8 @@ class Deployment:
         data.mkdir(exist_ok=True, mode=0o700)
         if not (data / "models").exists():
             copy_models(data / "models")
-        made = Instance(data, roles=roles or [name.split("-", maxsplit=1)[0]], settings={**self.settings, **(settings or {})})
+        told = {**self.settings, **(settings or {})}
+        made = Instance(data, roles=roles or [name.split("-", maxsplit=1)[0]], settings=told, fork=self._fork)
         self._open.callback(made.close)
         self.processes[name] = made
         return made

@@ -33,8 +33,10 @@ _MESSAGE = 1 << 18
 _STREAMS = 3
 _TURN_S = 0.2
 """Another thread may ask for the status, or send a signal, between two turns of a wait."""
-_OF_NO_MATTER = ("KALENDS_", "PYTEST_")
-"""What may differ: settings are read after the imports, and pytest names the test that runs."""
+_OF_NO_MATTER = ("KALENDS_", "PYTEST_", "ORT_DISABLE_TELEMETRY")
+"""What may differ: settings are read after the imports, pytest names the test that runs, and ``runtime.load`` sets its variable by itself,
+in the server as in a test that has an embedder of its own.
+"""
 _IMPORTED_LATER = (
     *("kalends.app.output", "kalends.app.commands.run", "dateparser.date", "litestar.plugins.pydantic"),
     *("qdrant_edge", "tantivy", "tokenizers", "uvloop"),

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from kalends.adapters.embedded import files
+from kalends.adapters.embedded import edge_lengths, files
 from kalends.adapters.embedded.failures import translated
 from kalends.domain.errors import Damaged
 
@@ -30,15 +30,12 @@ def open_current(folder: Path, *, identity: str, dimension: int) -> tuple[Path, 
     Raises:
         Misconfigured: it holds another model's vectors. Damaged: it cannot be read. Occupied: it is open already.
     """
-    from qdrant_edge import EdgeShard
-
     files.claim_identity(folder, f"{FORMAT}-{identity}")
     current = folder / _pointed(folder)
     if not current.exists():
         files.need_room(folder)
         create(folder, dimension)
-    with translated("vector, opening"):
-        shard = EdgeShard.load(str(current))
+    shard = load(current)
     # only now is it known that nobody else is at work here
     for path in folder.iterdir():
         if path.is_dir() and path != current and (_NAME.fullmatch(path.name) or path.name == _UNFINISHED):
@@ -51,6 +48,7 @@ def load(path: Path) -> Any:
     from qdrant_edge import EdgeShard
 
     with translated("vector, opening"):
+        edge_lengths.raise_to_what_is_taken(path)
         return EdgeShard.load(str(path))
 
 
