@@ -258,6 +258,23 @@ async def test_what_is_kept_comes_to_nobody_else_until_it_is_kept_no_more() -> N
         assert (again.message.body, again.attempt) == (b"a-1", 2)
 
 
+async def test_a_consumer_that_was_closed_goes_on_where_it_was_and_leaves_nothing_here(bus: NatsBus) -> None:
+    """Closing again does nothing; who opens it again gets what was not acked."""
+    await bus.log.append(drafts("a", 3))
+    before = len(bus.connection._subs)
+    consumer = await bus.log.consumer("c")
+    fetched = await consumer.fetch(limit=2, wait=5)
+    await consumer.ack_all(fetched)
+
+    await consumer.close()
+    await consumer.close()
+
+    assert len(bus.connection._subs) == before
+    assert await bus.log.consumers() == ["c"]
+    again = await bus.log.consumer("c")
+    assert [one.message.body for one in await again.fetch(limit=10, wait=5)] == [b"a-2"]
+
+
 async def test_a_sole_reader_gets_what_its_predecessor_left_at_once() -> None:
     """Nothing waits for the time to ack, and what was acked does not come again."""
     options = replace(SMALL, sole_reader=True)

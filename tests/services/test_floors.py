@@ -1,5 +1,6 @@
 """Floors of projections that other processes feed: asked of their consumers, and never making one that nobody would end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -31,6 +32,21 @@ async def test_floors_are_those_of_the_generation_that_serves(bus: NatsBus) -> N
 
     nothing = SharedFloors(log=bus.log, current=CurrentGeneration(bus.records, projection="vector"), projection="vector")
     assert await nothing.floors() == {}
+
+
+async def test_the_consumer_of_a_generation_that_went_is_let_go(bus: NatsBus) -> None:
+    """Its subscription too, whoever asked meanwhile; however many ask at once, one is opened."""
+    floors = floors_of(bus)
+    await asyncio.gather(*[floors.floors() for _ in range(5)])
+    opened = len(bus.connection._subs)
+    for number in range(2, 5):
+        await bus.log.consumer(f"lexical-g{number}")
+        opened += 1  # by this test
+        await CurrentGeneration(bus.records, projection="lexical").switch(f"g{number}")
+        floors._asked = float("-inf")
+        assert await asyncio.gather(*[floors.floors() for _ in range(5)]) == [{"EVENTS_0": 0}] * 5
+
+    assert len(bus.connection._subs) == opened
 
 
 @pytest.mark.parametrize("asked_before", [True, False])

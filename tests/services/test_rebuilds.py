@@ -1,6 +1,7 @@
 """Rebuilds over real engines: beside a serving projection, over kills and cancellations, one after another."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ import pytest
 from tests.support.engines import NOON, SCOPE, Engines, engines, event, ledger, rebuilds_of
 from tests.support.waiting import until
 
+from kalends.adapters.nats.consumers import NatsConsumer
 from kalends.domain.errors import Conflict
 from kalends.domain.operations import LongOperation
 from kalends.domain.queries import Criteria
@@ -259,3 +261,41 @@ async def test_rebuilds_of_another_folders_engines_are_left_to_it(made):
         await until(lambda: is_in(rebuilds, here, "succeeded"))
 
     assert await is_in(rebuilds, there, "queued")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nothing_of_a_rebuild_that_is_over_stays_in_memory(made, fails):
+    """Each consumer that it read by would keep a subscription and its last acks, for as long as the process lives."""
+    made.start()
+    await record(made)
+    await made.caught_up()
+
+    async def rebuild(number: int) -> None:
+        for name in BOTH:
+            if fails:
+                failpoints.arm({"rebuild.before-switch": "error"})
+                with pytest.raises(failpoints.FailpointError):
+                    await made.projections[name].rebuild(f"failed{number}", report=lambda _done, _total: None)
+            await made.projections[name].rebuild(f"g{number + 2}", report=lambda _done, _total: None)
+
+    await rebuild(0)
+    await made.caught_up()
+    await until(lambda: opened_consumers() == len(BOTH))
+    subscriptions = subscriptions_of(made)
+    for number in range(1, 4):
+        await rebuild(number)
+    await made.caught_up()
+
+    await until(lambda: opened_consumers() == len(BOTH))
+    assert subscriptions_of(made) == subscriptions
+
+
+def opened_consumers() -> int:
+    """How many are in memory."""
+    gc.collect()
+    return sum(isinstance(one, NatsConsumer) for one in gc.get_objects())
+
+
+def subscriptions_of(made: Engines) -> int:
+    """How many the connection has."""
+    return len(made.ledger.bus.connection._subs)

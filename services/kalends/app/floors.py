@@ -44,6 +44,7 @@ class SharedFloors:
         self._current = current
         self._projection = projection
         self._opened: tuple[str, Consumer] | None = None
+        self._opening = asyncio.Lock()
         self._asked = float("-inf")
 
     @property
@@ -63,18 +64,32 @@ class SharedFloors:
             await self._current.refresh()
         if not self._current.current:
             return {}
-        if self._opened is None or self._opened[0] != self._current.current:
-            self._opened = (self._current.current, await self._consumer(self._current.current))
+        consumer = await self._opened_for(self._current.current)
         try:
-            return {state.stream: state.floor for state in await self._opened[1].states()}
+            return {state.stream: state.floor for state in await consumer.states()}
         except NotFound:
-            self._opened, self._asked = None, float("-inf")
+            self._asked = float("-inf")
+            await self._let_go()
             raise self._between() from None
+
+    async def _opened_for(self, generation: str) -> Consumer:
+        """The consumer of *generation*, opened once however many ask at a time."""
+        async with self._opening:
+            if self._opened is None or self._opened[0] != generation:
+                await self._let_go()
+                self._opened = (generation, await self._consumer(generation))
+            return self._opened[1]
+
+    async def _let_go(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened[1].close()
 
     async def _consumer(self, generation: str) -> Consumer:
         """Opening makes one that is not there, so it is looked again whether it is still wanted; nobody else would end it."""
         opened = await self._log.consumer(f"{self._projection}-{generation}")
         if await self._current.refresh() != generation:
+            await opened.close()
             await self._log.drop_consumer(f"{self._projection}-{generation}")
             raise self._between()
         return opened

@@ -7,9 +7,9 @@ from it at once.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 import structlog
@@ -94,6 +94,8 @@ class Projection:
         self._restart = asyncio.Event()
         self._building = asyncio.Lock()
         self._consumers: dict[str, Consumer] = {}
+        self._feeding: Consumer | None = None
+        """What the projector fetches from: it is closed after the projector has ended, and no sooner."""
         self._failure: KalendsError | None = None
         self._failing_since: Since | None = None
         self._lost = False
@@ -146,7 +148,7 @@ class Projection:
             return {state.stream: state.floor for state in await consumer.states()}
         except NotFound:
             # another process has switched and dropped it, or the broker lost it
-            self._consumers.pop(self.generation, None)
+            await self._let_go(self.generation)
             await self._generations.refresh()
             raise Unavailable(f"the consumer of {self.name} is being made anew", dependency=self.name) from None
 
@@ -185,7 +187,7 @@ class Projection:
                 # not what was known before: whoever asked for floors meanwhile may have known first
                 if self._fed and serving != self._fed:
                     log.info("another generation serves", projection=self.name, generation=serving)
-                    self._consumers.pop(self._fed, None)
+                    await self._let_go(self._fed)
                     self._fed = ""
                     self._restart.set()
                     self._moved()
@@ -196,7 +198,7 @@ class Projection:
 
     async def _look_for_loss(self) -> None:
         """A shared store can lose an index while nothing is written, and then no failure of a write tells."""
-        with suppress(KalendsError):  # whether it is lost cannot be told while the store is away, which whoever writes notices
+        with contextlib.suppress(KalendsError):  # whether it is lost cannot be told while the store is away, which whoever writes notices
             lost = await self._generations.is_lost()
             if lost and not self._lost:
                 log.warning("the index is gone from its store", projection=self.name, generation=self.generation)
@@ -224,7 +226,8 @@ class Projection:
             try:
                 await self._ensure()
                 generation = self.generation
-                self._projector = await self._projector_for(generation, self._index_of(generation), serving=True)
+                self._feeding = await self._consumer(generation)
+                self._projector = self._projector_of(self._feeding, self._index_of(generation), serving=True)
                 self._fed = generation
                 self._failure = self._failing_since = None
                 waits = self._pauses()
@@ -233,26 +236,31 @@ class Projection:
                 log.warning("projection starts over", projection=self.name, kind=error.code)
                 self._failure, self._failing_since = error, self._failing_since or Since.now()
                 # the broker lost it and it is made anew, or another process has switched and dropped it
-                self._consumers.clear()
+                for known in tuple(self._consumers):
+                    await self._let_go(known)
+            finally:
+                fed, self._feeding = self._feeding, None
+                if fed is not None and fed not in self._consumers.values():
+                    await _close(fed)
             await asyncio.sleep(next(waits))
 
     async def _ensure(self) -> None:
         """A generation serves; the consumer of one that was lost is forgotten with it."""
-        with suppress(KalendsError):  # if it is lost, or its store is away, ``ensure`` says so or mends it
+        with contextlib.suppress(KalendsError):  # if it is lost, or its store is away, ``ensure`` says so or mends it
             await self._generations.refresh()
         before = self.generation
         await self._generations.ensure()
         if before and before != self.generation:
-            self._consumers.pop(before, None)
+            await self._let_go(before)
             await self._log.drop_consumer(self._consumer_name(before))
 
     def _pauses(self) -> Iterator[float]:
         return pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s)
 
-    async def _projector_for(self, generation: str, index: object, *, serving: bool) -> Projector:
+    def _projector_of(self, consumer: Consumer, index: object, *, serving: bool) -> Projector:
         return Projector(
             projection=self.name,
-            consumer=await self._consumer(generation) if serving else await self._log.consumer(self._consumer_name(generation)),
+            consumer=consumer,
             sink=self._sink_of(index),
             reader=self._reader,
             batch=self._batch,
@@ -270,10 +278,19 @@ class Projection:
             opened = await self._log.consumer(self._consumer_name(generation))
             if await self._generations.refresh() != generation:
                 # another process has switched, and may have ended this consumer before it was opened, which made it anew
+                await _close(opened)
                 await self._log.drop_consumer(self._consumer_name(generation))
                 raise Unavailable(f"another generation of {self.name} begins to serve", dependency=self.name)
-            opened = self._consumers.setdefault(generation, opened)
+            mine, opened = opened, self._consumers.setdefault(generation, opened)
+            if mine is not opened:
+                await _close(mine)
         return opened
+
+    async def _let_go(self, generation: str) -> None:
+        """Know of no consumer of *generation* any more."""
+        known = self._consumers.pop(generation, None)
+        if known is not None and known is not self._feeding:
+            await _close(known)
 
     def _consumer_name(self, generation: str) -> str:
         return f"{self.name}-{generation}"
@@ -311,8 +328,8 @@ class Projection:
         index = await self._generations.resume(generation)
         if index is None:
             return
-        async with tasks.group() as group:
-            filling = await self._start_filling(group, generation, index)
+        async with contextlib.AsyncExitStack() as opened, tasks.group() as group:
+            filling = await self._start_filling(group, opened, generation, index)
             if await self._generations.resume(generation) is None and await self._generations.refresh() != generation:
                 # it was given up meanwhile, and opening its consumer may have made it anew
                 await self._log.drop_consumer(self._consumer_name(generation))
@@ -331,19 +348,26 @@ class Projection:
                 await self._forget(leftover)
 
     async def _forget(self, generation: str) -> None:
-        self._consumers.pop(generation, None)
+        await self._let_go(generation)
         await self._log.drop_consumer(self._consumer_name(generation))
         await self._generations.drop(generation)
         # again: who helped may have opened it between the two, which made it anew, and found the index still there
         await self._log.drop_consumer(self._consumer_name(generation))
 
-    async def _start_filling(self, group: asyncio.TaskGroup, generation: str, index: object) -> "list[asyncio.Task[None]]":
-        """One projector for each worker, all of them on the generation's one consumer."""
+    async def _start_filling(
+        self, group: asyncio.TaskGroup, opened: contextlib.AsyncExitStack, generation: str, index: object
+    ) -> "list[asyncio.Task[None]]":
+        """One projector for each worker, all of them on the generation's one consumer, which each opens for itself until *opened* ends."""
         filling = []
         for number in range(self._settings.rebuild_workers):
-            projector = await self._projector_for(generation, index, serving=False)
+            projector = self._projector_of(await self._open_for(generation, opened), index, serving=False)
             filling.append(group.create_task(self._fill_by(projector, generation), name=f"index.{self.name}.fill.{number}"))
         return filling
+
+    async def _open_for(self, generation: str, opened: contextlib.AsyncExitStack) -> Consumer:
+        consumer = await self._log.consumer(self._consumer_name(generation))
+        opened.push_async_callback(_close, consumer)
+        return consumer
 
     async def _fill_by(self, projector: Projector, generation: str) -> None:
         try:
@@ -353,9 +377,9 @@ class Projection:
 
     async def _fill(self, generation: str, index: object, report: Callable[[int, int], None]) -> None:
         total = sum((await self._log.heads()).values())
-        consumer = await self._log.consumer(self._consumer_name(generation))
-        async with tasks.group() as group:
-            filling = await self._start_filling(group, generation, index)
+        async with contextlib.AsyncExitStack() as opened, tasks.group() as group:
+            consumer = await self._open_for(generation, opened)
+            filling = await self._start_filling(group, opened, generation, index)
             chase = Chase()
             while not await self._is_full(consumer, chase, total, report):
                 await asyncio.wait(filling, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -369,6 +393,12 @@ class Projection:
         if bool(states) and all(state.pending == 0 and state.in_flight == 0 for state in states):
             return True
         return chase.is_close(floors, heads=await self._log.heads(), now=time.monotonic())
+
+
+async def _close(consumer: Consumer) -> None:
+    """Let go of *consumer*, which would hold a subscription and its last acks for as long as the process lives."""
+    with contextlib.suppress(KalendsError):  # without a connection there is nothing left of it at the broker either
+        await consumer.close()
 
 
 class Chase:

@@ -98,6 +98,10 @@ class Consumer(Protocol):
         """One state per stream."""
         ...
 
+    async def close(self) -> None:
+        """Let go of it here, once is enough: it stays as durable as it was; what was sent here and not fetched comes after the ack wait."""
+        ...
+
 
 class Log(Protocol):
     """The streams of events. There may be more of them at any time: memories then move to the new ones, and everything here goes on."""

@@ -143,8 +143,18 @@ class NatsConsumer:
     """A durable consumer of all streams of events; made by ``NatsLog.consumer``."""
 
     def __init__(
-        self, name: str, *, layout: Layout, whereabouts: Whereabouts, requests: Requests, options: NatsOptions, inbox: Inbox
+        self,
+        name: str,
+        *,
+        layout: Layout,
+        whereabouts: Whereabouts,
+        requests: Requests,
+        options: NatsOptions,
+        inbox: Inbox,
+        closed: Callable[["NatsConsumer"], None],
     ) -> None:
+        """*closed* is told of this one when it is closed."""
+        self._closed: Callable[[NatsConsumer], None] | None = closed
         self._name = name
         self._whereabouts = whereabouts
         self._layout = layout
@@ -288,8 +298,12 @@ class NatsConsumer:
         self._inbox.wake()
 
     async def close(self) -> None:
-        """Stop to fetch; what was fetched and not settled comes again to whoever fetches next."""
+        """Stop to fetch; what was fetched and not settled comes again to whoever fetches next. Once is enough."""
+        closed, self._closed = self._closed, None
+        if closed is None:
+            return
         self._whereabouts.off_change(self.wake)
+        closed(self)
         await self._inbox.close()
 
     def _sort(self, message: Msg | None) -> None:
@@ -381,16 +395,22 @@ def _number(source: object, key: str) -> int:
 
 
 async def open_consumer(
-    name: str, *, whereabouts: Whereabouts, start: Mapping[str, int] | None, requests: Requests, options: NatsOptions
+    name: str,
+    *,
+    whereabouts: Whereabouts,
+    start: Mapping[str, int] | None,
+    requests: Requests,
+    options: NatsOptions,
+    closed: Callable[[NatsConsumer], None],
 ) -> NatsConsumer:
-    """Make what is missing of the durable consumer *name* and open it."""
+    """Make what is missing of the durable consumer *name* and open it; *closed* is told when it is closed."""
     layout = whereabouts.layout
     for stream in layout.names:
         after = None if start is None else start.get(stream, 0)
         await _ensure(name, stream, after=after, requests=requests, options=options, alone=options.sole_reader)
     inbox = Inbox(requests.link)
     await inbox.open()
-    opened = NatsConsumer(name, layout=layout, whereabouts=whereabouts, requests=requests, options=options, inbox=inbox)
+    opened = NatsConsumer(name, layout=layout, whereabouts=whereabouts, requests=requests, options=options, inbox=inbox, closed=closed)
     whereabouts.on_change(opened.wake)
     return opened
 

@@ -53,7 +53,7 @@ class NatsLog:
         self._group = group
         self._whereabouts = whereabouts
         self._committers: dict[str, Committer] = {}
-        self._consumers: list[consumers.NatsConsumer] = []
+        self._consumers: set[consumers.NatsConsumer] = set()
         self._closing = False
         self._heads: dict[str, int] = {}
         self._heads_at = float("-inf")
@@ -292,9 +292,14 @@ class NatsLog:
         if not _NAME.fullmatch(name):
             raise Invalid(f"a consumer cannot be called {name!r}")
         opened = await consumers.open_consumer(
-            name, whereabouts=self._whereabouts, start=start, requests=self._requests, options=self._options
+            name,
+            whereabouts=self._whereabouts,
+            start=start,
+            requests=self._requests,
+            options=self._options,
+            closed=self._consumers.discard,
         )
-        self._consumers.append(opened)
+        self._consumers.add(opened)
         return opened
 
     async def consumers(self) -> Sequence[str]:
@@ -400,7 +405,7 @@ class NatsLog:
         except TimeoutError:
             return  # whoever waits has had, or is about to have, the same deadline
         finally:
-            for consumer in self._consumers:
+            for consumer in tuple(self._consumers):
                 try:
                     await consumer.close()
                 except KalendsError:
