@@ -61,6 +61,7 @@ def run(roles: Sequence[str], settings: Settings, *, ready: Callable[[Ready], No
     # a whole request takes.
     sys.setswitchinterval(_SWITCH_S)
     arenas.keep_few()
+    arenas.map_large_apart()
     service = "+".join(roles)
     configure_logs(settings.telemetry, service=service)
     where = folders.folders_of(settings)

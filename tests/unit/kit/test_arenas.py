@@ -1,4 +1,4 @@
-"""The limit of the allocator's arenas, tried in processes of their own: it cannot be taken back."""
+"""How the allocator keeps what was freed, tried in processes of their own: it cannot be taken back."""
 
 import os
 import subprocess
@@ -54,3 +54,45 @@ def test_what_the_environment_says_stays() -> None:
     said, arenas = tried("few", MALLOC_ARENA_MAX="12")
     assert said == "False"
     assert not LINUX or arenas > 5
+
+
+_TRY_LARGE = """
+import ctypes, sys
+from kalends.kit import arenas
+
+told = arenas.map_large_apart() if sys.argv[1] == "apart" else None
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+
+def is_apart():
+    place = libc.malloc(1 << 20)
+    lines = [line for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]")] if sys.platform == "linux" else []
+    heaps = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in lines]
+    libc.free(place)
+    return not any(first <= place < last for first, last in heaps)
+
+is_apart()
+print(told, is_apart())
+"""
+
+
+def tried_large(how: str, **environment: str) -> list[str]:
+    """What the call said, and whether a piece of a MiB lies by itself after another such piece was freed."""
+    told = {name: value for name, value in os.environ.items() if name != "MALLOC_MMAP_THRESHOLD_"} | environment
+    done = subprocess.run([sys.executable, "-c", _TRY_LARGE, how], capture_output=True, text=True, check=True, timeout=60, env=told)
+    return done.stdout.split()
+
+
+def test_a_large_piece_is_given_back_when_it_is_freed() -> None:
+    """However many such pieces were freed before; without the call only the first is."""
+    assert not LINUX or tried_large("as it is") == ["None", "False"]
+    assert tried_large("apart") == [str(LINUX), "True"]
+
+
+def test_what_the_environment_says_of_large_pieces_stays() -> None:
+    """Whoever set it knows why."""
+    said, apart = tried_large("apart", MALLOC_MMAP_THRESHOLD_=str(8 << 20))
+    assert said == "False"
+    assert not LINUX or apart == "False"
