@@ -66,13 +66,20 @@ async def gone(cluster: NatsCluster, needles: list[bytes]) -> bool:
     return not any([await found(cluster, needle) for needle in needles])
 
 
+async def only_in_logs(cluster: NatsCluster, needles: list[bytes]) -> bool:
+    """Whether no file of any node holds any of *needles* but the servers' own logs."""
+    return all(["_js_" in path.parts for needle in needles for path in await found(cluster, needle)])
+
+
 async def test_after_washing_no_node_holds_anything_of_what_was_erased(bus: NatsBus, cluster: NatsCluster) -> None:
-    """The streams are clean at once and the servers' own logs are not; washing writes those anew and changes nothing else."""
+    """The streams are clean as soon as each node has done as the first, and the servers' own logs are not; washing writes those anew.
+
+    It changes nothing else.
+    """
     needles, kept = await erased(bus, cluster)
+    await until(lambda: only_in_logs(cluster, needles), deadline=60)
     for needle in needles:
-        where = await found(cluster, needle)
-        assert where, "the servers' logs hold nothing: washing is not needed any more"
-        assert all("_js_" in path.parts for path in where)
+        assert await found(cluster, needle), "the servers' logs hold nothing: washing is not needed any more"
     heads = await bus.log.heads()
 
     await bus.log.wash({kept[0].stream})
