@@ -68,7 +68,8 @@ async def gone(cluster: NatsCluster, needles: list[bytes]) -> bool:
 
 async def only_in_logs(cluster: NatsCluster, needles: list[bytes]) -> bool:
     """Whether no file of any node holds any of *needles* but the servers' own logs."""
-    return all(["_js_" in path.parts for needle in needles for path in await found(cluster, needle)])
+    places = [await found(cluster, needle) for needle in needles]
+    return all("_js_" in path.parts for where in places for path in where)
 
 
 async def test_after_washing_no_node_holds_anything_of_what_was_erased(bus: NatsBus, cluster: NatsCluster) -> None:
