@@ -15,7 +15,7 @@ _MMAP_THRESHOLD, _ARENA_MAX = -3, -8
 """``M_MMAP_THRESHOLD`` and ``M_ARENA_MAX`` of glibc (mallopt(3))."""
 FEW = 4
 LARGE_BYTES = 512 << 10
-"""The engines' writers take pieces of one MiB and more."""
+"""Of 128 KiB and of 512, the arenas held equally little (docs/decisions/0047)."""
 FEW_VARIABLE, LARGE_VARIABLE = "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_"
 
 

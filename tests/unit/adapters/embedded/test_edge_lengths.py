@@ -7,43 +7,19 @@ import random
 import struct
 
 import pytest
-from tests.contracts.projections import DIMENSION, direction, entry, tombstone, vectors, window
+from tests.contracts.projections import direction, entry, tombstone, vectors, window
+from tests.support.edge_shards import damage, opened, write
 
-from kalends.adapters.embedded import edge_lengths, edge_points, shards, vacuuming, vector_checking
+from kalends.adapters.embedded import edge_lengths, edge_points, shards, vacuuming
 from kalends.domain.errors import Damaged
 
 LIVES = 5
 CHANGES = 40
 
 
-def opened(folder):
-    """The shard in *folder*."""
-    return shards.open_current(folder, identity="test", dimension=DIMENSION)[1]
-
-
 def event(name, rows, *, version):
     """An event with so many token vectors, all its own."""
     return vectors(entry(name, version=version), window(name, *[f"{name}-{version}-{number}" for number in range(rows)]))
-
-
-def write(shard, *sources):
-    """Put *sources* into the shard, sums of token vectors included."""
-    from qdrant_edge import UpdateOperation
-
-    points = [point for source in sources for point in edge_points.Change(source).points(DIMENSION)]
-    shard.update(UpdateOperation.upsert_points(points))
-    vector_checking.sum_up(shard, [point.id for point in points])
-
-
-def damage(shard):
-    """Everything that is found, page by page."""
-    found, offset = [], None
-    while True:
-        page = vector_checking.look(shard, offset)
-        found += vector_checking.settle(shard, page.doubted)
-        offset = page.following
-        if offset is None:
-            return found
 
 
 def killed(folder, to):

@@ -7,41 +7,16 @@ ones in memory.
 import numpy as np
 import pytest
 from tests.contracts.projections import DIMENSION, direction, entry, key_of, tombstone, vectors, window
+from tests.support.edge_shards import damage, opened, write
 
 from kalends.adapters.embedded import edge_points, edge_sums, shards, vacuuming, vector_checking
 
 EVENTS = 40
-IDENTITY = "test"
-
-
-def opened(folder):
-    """The shard in *folder*."""
-    return shards.open_current(folder, identity=IDENTITY, dimension=DIMENSION)[1]
-
-
-def write(shard, *sources):
-    """Put *sources* into the shard, sums of token vectors included."""
-    from qdrant_edge import UpdateOperation
-
-    points = [point for source in sources for point in edge_points.Change(source).points(DIMENSION)]
-    shard.update(UpdateOperation.upsert_points(points))
-    vector_checking.sum_up(shard, [point.id for point in points])
 
 
 def event(name, *, windows=1, version=1):
     """An event with as many windows, each with vectors of its own."""
     return vectors(entry(name, version=version), *[window(f"{name}-{number}", f"{name}-t", f"{name}-u") for number in range(windows)])
-
-
-def damage(shard):
-    """Everything that is found, page by page."""
-    found, offset = [], None
-    while True:
-        page = vector_checking.look(shard, offset)
-        found += vector_checking.settle(shard, page.doubted)
-        offset = page.following
-        if offset is None:
-            return found
 
 
 @pytest.fixture(scope="module")
