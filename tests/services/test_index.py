@@ -65,11 +65,16 @@ class Picky:
     def __init__(self, real: LexicalSink, error: KalendsError) -> None:
         self._real = real
         self._error = error
+        self._word = "poison"
         self.puts = 0
+
+    def heal(self) -> None:
+        """Take everything from now on."""
+        self._word = "nothing that is said"
 
     async def put(self, entries: Sequence[Entry], tombstones: Sequence[Tombstone]) -> None:
         self.puts += 1
-        if any("poison" in entry.text for entry in entries):
+        if any(self._word in entry.text for entry in entries):
             raise self._error
         await self._real.put(entries, tombstones)
 
@@ -266,6 +271,31 @@ async def test_a_message_that_the_store_refuses_becomes_a_dead_letter_and_its_ne
     assert sink.puts <= 8
 
 
+async def test_what_the_store_does_not_take_now_holds_up_nothing_that_was_fetched_with_it(made):
+    """It is kept, in ever smaller pieces, and nothing more is fetched until it is written."""
+    texts = [*SAID, "poison", *SAID]
+    sink = Picky(LexicalSink(made.lexicon), Unavailable("too much", dependency="lexical"))
+    made.projections["lexical"]._sink_of = lambda _: sink
+    await record(made, texts)
+    made.start("lexical")
+
+    async def all_but_one() -> bool:
+        return (await made.digests())["lexical"][0] == len(texts) - 1
+
+    await until(all_but_one)
+    await record(made, ["later"], prefix="later")
+    tried = sink.puts
+    await until(lambda: sink.puts >= tried + 10)
+    assert await deliveries(made, "lexical") == len(texts)
+    assert isinstance(made.projections["lexical"].failure, Unavailable)
+
+    sink.heal()
+    await made.caught_up("lexical")
+
+    assert (await made.digests())["lexical"][0] == len(texts) + 1
+    assert await made.ledger.bus.dead_letters.count() == 0
+
+
 class Moody:
     """A real sink that fails so many times, at everything or only at what takes something out."""
 
@@ -290,7 +320,7 @@ class Moody:
 )
 async def test_no_message_is_given_up_for_what_is_about_the_store(made, error):
     """It waits, and is written once the store takes it; an index that somebody still holds is free a moment later."""
-    sink = Moody(LexicalSink(made.lexicon), error, times=4)
+    sink = Moody(LexicalSink(made.lexicon), error, times=20)
     made.projections["lexical"]._sink_of = lambda _: sink
     await record(made)
     made.start("lexical")
@@ -303,7 +333,7 @@ async def test_no_message_is_given_up_for_what_is_about_the_store(made, error):
 
 async def test_what_takes_something_out_is_never_given_up(made):
     """Given up it would leave what was erased to be found for ever; it waits until the store takes it."""
-    sink = Moody(LexicalSink(made.lexicon), Invalid("no"), times=4, only_tombstones=True)
+    sink = Moody(LexicalSink(made.lexicon), Invalid("no"), times=20, only_tombstones=True)
     made.projections["lexical"]._sink_of = lambda _: sink
     await record(made)
     known = event("e0", SAID[0])

@@ -20,6 +20,7 @@ from tests.support.waiting import until
 from kalends.adapters.nats import LocalServer, NatsBus
 from kalends.domain.errors import NotFound, Unavailable
 from kalends.domain.queries import Entry, Tombstone
+from kalends.index import consumers
 from kalends.index.consumers import Projector
 from kalends.kit.traffic import Traffic
 from kalends.ports.log import ConsumerState, Draft
@@ -165,8 +166,48 @@ async def test_a_fetch_that_fails_does_not_cut_off_what_is_being_written(work: W
     assert await work.delivered() == COUNT
 
 
-async def test_what_was_fetched_before_a_store_that_stays_away_is_handed_back(work: Work) -> None:
-    """All of it, also what had no room yet to wait; so it comes again at once, and not after the time to ack."""
+@pytest.mark.parametrize("work", [IMPATIENT], indirect=True, ids=["a short time to ack"])
+async def test_what_was_fetched_stays_in_hand_while_the_store_is_away(work: Work) -> None:
+    """Handed back, or left to the time to ack, it would come nearer to being given up with every outage."""
+    other = await work.bus.log.consumer("c")
+    work.store.leave()
+    work.release()
+
+    assert await other.fetch(limit=COUNT, wait=4 * IMPATIENT.ack_wait) == []
+    await other.pause()
+    assert work.store.refused["probe"] >= 2
+    work.store.come_back()
+    await until(work.done)
+
+    assert len(work.held) == COUNT
+    assert await work.delivered() == COUNT
+
+
+async def test_what_a_store_that_can_be_asked_does_not_take_is_never_given_up(work: Work) -> None:
+    """A full disk or a lost majority refuses writes and answers questions; the broker would give up what it delivers eight times."""
+    work.store.leave("put")
+    work.release()
+    await until(lambda: work.projector.failing_since is not None)
+    since = work.projector.failing_since
+    await until(lambda: work.store.refused["put"] >= 20)
+    assert work.projector.failing_since == since
+    work.store.come_back()
+
+    await until(work.done)
+
+    assert len(work.held) == COUNT
+    assert await work.delivered() == COUNT
+    assert await work.bus.dead_letters.count() == 0
+    await until(lambda: work.projector.failure is work.projector.failing_since is None)
+
+
+@pytest.mark.parametrize(("few", "deliveries"), [(1, 2 * COUNT), (0, COUNT)], ids=["seldom delivered", "often delivered"])
+async def test_after_long_without_a_store_what_was_fetched_is_handed_back(
+    work: Work, monkeypatch: pytest.MonkeyPatch, few: int, deliveries: int
+) -> None:
+    """It may be that only this process cannot reach it; but not what the broker would soon give up."""
+    monkeypatch.setattr(consumers, "_LONG_S", 0.0)
+    monkeypatch.setattr(consumers, "_FEW", few)
     work.store.leave()
     work.release()
     await until(lambda: work.store.refused["probe"] >= 2)
@@ -175,7 +216,7 @@ async def test_what_was_fetched_before_a_store_that_stays_away_is_handed_back(wo
     await until(work.done)
 
     assert len(work.held) == COUNT
-    assert await work.delivered() == 2 * COUNT
+    assert await work.delivered() == deliveries
 
 
 async def test_an_index_that_is_gone_is_no_fault_of_what_was_to_be_written(work: Work) -> None:

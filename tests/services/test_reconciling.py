@@ -23,6 +23,7 @@ from kalends.ingest.documents import NewDocument
 from kalends.kit import failpoints
 from kalends.kit.traffic import Traffic
 from kalends.ports.vectors import VectorEntry
+from kalends.wire.comparisons import Compared, ComparisonStore
 from kalends.wire.vault import key_reference
 
 SAID = ["the red fox sleeps", "a heron eats fish", "rain over the harbour", "the train to Oslo was late", "cardamom buns with butter"]
@@ -60,6 +61,7 @@ def task(made: Engines, **changes) -> Reconcile:
         "memories": made.ledger.memories,
         "progress": made.ledger.progress,
         "traffic": Traffic(),
+        "place": ComparisonStore(made.ledger.bus.records),
         "settle_s": 20.0,
         "observe": lambda projection, finding, count: made.observed.extend([f"{projection} {finding}"] * count),
     }
@@ -412,6 +414,30 @@ async def test_a_crash_before_mending_is_harmless(made):
         await task(made)()
 
     assert (await task(made)()).stale == 1
+    assert await as_rebuilt(made)
+
+
+async def test_a_run_that_was_cut_off_is_gone_on_with(made, monkeypatch):
+    """Where there is more to compare than time, the last memories would never be; what was compared already is, the time after."""
+    monkeypatch.setattr(reconciling, "_SAVED_S", 0.0)
+    names = (MemoryName(f"before-{number}") for number in range(1000))
+    earlier = next(scope for name in names if (scope := Scope(SCOPE.tenant, name)).key < SCOPE.key)
+    await made.ledger.memory(earlier)
+    await made.ledger.record(event("elsewhere", "a crane over the marsh"), scope=earlier)
+    await made.caught_up()
+    await plant_stale(made, "lexical")
+    failpoints.arm({"reconcile.before-mend": "error"})
+    with pytest.raises(failpoints.FailpointError):
+        await task(made)()
+    places = ComparisonStore(made.ledger.bus.records)
+    assert await places.load() == Compared(projection="lexical", scope_key=earlier.key)
+    await made.lexicon.remove(earlier.key, await made.lexicon.inventory(earlier.key, after=None, limit=10))
+
+    second, third = await task(made)(), await task(made)()
+
+    assert (second.stale, second.missing) == (1, 0)
+    assert (third.stale, third.missing) == (0, 1)
+    assert await places.load() is None
     assert await as_rebuilt(made)
 
 

@@ -154,7 +154,7 @@ async def build(roles: Sequence[str], settings: Settings, folders: Folders) -> A
         if broker is not None:
             loops.append(brokers.user_loop(broker, users, authenticator, known.agents))
         yield Built(
-            services=services,
+            services=guarding.known_first(services, common.follower),
             loops=loops,
             authenticator=authenticator,
             metrics=metrics,

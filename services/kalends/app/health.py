@@ -32,15 +32,16 @@ def of_log(bus: NatsBus, follower: TimelineFollower) -> Ask:
         since = datetime.fromtimestamp(bus.state.since, UTC).isoformat()
         log_step = "it is restarted by itself; see logs/ and nats/broker.log" if bus.state.status == "down" else ""
         behind = follower.failure is not None
+        told = follower.failure or ("follows the log before it answers" if follower.is_new else "")
         return [
             Health(name="log", state=bus.state.status, since=since, detail=bus.state.detail, next_step=log_step),
             Health(
                 name="timeline",
-                state="degraded" if behind else "up",
+                state="down" if follower.is_new else "degraded" if behind else "up",
                 since=since,
-                detail=follower.failure or "",
+                detail=told,
                 next_step="it goes on by itself once the log answers" if behind else "",
-                required=False,
+                required=follower.is_new,
             ),
         ]
 

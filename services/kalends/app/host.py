@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from kalends.edge.http import build_api
 from kalends.edge.nats import NatsEdge
 from kalends.edge.probes import build_ops
 from kalends.edge.services import Loop
-from kalends.kit import arenas
+from kalends.kit import arenas, tasks
 from kalends.kit.rotation import RotatingFile
 from kalends.settings import Settings, TelemetrySettings
 
@@ -178,8 +178,10 @@ async def _serve(
                 ]
                 for event in answering:
                     await event.wait()
-                accepting.set()
-                await _announce(where, settings, built, sockets, ready)
+                await _first_of(stop.wait(), built.follower.known())
+                if not stop.is_set():
+                    accepting.set()
+                    await _announce(where, settings, built, sockets, ready)
                 await stop.wait()
                 accepting.clear()
                 log.info("draining")
@@ -189,6 +191,15 @@ async def _serve(
             for task in running:
                 task.cancel()
     log.info("stopped")
+
+
+async def _first_of(*waits: Coroutine[None, None, object]) -> None:
+    """Return once one of *waits* has."""
+    async with tasks.group() as group:
+        waiting = [group.create_task(one) for one in waits]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for one in waiting:
+            one.cancel()
 
 
 def _nats_edge(settings: Settings, built: Built) -> NatsEdge:

@@ -40,6 +40,7 @@ from kalends.summarize.chat import ChatSummarizer
 from kalends.summarize.extractive import ExtractiveSummarizer
 from kalends.summarize.writing import Writer
 from kalends.wire.arrivals import Arrivals
+from kalends.wire.comparisons import ComparisonStore
 from kalends.wire.jobs import JobStore
 from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
@@ -208,6 +209,7 @@ def index_tasks(common: Common, targets: Callable[[], Mapping[str, Reconciled]],
             memories=common.memories,
             progress=common.progress,
             traffic=common.traffic,
+            place=ComparisonStore(common.bus.records),
             observe=lambda projection, finding, count: common.metrics.reconcile_findings.labels(projection, finding).inc(count),
         )
         return await run()

@@ -1,8 +1,9 @@
 """The projections' consumers: fetch, open, write, acknowledge.
 
 Belongs here: the loop of one projection, its circuit breaker and what becomes of a message that cannot be written. Not here: how an engine
-writes (``adapters``). A newcomer would get wrong: an outage of the store pauses *fetching*; deliveries are handed back once and not burned,
-because a message that has been delivered too often becomes a dead letter.
+writes (``adapters``). A newcomer would get wrong: what a store does not take is kept here and tried again, and nothing more is fetched
+meanwhile. Handing it back would count as a delivery, and a message that has been delivered too often becomes a dead letter; a probe that
+succeeds does not say that a write will.
 """
 
 import asyncio
@@ -32,8 +33,11 @@ from kalends.wire.reader import Opened, Readable, Reader, Unreadable
 log = structlog.get_logger(__name__)
 
 _HAND_BACK_S = 2.0
-_AGAIN_S = 1.0
-"""When a message comes again that could not be written."""
+_LONG_S = 60.0
+"""After so long without a store, what is in hand is given to whoever may still reach it."""
+
+_FEW = 4
+"""But not what has been delivered more often: the broker gives up what it has delivered eight times, and the last tries are for crashes."""
 
 _REFUSALS = (Invalid, TooLarge)
 """What a store says of a message itself. Anything else is about the store, and no message is given up for it."""
@@ -103,9 +107,14 @@ class VectorSink:
         await self._embedder.embed(["probe"])  # not a question: an answer that is remembered proves nothing
 
 
-async def _retry(delivery: Delivery, *, after: float) -> None:
+async def _retry(delivery: Delivery) -> None:
     with suppress(Conflict):  # it was settled before the rest of its batch was given up
-        await delivery.retry(after=after)
+        await delivery.retry(after=0.0)
+
+
+def _halves(deliveries: Sequence[Delivery]) -> list[Sequence[Delivery]]:
+    middle = len(deliveries) // 2
+    return [half for half in (deliveries[:middle], deliveries[middle:]) if half]
 
 
 class Projector:
@@ -144,47 +153,65 @@ class Projector:
         """Fetched by the pump that runs, and not dealt with."""
         self._unused: deque[Sequence[Delivery]] = deque()
         """Fetched, not written, and not handed back."""
+        self._pauses = self._new_pauses()
 
     async def run(self) -> None:
         """Fetch and write until cancelled; while one batch is written the next is fetched."""
-        try:
-            while True:
-                try:
-                    await self._pump()
-                except (Unavailable, DeadlineExceeded) as error:
-                    await self._until_back(error)
-        finally:
-            await self._return_unused()
+        async with tasks.group() as group:
+            group.create_task(self._consumer.keep(self._deliveries_in_hand), name=f"index.{self._projection}.keep")
+            try:
+                while True:
+                    try:
+                        await self._pump()
+                    except (Unavailable, DeadlineExceeded) as error:
+                        await self._until_back(error)
+            finally:
+                await self._return_unused()
 
     async def _pump(self) -> None:
+        # before anything more is fetched: what a store does not take must not pile up here
+        while self._unused:
+            await self._work_off(self._unused.popleft())
         fetched: asyncio.Queue[Sequence[Delivery] | KalendsError] = asyncio.Queue(maxsize=1)
         try:
             async with tasks.group() as group:
                 group.create_task(self._fetch_into(fetched), name=f"index.{self._projection}.fetch")
-                group.create_task(self._consumer.keep(self._deliveries_in_hand), name=f"index.{self._projection}.keep")
-                self._in_hand = list(self._unused)
                 while True:
-                    deliveries = self._unused.popleft() if self._unused else await fetched.get()
+                    deliveries = await fetched.get()
                     if isinstance(deliveries, KalendsError):
                         raise deliveries
-                    oldest_s = time.time() - deliveries[0].message.recorded_us / 1e6
-                    await self._traffic.give_way(at_most=patience(oldest_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
-                    await failpoints.reach(f"index.{self._projection}.after-fetch")
-                    began = time.monotonic()
-                    try:
-                        await self._deal_with(deliveries)
-                    except asyncio.CancelledError:
-                        # who is told to end gives back what it had begun too, or it would come again only after the ack wait
-                        self._unused.appendleft(deliveries)
-                        raise
-                    self._in_hand.remove(deliveries)
-                    if self._rate:
-                        await asyncio.sleep(max(0.0, began + len(deliveries) / self._rate - time.monotonic()))
+                    await self._work_off(deliveries)
         finally:
             while not fetched.empty():
                 left = fetched.get_nowait()
                 if not isinstance(left, KalendsError):
-                    self._unused.appendleft(left)
+                    self._unused.append(left)
+            self._in_hand.clear()
+
+    async def _work_off(self, deliveries: Sequence[Delivery]) -> None:
+        """Write *deliveries*; what the store does not take now is kept in halves, for less may be what it takes in time."""
+        began = time.monotonic()
+        if deliveries not in self._in_hand:
+            self._in_hand.append(deliveries)
+        try:
+            oldest_s = time.time() - deliveries[0].message.recorded_us / 1e6
+            await self._traffic.give_way(at_most=patience(oldest_s, longest=_GIVE_WAY_S, gone_after=_NO_WAY_S))
+            await failpoints.reach(f"index.{self._projection}.after-fetch")
+            began = time.monotonic()
+            await self._deal_with(deliveries)
+        except asyncio.CancelledError:
+            # who is told to end gives back what it had begun too, or it would come again only after the ack wait
+            self._unused.appendleft(deliveries)
+            raise
+        except (Unavailable, DeadlineExceeded):
+            # at the end: if it is about one of them, the others need not wait for it
+            self._unused.extend(_halves([delivery for delivery in deliveries if not delivery.settled]))
+            raise
+        finally:
+            self._in_hand.remove(deliveries)
+        self._mended()
+        if self._rate:
+            await asyncio.sleep(max(0.0, began + len(deliveries) / self._rate - time.monotonic()))
 
     async def _fetch_into(self, fetched: "asyncio.Queue[Sequence[Delivery] | KalendsError]") -> None:
         """Fetch until it fails; the failure stands in the queue too, so that what was fetched before it is not cut off in the middle."""
@@ -203,7 +230,7 @@ class Projector:
                 raise
 
     def _deliveries_in_hand(self) -> Iterator[Delivery]:
-        return chain.from_iterable(self._in_hand)
+        return chain.from_iterable((*self._in_hand, *self._unused))
 
     async def _fetch(self) -> Sequence[Delivery]:
         """The next batch; not sooner than ``linger_s`` after the last, unless that was full and more is surely waiting.
@@ -227,10 +254,10 @@ class Projector:
         unused = [delivery for deliveries in self._unused for delivery in deliveries]
         self._unused.clear()
         if unused:
-            await self._hand_back(unused, after=0.0)
+            await self._hand_back(unused)
 
-    async def _hand_back(self, deliveries: Sequence[Delivery], *, after: float) -> None:
-        """Have them delivered again after *after* seconds; a broker that does not answer takes nothing, so they are kept until it does.
+    async def _hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Have them delivered again, to whoever fetches; a broker that does not answer takes nothing, so they are kept until it does.
 
         What is neither kept nor handed back comes again only after the ack wait, and the projection is behind all that while.
         """
@@ -244,7 +271,7 @@ class Projector:
             async with asyncio.timeout(_HAND_BACK_S), tasks.group() as group:
                 # all at once: one after another a full batch would take longer than there is time
                 for delivery in deliveries:
-                    group.create_task(_retry(delivery, after=after), name=f"index.{self._projection}.hand-back")
+                    group.create_task(_retry(delivery), name=f"index.{self._projection}.hand-back")
         except* (TimeoutError, KalendsError) as errors:
             self._say_late(errors.exceptions[0])
 
@@ -265,11 +292,7 @@ class Projector:
             await self._write(good)
 
     async def _opened(self, deliveries: Sequence[Delivery]) -> Sequence[Opened]:
-        try:
-            return await self._reader.open([delivery.message for delivery in deliveries])
-        except (Unavailable, DeadlineExceeded):
-            await self._hand_back(deliveries, after=_AGAIN_S)
-            raise
+        return await self._reader.open([delivery.message for delivery in deliveries])
 
     async def _write(self, good: Sequence[tuple[Delivery, Readable]]) -> None:
         if not good:
@@ -281,7 +304,6 @@ class Projector:
             await self._write_singly(good, error)
             return
         except KalendsError as error:
-            await self._hand_back(deliveries, after=_AGAIN_S)
             raise self._away(error) from error
         await failpoints.reach(f"index.{self._projection}.before-ack")
         await self._consumer.ack_all(deliveries)
@@ -298,7 +320,6 @@ class Projector:
         if len(good) == 1:
             delivery, opened = good[0]
             if not any(True for _ in opened.entries()):
-                await self._hand_back([delivery], after=_AGAIN_S)
                 raise Unavailable(error.detail, dependency=self._projection) from error
             log.error("message refused by the store", projection=self._projection, kind=error.code)
             await delivery.reject(reason=f"{error.code}: refused by the {self._projection} store")
@@ -323,26 +344,39 @@ class Projector:
 
     def _finish(self, opened: Sequence[Readable]) -> None:
         self.written += len(opened)
-        self.failure = None
         self._moved()
 
     async def _until_back(self, error: KalendsError) -> None:
-        """The open breaker: no fetching until a probe succeeds.
+        """The open breaker: no writing until a probe succeeds, and less and less often until a write does.
 
-        What was fetched is kept over the first pause: a broker that is restarted is back by then, and may die again amid a handing back.
+        What was fetched is kept meanwhile; after long it is handed back, for it may be that only this process cannot reach the store.
         """
-        self.failure, self.failing_since = error, Since.now()
+        self.failure, self.failing_since = error, self.failing_since or Since.now()
         log.warning("projection paused", projection=self._projection, dependency=error.dependency, reason=error.code)
-        for pause in pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s):
-            await asyncio.sleep(pause)
+        while True:
+            await asyncio.sleep(next(self._pauses))
             try:
                 await self._sink.probe()
                 await self._reader.probe()
                 await self._consumer.states()
             except KalendsError as again:
                 self.failure = self._away(again)
-                await self._return_unused()
+                if self.failing_since.seconds_at(time.monotonic()) >= _LONG_S and self._may_hand_back():
+                    await self._return_unused()
                 continue
-            self.failure = self.failing_since = None
-            log.info("projection goes on", projection=self._projection)
+            if not self._unused:
+                self._mended()  # there is nothing whose writing would tell
             return
+
+    def _may_hand_back(self) -> bool:
+        return all(delivery.attempt <= _FEW for delivery in chain.from_iterable(self._unused))
+
+    def _mended(self) -> None:
+        """Take note that the store takes what it is given."""
+        if self.failing_since is not None:
+            self.failure = self.failing_since = None
+            self._pauses = self._new_pauses()
+            log.info("projection goes on", projection=self._projection)
+
+    def _new_pauses(self) -> Iterator[float]:
+        return pauses(first=self._settings.breaker_first_s, longest=self._settings.breaker_longest_s)

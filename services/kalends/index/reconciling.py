@@ -2,9 +2,11 @@
 
 Belongs here: finding differences and mending them. Does not belong here: what is true (``truths``), or how an engine lists what it holds
 (``adapters``). A newcomer would get wrong: most differences are not defects but writes under way; a difference counts only if both sides
-still say the same after both have passed the log's head, and something is taken out only if the log does not hold it.
+still say the same after both have passed the log's head, and something is taken out only if the log does not hold it. And with many
+memories it takes longer than it may: the next run goes on where one was cut off, or the last memories would never be compared.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,6 +24,7 @@ from kalends.index.truths import Truth
 from kalends.kit import failpoints
 from kalends.kit.traffic import Traffic
 from kalends.ports.log import Log
+from kalends.wire.comparisons import Compared, ComparisonStore
 from kalends.wire.memories import MemoryRegistry
 from kalends.wire.reader import Opened, Reader, Unreadable
 
@@ -35,6 +38,9 @@ PIECE = 1000
 
 _MENDED_AT_ONCE = 64
 _GIVE_WAY_S = 0.5
+_SAVED_S = 10.0
+"""So much may be compared again by whoever goes on."""
+
 _NAMED = 5
 """Damaged files or points that a line names."""
 
@@ -176,6 +182,7 @@ class Reconcile:
         memories: MemoryRegistry,
         progress: Progress,
         traffic: Traffic,
+        place: ComparisonStore,
         settle_s: float = 30.0,
         observe: Observe = lambda _projection, _finding, _count: None,
     ) -> None:
@@ -190,17 +197,28 @@ class Reconcile:
         self._memories = memories
         self._progress = progress
         self._traffic = traffic
+        self._place = place
         self._settle_s = settle_s
         self._observe = observe
+        self._saved_at = time.monotonic()
 
     async def __call__(self, *, dry_run: bool = False) -> ReconcileReport:
         """Compare every projection, one after the other, and mend what differs; a dry run only counts.
+
+        It goes on behind what a run that was cut off had compared; a dry run begins at the beginning.
 
         Raises:
             Unavailable, DeadlineExceeded: the log, the keys, an engine or the model is away; what was mended stays mended.
         """
         tally = _Tally()
-        for projection, target in self._targets.items():
+        begun = None if dry_run else await self._place.load()
+        names = [*self._targets]
+        left = names[names.index(begun.projection) :] if begun and begun.projection in names else names
+        for projection in left:
+            target = self._targets[projection]
+            if begun and projection == begun.projection:
+                await self._reconcile(projection, target, tally, dry_run=dry_run, after=begun.scope_key)
+                continue
             if damaged := await target.examine():
                 log.warning("files of a projection are damaged", projection=projection, count=len(damaged), files=list(damaged[:_NAMED]))
                 tally.add("damaged", len(damaged))
@@ -208,12 +226,14 @@ class Reconcile:
                 continue
             await self._reconcile(projection, target, tally, dry_run=dry_run)
         await self._check_truths(tally)
+        if not dry_run:
+            await self._place.clear()
         report = tally.report(dry_run=dry_run)
         if report.defects or report.doubts:
             log.warning("projections differed from the log", result=report.text)
         return report
 
-    async def _reconcile(self, projection: str, target: Reconciled, tally: _Tally, *, dry_run: bool) -> None:
+    async def _reconcile(self, projection: str, target: Reconciled, tally: _Tally, *, dry_run: bool, after: str = "") -> None:
         heads = await self._log.heads()
         if not await self._progress.reached(heads, self._names(projection), seconds=self._settle_s):
             tally.behind.append(projection)
@@ -223,7 +243,7 @@ class Reconcile:
         known = {kind: set(await truth.scopes()) for kind, truth in self._truths.items()}
         memories = await self._memories.scopes()
         named = {scope.key: scope for memory in memories for scope in (memory, memory.calendar)}
-        for scope_key in sorted(in_engine.union(*known.values())):
+        for scope_key in sorted(key for key in in_engine.union(*known.values()) if key > after):
             truth = self._truths.get(CALENDAR_SUFFIX if scope_key.endswith(CALENDAR_SUFFIX) else EVENTS)
             if truth is None:
                 tally.add("skipped")
@@ -238,6 +258,9 @@ class Reconcile:
                 dry_run=dry_run,
             )
             await self._compare(place, not_after=max(heads.values(), default=0))
+            if not dry_run and time.monotonic() - self._saved_at >= _SAVED_S:
+                await self._place.save(Compared(projection=projection, scope_key=scope_key))
+                self._saved_at = time.monotonic()
 
     def _names(self, projection: str) -> tuple[str, ...]:
         return (projection, *(truth.name for truth in self._truths.values()))

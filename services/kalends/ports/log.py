@@ -49,6 +49,11 @@ class Delivery(Protocol):
         """1 for the first delivery."""
         ...
 
+    @property
+    def settled(self) -> bool:
+        """Whether it was acked, handed back or rejected here."""
+        ...
+
     async def ack(self) -> None:
         """Done, and durably so."""
         ...
@@ -171,6 +176,13 @@ class Log(Protocol):
 
         Of what other processes do it may be a moment old, and a stream that one of them has just made may be lacking for some seconds. Not
         if *whole*: then everything is in it that was acknowledged before it was asked, wherever, which costs a question more.
+        """
+        ...
+
+    async def has_none(self, *, after: Mapping[str, int], upto: Mapping[str, int]) -> bool:
+        """Whether no stream has a message behind *after* up to *upto* (any more): what was there is erased, and nobody need wait for it.
+
+        No, too, while the store does not say.
         """
         ...
 

@@ -58,12 +58,27 @@ class TimelineFollower:
         self._traffic = traffic
         self._calendar = calendar
         self._caught_up_at: float | None = None
+        self._had_some = False
+        self._known = asyncio.Event()
         self.failure: str | None = None
 
     @property
     def behind_s(self) -> float:
         """Seconds since the timeline last knew everything that the log held; infinite before the first time."""
         return float("inf") if self._caught_up_at is None else self._clock.monotonic() - self._caught_up_at
+
+    @property
+    def is_new(self) -> bool:
+        """Whether what the timeline tells may lack nearly everything: a new one, or one that was left for long, is still being made.
+
+        No longer once it has caught up; nor if it cannot be followed now and is not empty, for a full disk must not keep it from telling
+        what it has.
+        """
+        return not self._known.is_set()
+
+    async def known(self) -> None:
+        """Return once it is not new."""
+        await self._known.wait()
 
     async def run(self) -> None:
         """Follow until cancelled; after a failure, go on from the stored floor."""
@@ -73,16 +88,19 @@ class TimelineFollower:
                 await self._follow()
             except KalendsError as error:
                 self.failure = error.detail
+                if self._had_some:
+                    self._known.set()
                 log.warning("timeline follower starts over", reason=error.detail, kind=error.code)
                 await asyncio.sleep(next(waits))
 
     async def _follow(self) -> None:
         floors = await self._floors()
+        self._had_some = any(floors.values())
         asked_at = self._clock.monotonic()
         heads = await self._source.heads()
         if covers(floors, heads):
             # said at once: else a restarted process would refuse writes until the log moves or the first wait for it is over
-            self._caught_up_at = asked_at
+            self._caught_up(asked_at)
         async with aclosing(self._source.follow(after=floors, limit=self._batch)) as batches:
             async for messages in batches:
                 if messages:
@@ -90,13 +108,22 @@ class TimelineFollower:
                     floors |= highest(message.position for message in messages)
                     await self._apply(messages, floors)
                     self._moved()
+                elif not covers(floors, heads) and await self._source.has_none(after=floors, upto=heads):
+                    # erased since, at a stream's end: nothing will ever come of it, and whoever waits for this floor would wait for ever
+                    floors |= {stream: max(head, floors.get(stream, 0)) for stream, head in heads.items()}
+                    await self._apply([], floors)
+                    self._moved()
                 self.failure = None
                 if covers(floors, heads):
-                    self._caught_up_at = asked_at
+                    self._caught_up(asked_at)
                     asked_at = self._clock.monotonic()
                     heads = await self._source.heads()
                 if 0 < len(messages) < self._batch:
                     await asyncio.sleep(_BREATH_S)
+
+    def _caught_up(self, at: float) -> None:
+        self._caught_up_at = at
+        self._known.set()
 
     async def _floors(self) -> dict[str, int]:
         """Where to go on: what either of the two does not have yet is read again, and changes nothing in the other."""

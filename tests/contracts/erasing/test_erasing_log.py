@@ -149,6 +149,21 @@ async def test_following_goes_over_holes(log: NatsLog) -> None:
     assert [one.position for one in await everything(log, count=2, after={positions[0].stream: positions[-1].sequence})] == later
 
 
+async def test_whether_anything_is_left_up_to_a_place_is_told(log: NatsLog) -> None:
+    """A stream's head counts what was erased at its end, of which nothing will ever come."""
+    positions = await written(log, "a", 10)
+    stream, heads = positions[0].stream, await log.heads()
+    assert not await log.has_none(after={}, upto=heads)
+    await log.erase(positions[6:])
+
+    assert await log.has_none(after={stream: positions[5].sequence}, upto=heads)
+    assert not await log.has_none(after={stream: positions[4].sequence}, upto=heads)
+    assert not await log.has_none(after={}, upto=heads)
+    await written(log, "b", 1)
+    assert await log.has_none(after={stream: positions[5].sequence}, upto=heads)
+    assert not await log.has_none(after={stream: positions[5].sequence}, upto=await log.heads())
+
+
 async def test_a_reader_that_is_at_it_goes_over_what_is_erased_under_it(log: NatsLog) -> None:
     """It waits at the end while everything it has handed out, and what it has not, is erased."""
     positions = await written(log, "a", 20)

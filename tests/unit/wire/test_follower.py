@@ -21,6 +21,8 @@ class Stream:
 
     def __init__(self) -> None:
         self.messages = []
+        self.erased_behind: int | None = None
+        """Of what comes after this sequence nothing is left."""
         self.failures: list[Exception] = []
         self.asked_after: list[int] = []
 
@@ -30,13 +32,21 @@ class Stream:
     async def heads(self):
         return {"EVENTS_0": len(self.messages)}
 
+    async def has_none(self, *, after, upto):
+        return not self.messages[after.get("EVENTS_0", 0) : min(upto["EVENTS_0"], self.left)]
+
+    @property
+    def left(self) -> int:
+        """The last sequence that still has a message."""
+        return len(self.messages) if self.erased_behind is None else self.erased_behind
+
     async def follow(self, *, after, limit):
         at = after.get("EVENTS_0", 0)
         self.asked_after.append(at)
         while True:
             if self.failures:
                 raise self.failures.pop(0)
-            taken = self.messages[at : at + limit]
+            taken = self.messages[at : min(at + limit, self.left)]
             at += len(taken)
             yield taken
             await asyncio.sleep(0)
@@ -120,6 +130,21 @@ async def test_after_a_failure_it_goes_on_from_the_stored_floor():
     assert stream.asked_after[-1] == 0
 
 
+async def test_what_was_erased_at_the_end_is_not_waited_for():
+    """A new timeline would never have caught up: ingest would refuse every write, and an erasure would never be over."""
+    keys, stream, rows, clock = MemoryKeys(), Stream(), Rows(), FixedClock()
+    for _ in range(4):
+        stream.add(await body_of(keys, EVENT))
+    stream.erased_behind = 2
+
+    async with following(stream, rows, keys, clock) as (follower, moves):
+        await until(lambda: follower.behind_s == 0.0)
+
+    assert rows.floor == {"EVENTS_0": 4}
+    assert len(rows.changes) == 2
+    assert len(moves) == 2
+
+
 async def test_it_is_infinitely_behind_until_it_has_caught_up_once():
     """Ingest must not trust a lookup before that."""
     keys, stream, rows, clock = MemoryKeys(), Stream(), Rows(), FixedClock()
@@ -139,3 +164,35 @@ async def test_while_it_does_not_follow_it_falls_behind():
     clock.advance(seconds=50)
 
     assert follower.behind_s == 50.0
+
+
+async def test_a_timeline_is_new_until_it_has_caught_up():
+    """Nobody is told what it does not know yet."""
+    keys, stream, rows = MemoryKeys(), Stream(), Rows()
+    stream.failures = [Unavailable("away")] * 2
+    stream.add(await body_of(keys, EVENT))
+
+    async with following(stream, rows, keys, FixedClock()) as (follower, _):
+        await until(lambda: follower.failure is not None)
+        assert follower.is_new
+        async with asyncio.timeout(20):
+            await follower.known()
+
+        assert not follower.is_new
+        assert rows.floor == {"EVENTS_0": 1}
+
+
+async def test_one_that_has_some_and_cannot_be_followed_tells_what_it_has():
+    """A full disk must not keep from being read what was written before."""
+    keys, stream, rows = MemoryKeys(), Stream(), Rows()
+    for _ in range(2):
+        stream.add(await body_of(keys, EVENT))
+    rows.floor = {"EVENTS_0": 1}
+    stream.failures = [Unavailable("full")] * 1000
+
+    async with following(stream, rows, keys, FixedClock()) as (follower, _):
+        async with asyncio.timeout(20):
+            await follower.known()
+
+        assert not follower.is_new
+        assert follower.failure == "full"

@@ -216,6 +216,13 @@ class NatsLog:
         noted = self._whereabouts.heads
         return {stream: max(self._heads.get(stream, 0), noted.get(stream, 0)) for stream in self._whereabouts.layout.names}
 
+    async def has_none(self, *, after: Mapping[str, int], upto: Mapping[str, int]) -> bool:
+        """Whether no stream has a message behind *after* up to *upto*, by their leaders' word; no, too, while one does not answer."""
+        for stream, end in upto.items():
+            if not await self._is_empty(stream, after=after.get(stream, 0), upto=end):
+                return False
+        return True
+
     async def follow(self, *, after: Mapping[str, int], limit: int) -> AsyncGenerator[Sequence[Message], None]:
         """Every message after *after*, in stream order, in batches of up to *limit*; an empty one now and then when there is nothing.
 

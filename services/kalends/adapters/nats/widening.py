@@ -23,6 +23,9 @@ log = structlog.get_logger(__name__)
 
 Config = Mapping[str, object]
 
+_SETTLED_S = 0.25
+"""Many times what replicas take to agree on a message; those whose memories move wait for so long."""
+
 
 class Found:
     """The streams of events as the broker told them: their configurations, the layout that these make, and where each stream ends."""
@@ -168,9 +171,15 @@ async def _take(requests: Requests, found: Found, step: Step, *, settings: Confi
 
 
 async def _ends(requests: Requests, layout: Layout, step: Step) -> dict[str, int]:
-    """Where the streams end that the slots' earlier messages may be in: the givers, and for what nobody had, any."""
+    """Where the streams end that the slots' earlier messages may be in: the givers, and for what nobody had, any.
+
+    In a cluster what a leader took just before its subjects changed may still be on its way through the replicas, and is in no answer
+    yet, so there is a pause before. An end that is too high does no harm: readers of the new stream wait a little longer.
+    """
     sources: Sequence[Placed] = [one for one in layout.streams if one.slots and (one.name in step.givers or step.slots & layout.holes)]
     questions: list[Question] = [(f"$JS.API.STREAM.INFO.{one.name}", b"", b"") for one in sources]
+    if requests.link.in_cluster:
+        await asyncio.sleep(_SETTLED_S)
     ends = Found([accepted(decoded(reply.data)) for reply in await requests.ask_all(questions, repeat=True)]).heads
     return {name: end for name, end in ends.items() if end}
 

@@ -136,3 +136,11 @@ class Spending(_message.Message):
     day: str
     tokens: int
     def __init__(self, day: _Optional[str] = ..., tokens: _Optional[int] = ...) -> None: ...
+
+class Comparison(_message.Message):
+    __slots__ = ("projection", "scope")
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    projection: str
+    scope: str
+    def __init__(self, projection: _Optional[str] = ..., scope: _Optional[str] = ...) -> None: ...
