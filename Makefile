@@ -1,7 +1,7 @@
 # The verbs of this repository, each a few lines over its tool. `make` lists them.
 # The one thing to know: every verb runs the interpreter in .venv, and `setup` makes it from the locks in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-faults test-cluster test-kubernetes test-vllm test-upgrade check chart faults soak eval bench bench-cluster proto docs dashboards lock sbom audit clean crds
+.PHONY: help setup demo up test test-faults test-cluster test-cluster-long test-kubernetes test-vllm test-upgrade check chart faults soak eval bench bench-cluster proto docs dashboards lock sbom audit clean crds
 
 UV := uv==0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -17,7 +17,7 @@ INSTALL_MORE ?=
 TO_INSTALL := --quiet --require-hashes --no-deps $(INSTALL_MORE)
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 26
 
 setup: .venv/ready ## install the locked dependencies and Kalends into .venv
 
@@ -43,6 +43,9 @@ test-faults: setup ## instances that are killed at every named place, lose power
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
 	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-cluster-long: setup ## the rest of those: outages of ten minutes, a restart of every process, every way to lose a node; takes long
+	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring -m "cluster and slow" --ignore tests/cluster/test_upgrade.py --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-kubernetes: setup ## operator, chart and manifests on a real Kubernetes API server; builds it once (5 to 15 minutes)
 	@.venv/bin/python -m pytest tests/kubernetes -m "kubernetes and not slow" --numprocesses $(WAITING_WORKERS) --dist worksteal

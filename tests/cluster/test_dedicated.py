@@ -7,6 +7,7 @@ get wrong: index and search are processes of their own and hear of a memory that
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,6 +140,7 @@ def test_a_comparison_finds_nothing_to_mend(cluster: Deployment) -> None:
 def test_a_search_that_starts_anew_knows_it(cluster: Deployment) -> None:
     """From the log; with a data folder that was emptied meanwhile."""
     cluster.stop(["search"])
+    shutil.rmtree(cluster.folder / "search")
     cluster.again("search")
 
     assert wait_until(lambda: len(found(cluster, OWN)) == EVENTS, seconds=60)

@@ -10,27 +10,33 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
-from tests.contracts.projections import SCOPE, entry, key_of, tombstone
+from tests.contracts.projections import OTHER, SCOPE, entry, key_of, tombstone
 from tests.support.files import files_with
 from tests.support.lines import Lines
 from tests.support.opensearch.nodes import Node
 from tests.support.opensearch.stores import made, settings_of
 from tests.support.proxy import relay
+from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
-from kalends.adapters.opensearch import OpenSearchGenerations, OpenSearchLexicon, open_generations
-from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Unavailable
+from kalends.adapters.opensearch import OpenSearchClient, OpenSearchGenerations, OpenSearchLexicon, open_generations
+from kalends.adapters.opensearch.schema import FORMAT
+from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
 from kalends.domain.queries import Criteria
+from kalends.domain.scope import MemoryName, Scope
 from kalends.settings import OpensearchSettings
+from kalends.wire.generations import CurrentGeneration, SharedGenerations
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 ALL = Criteria()
 OUTAGE = (Unavailable, DeadlineExceeded)
 PATIENCE_S = 180.0
+THIRD = Scope(SCOPE.tenant, MemoryName("third"))
 SMALL_QUEUE = {"node.processors": "1", "thread_pool.write.queue_size": "2"}
 
 
@@ -217,6 +223,16 @@ async def test_a_document_that_is_refused_is_told_after_the_good_ones_are_in(set
         assert await keys_held(lexicon) == {key_of(name) for name in "acd"}
 
 
+async def test_an_index_that_lacks_a_field_gives_up_no_document(node: Node, settings: OpensearchSettings) -> None:
+    """An earlier version made it: every document is refused alike, so it is the store that cannot, and what comes next waits too."""
+    name = f"{settings.prefix}-lexical-g1"
+    mappings = {"dynamic": "strict", "_meta": {"format": FORMAT}, "properties": {"scope": {"type": "keyword"}}}
+    await asyncio.to_thread(node.ask, "PUT", f"/{name}", {"mappings": mappings, "aliases": {f"{name}.writes": {}}})
+    async with open_generations(settings) as store:
+        with pytest.raises(Unavailable, match="strict_dynamic_mapping_exception"):
+            await _of(store).put([entry("a", "billing")])
+
+
 async def test_a_lost_answer_to_a_bulk_changes_nothing(node: Node, settings: OpensearchSettings) -> None:
     """The write is sent again over another connection, finds itself there, and counts as done."""
     async with serving(settings) as direct, relay(node.url) as between:
@@ -290,6 +306,69 @@ async def test_a_store_of_another_make_is_refused(node: Node, settings: Opensear
             await store.make("g1")
         with pytest.raises(Unavailable):
             await _of(store).put([entry("a", "billing")])
+        with pytest.raises(Misconfigured, match="format"):
+            await store.point("g1")
+        assert await store.pointed() is None
+
+
+async def test_an_index_of_another_format_is_found_by_who_begins_to_serve(node: Node, settings: OpensearchSettings) -> None:
+    """Also where the alias names it and the record says that it was made: another version may have made it."""
+    records = MemoryRecords()
+    async with open_generations(settings) as store:
+        before = SharedGenerations(store, CurrentGeneration(records, projection="lexical"), dependency="lexical")
+        await before.ensure()
+        changed = {"_meta": {"format": "another"}}
+        await asyncio.to_thread(node.ask, "PUT", f"/{settings.prefix}-lexical-{before.current}/_mapping", changed)
+        after = SharedGenerations(store, CurrentGeneration(records, projection="lexical"), dependency="lexical")
+        with pytest.raises(Misconfigured, match="another"):
+            await after.ensure()
+
+
+async def test_a_merge_that_was_lost_is_no_purge(settings: OpensearchSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node that did it has left, and OpenSearch knows nothing of it; a receipt must not say that its bytes are gone."""
+    ask, forgotten = OpenSearchClient.call, 0
+
+    async def call(client: OpenSearchClient, method: str, path: str, **more: Any) -> Any:
+        nonlocal forgotten
+        told = await ask(client, method, path, **more)
+        if not path.endswith("/_forcemerge"):
+            return told
+        forgotten += 1
+        return {"task": f"{told['task'].partition(':')[0]}:{10**15}"}
+
+    monkeypatch.setattr(OpenSearchClient, "call", call)
+    async with open_generations(settings, dedicated=SCOPE.key.__eq__) as store:
+        lexicon = (await made(store)).serving
+        assert await lexicon.purge(SCOPE.key) == 0
+        await lexicon.put([entry("a", "billing")])
+        for attempt in (lexicon.purge(SCOPE.key), lexicon.purge(), lexicon.compact()):
+            with pytest.raises(Unavailable, match="merge was lost"):
+                await attempt
+        assert forgotten == 3
+        monkeypatch.undo()
+        assert await lexicon.purge(SCOPE.key) == 0
+        index = store.index("g1")
+        await store.drop("g1")
+        with pytest.raises(Unavailable):
+            await index.purge(SCOPE.key)
+
+
+async def test_a_dedicated_memory_without_room_for_its_index_keeps_nobody_else_waiting(node: Node, settings: OpensearchSettings) -> None:
+    """The cluster has all the shards that it may have: what others wrote beside it is visible, and the index is named."""
+    async with open_generations(settings, dedicated={OTHER.key, THIRD.key}.__contains__) as store:
+        lexicon = (await made(store)).serving
+        await lexicon.put([entry("a", "billing", scope=THIRD)])
+        batch = [entry("b", "billing", scope=scope) for scope in (SCOPE, OTHER, THIRD)]
+        full = {"transient": {"cluster.max_shards_per_node": 1}}
+        await asyncio.to_thread(node.ask, "PUT", "/_cluster/settings", full)
+        try:
+            with pytest.raises(Unavailable, match=f"lexical-g1-m-{OTHER.key} of a dedicated memory cannot be made.*validation_exception"):
+                await lexicon.put(batch)
+            assert [await lexicon.count(scope) for scope in (SCOPE, OTHER, THIRD)] == [1, 0, 2]
+        finally:
+            await asyncio.to_thread(node.ask, "PUT", "/_cluster/settings", {"transient": {"cluster.max_shards_per_node": None}})
+        await lexicon.put(batch)
+        assert [await lexicon.count(scope) for scope in (SCOPE, OTHER, THIRD)] == [1, 1, 2]
 
 
 def _of(store: OpenSearchGenerations) -> OpenSearchLexicon:

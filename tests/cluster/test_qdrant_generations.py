@@ -8,18 +8,21 @@ generation is more than one collection, and fewer than one might think.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+import numpy as np
 import pytest
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, key_of, tombstone, vectors, window
 from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
+from tests.support.records import MemoryRecords
 
 from kalends.adapters.qdrant.collections import Collections
 from kalends.adapters.qdrant.connection import connect
 from kalends.adapters.qdrant.generations import QdrantGenerations, open_generations
 from kalends.adapters.qdrant.vectors import QdrantVectors
-from kalends.domain.errors import Invalid, Misconfigured, NotFound
+from kalends.domain.errors import Damaged, Invalid, Misconfigured, NotFound, Unavailable
 from kalends.domain.queries import Criteria, Held
 from kalends.domain.scope import Scope
 from kalends.settings import QdrantSettings
+from kalends.wire.generations import CurrentGeneration, SharedGenerations
 
 pytestmark = pytest.mark.cluster
 
@@ -108,6 +111,18 @@ async def test_names_that_could_be_taken_for_another_are_refused(store: QdrantGe
             store.index(name)
 
 
+async def test_a_question_that_a_model_made_nothing_of_is_no_fault_of_whoever_asks(store: QdrantGenerations) -> None:
+    """So it is an arm that fails; a server would take the vector and answer with anything."""
+    await store.make("g1")
+    broken = np.full(DIMENSION, np.nan, dtype=np.float32)
+    for call in (
+        store.index("g1").nearest(SCOPE, broken, criteria=ALL, limit=5),
+        store.index("g1").late(SCOPE, broken[None, :], [key_of("a")]),
+    ):
+        with pytest.raises(Damaged):
+            await call
+
+
 async def test_the_generations_of_another_model_are_not_ours(store: QdrantGenerations, settings: QdrantSettings) -> None:
     """Also where its name begins like ours."""
     await store.make("g1")
@@ -181,7 +196,7 @@ async def test_late_writes_to_a_dropped_generation_fail(store: QdrantGenerations
     for scope in (SCOPE, OTHER):
         with pytest.raises(NotFound):
             await put(late, "b", scope=scope)
-        with pytest.raises(NotFound):
+        with pytest.raises(Unavailable):
             await near(late, "b", scope=scope)
     with pytest.raises(NotFound):
         await late.put([], [])
@@ -252,18 +267,49 @@ async def test_removing_reaches_a_dedicated_memory(store: QdrantGenerations) -> 
 
 
 async def test_a_deletion_that_was_cut_short_is_finished(store: QdrantGenerations, settings: QdrantSettings) -> None:
-    """What is left of a generation is listed, and is not in one that is made under its name."""
+    """What is left of a generation is none, is not in one that is made under its name, and goes with the next that is dropped."""
     await store.make("g1")
     await put(store.index("g1"), "a", scope=OTHER)
-    connection = connect(settings)
-    await connection.client.delete_collection(f"{settings.prefix}-vector-test-g1")
-    await connection.close()
+    await lose(settings, "g1")
 
-    assert await store.names() == ["g1"]
+    assert await store.names() == []
     await store.make("g1")
     assert await near(store.index("g1"), "a", scope=OTHER) == []
-    await store.drop("g1")
-    assert await names_on(settings) == []
+    await put(store.index("g1"), "a", scope=OTHER)
+    await lose(settings, "g1")
+    await store.make("g2")
+    await put(store.index("g2"), "a", scope=OTHER)
+    await store.drop("g3")
+    assert await names_on(settings) == ["vector-test-g2", f"vector-test-g2-m-{OTHER.key}"]
+
+
+async def lose(settings: QdrantSettings, name: str) -> None:
+    """Delete the collection that memories share, and nothing beside it."""
+    connection = connect(settings)
+    await connection.client.delete_collection(f"{settings.prefix}-vector-test-{name}")
+    await connection.close()
+
+
+async def test_a_serving_generation_whose_shared_collection_is_gone_is_lost(store: QdrantGenerations, settings: QdrantSettings) -> None:
+    """Also where a dedicated memory still has its own: the others have nothing, so it is built anew under another name."""
+    generations = SharedGenerations(store, CurrentGeneration(MemoryRecords(), projection="vector"), dependency="vector")
+    await generations.ensure()
+    before = generations.current
+    await put(store.serving, "a")
+    await put(store.index(before), "a", scope=OTHER)
+    assert not await generations.is_lost()
+    await lose(settings, before)
+
+    assert await generations.is_lost()
+    for scope in (SCOPE, OTHER):
+        with pytest.raises(Unavailable):
+            await near(store.serving, "a", scope=scope)
+    for call in (store.serving.digest(), store.serving.scopes(), store.serving.compact(), store.serving.purge()):
+        with pytest.raises(Unavailable):
+            await call
+    await generations.ensure()
+    assert generations.current != before
+    assert await near(store.serving, "a") == []
 
 
 async def test_quantization_is_turned_on_once_a_collection_has_grown(settings: QdrantSettings) -> None:

@@ -158,6 +158,24 @@ async def test_a_batch_may_be_large_unless_strict_mode_says_how_large(client: An
     await client.delete_collection(strict)
 
 
+async def test_a_call_may_not_ask_for_more_time_than_strict_mode_allows(client: Any) -> None:
+    """Whatever it reads; as much as is allowed is taken."""
+    name = fresh_prefix()
+    await create(client, name, max_timeout=5)
+    calls = [
+        client.query_points(name, query=UP, using="dense", timeout=6),
+        client.scroll(name, timeout=6),
+        client.count(name, timeout=6),
+        client.facet(name, "memory", timeout=6),
+    ]
+    assert [await refusal(call) for call in calls] == [grpc.StatusCode.INVALID_ARGUMENT] * 4
+    assert (await client.count(name, timeout=5)).count == 0
+
+    await client.update_collection(name, strict_mode_config=models.StrictModeConfig(enabled=True, max_timeout=6, max_query_limit=200))
+    assert (await client.count(name, timeout=6)).count == 0
+    await client.delete_collection(name)
+
+
 async def test_no_key_and_a_wrong_one_are_unauthenticated(tmp_path: Path) -> None:
     """Of our own server only: a real one's key is not ours to change."""
     key = tmp_path / "key"
@@ -296,6 +314,10 @@ async def test_the_settings_of_a_collection_can_be_read_back(client: Any, collec
     after = (await client.get_collection(collection)).config.params
     assert after.vectors["dense"].quantization_config is not None
     assert after.vectors["tokens"].quantization_config is None
+    eager = models.OptimizersConfigDiff(deleted_threshold=0.0, vacuum_min_vector_number=100)
+    await client.update_collection(collection, optimizers_config=eager)
+    told = (await client.get_collection(collection)).config.optimizer_config
+    assert (told.deleted_threshold, told.vacuum_min_vector_number) == (0.0, 100)
 
 
 async def test_a_call_that_is_not_known_says_so(wire: WireServer) -> None:

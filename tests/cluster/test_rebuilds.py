@@ -207,9 +207,18 @@ def test_a_rebuild_survives_the_kill_of_the_process_that_leads_it(pairs: Deploym
 
 @pytest.mark.parametrize("store", ["opensearch", "qdrant"])
 def test_an_index_that_its_store_has_lost_is_built_anew_without_hands(pairs: Deployment, store: str) -> None:
-    """Nobody writes meanwhile, nobody asks for it, and no message is given up."""
+    """Nobody writes meanwhile, nobody asks for it, and no message is given up; searches are answered by the other arm, and say so."""
     agree(pairs)
     projection = {"opensearch": "lexical", "qdrant": "vector"}[store]
+    told: set[tuple[int, ...]] = set()
+    missed: set[str] = set()
+
+    def replaced() -> bool:
+        reply = api.ask("POST", f"/memories/{MEMORY}/search", {"query": "sacks of grain", "limit": 3})
+        told.add((reply.status, len(reply.body.get("hits", ()))))
+        missed.update(reply.body.get("degraded", ()))
+        return bool(api.status()["generations"][projection] != before)
+
     with pairs.api("search") as api:
         before = api.status()["generations"][projection]
         if store == "opensearch":
@@ -218,7 +227,9 @@ def test_an_index_that_its_store_has_lost_is_built_anew_without_hands(pairs: Dep
             pairs.qdrant.kill()
             shutil.rmtree(pairs.qdrant._folder)
             pairs.qdrant.start()
-        assert wait_until(lambda: api.status()["generations"][projection] != before, seconds=LATE_S, every=0.2), api.status()
+        assert wait_until(replaced, seconds=LATE_S, every=0.2), api.status()
+    assert told == {(200, 3)}
+    assert projection in missed
     agree(pairs)
     with pairs.api("index-1") as api:
         assert api.good("GET", "/dead-letters")["items"] == []

@@ -108,6 +108,28 @@ async def test_what_an_index_lost_is_missed(asked):
     assert missed["asked_at"] < again["asked_at"]
 
 
+async def test_an_arm_that_is_not_found_is_no_memory_that_was_erased(asked):
+    """Its index is lost: what the other one finds is found, and where none is left it is said that nothing could be asked."""
+    await asked.put("cat", "cat Semaphore", "pet", within=1)
+    asked.made.lexicon.leave("search", error=NotFound("the index is gone"))
+    asked.made.vectors.leave("nearest", error=NotFound("the index is gone"))
+    with pytest.raises(Unavailable):
+        await asked.search.ask_canaries()
+    asked.made.lexicon.come_back()
+    report = await asked.search.ask_canaries()
+
+    assert report.verdicts["found"] == 1
+
+
+async def test_something_that_is_not_found_does_not_pass_for_an_erased_memory(asked):
+    """Only a memory that does not exist any more is passed over in silence."""
+    await asked.put("cat", "cat Semaphore", "pet", within=1)
+    asked.made.ledger.timeline.leave("lookup", error=NotFound("something else"))
+
+    with pytest.raises(NotFound, match="something else"):
+        await asked.search.ask_canaries()
+
+
 async def test_what_is_hidden_is_no_miss_and_is_asked_for_again_when_that_is_undone(asked):
     """It may be undone, so nothing is dropped yet."""
     await asked.put("cat", "cat Semaphore", "pet", within=1)

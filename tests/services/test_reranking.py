@@ -12,6 +12,7 @@ from tests.support.faulty import Faulty
 from tests.support.model_server import Fault, ModelServer, model_server
 
 from kalends.adapters.vllm.reranker import VllmReranker, open_reranker
+from kalends.domain.errors import Damaged, KalendsError, Misconfigured, NotFound
 from kalends.ports.models import Question
 from kalends.search.arms import Arms, mixed_vector
 from kalends.search.usecases import FindMemories, Found, Query
@@ -132,6 +133,17 @@ async def test_where_it_fails_late_interaction_takes_its_place_and_it_is_said(ma
     assert found.hits[0].raw["rerank"] == pytest.approx(plain.hits[0].raw["rerank"])
     assert found.degraded == ("rerank",)
     assert "rerank" not in found.arms
+
+
+@pytest.mark.parametrize("error", [Damaged("broken"), NotFound("no such model"), Misconfigured("the key is refused")], ids=repr)
+async def test_whatever_it_raises_is_said_and_the_search_is_answered(made, reranker, error: KalendsError):
+    """Also what waiting does not mend."""
+    faulty = Faulty(reranker, dependency="reranker")
+    faulty.leave(error=error)
+    found = await asked(find(made, faulty))
+
+    assert found.degraded == ("rerank",)
+    assert found.hits[0].opened.event.id == event_id("turtle")
 
 
 async def test_where_it_is_slow_the_answer_comes_in_time_and_it_is_said(made, server, reranker):

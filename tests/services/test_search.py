@@ -3,10 +3,11 @@
 from datetime import date, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, event_id, ledger
 
 from kalends.domain.contexts import CLOSING, OPENING
-from kalends.domain.errors import Damaged, DeadlineExceeded, Gone, NotFound, Unavailable
+from kalends.domain.errors import Damaged, DeadlineExceeded, Gone, Invalid, Misconfigured, NotFound, Unavailable
 from kalends.domain.events import event_key, microseconds
 from kalends.domain.labels import EVERYTHING, UNLABELLED, Clearance
 from kalends.domain.positions import covers
@@ -24,7 +25,7 @@ TALK = {
     "plan": "Next year we want to sail around Iceland.",
 }
 
-OUTAGES = (Unavailable("away"), DeadlineExceeded("slow"), Damaged("broken"))
+OUTAGES = (Unavailable("away"), DeadlineExceeded("slow"), Damaged("broken"), NotFound("lost"), Misconfigured("the key is refused"))
 
 
 @pytest.fixture
@@ -133,11 +134,32 @@ async def test_a_lexicon_that_hangs_does_not_take_the_vector_arm_with_it(made):
 
 async def test_without_late_interaction_the_fused_order_stands(made):
     """And the answer says that it is missing."""
-    made.vectors.leave("late")
+    for error in OUTAGES:
+        made.vectors.leave("late", error=error)
 
-    found = await ask(made, "mackerel potatoes")
+        found = await ask(made, "mackerel potatoes")
 
-    assert (names(found)[0], found.arms, found.degraded) == ("food", ("lexical", "vector"), ("rerank",))
+        assert (names(found)[0], found.arms, found.degraded) == ("food", ("lexical", "vector"), ("rerank",))
+
+
+async def test_a_question_that_an_arm_refuses_is_an_error(made):
+    """It is about the question: an answer without that arm would say that a store is away."""
+    made.lexicon.leave("search", error=Invalid("no question"))
+
+    with pytest.raises(Invalid, match="no question"):
+        await ask(made, "mackerel potatoes")
+
+
+async def test_an_arm_that_only_another_setting_mends_is_told_as_an_error(made):
+    """With the dependency and the reason, so that somebody looks; an outage that ends by itself is a warning."""
+    with capture_logs() as told:
+        made.vectors.leave("nearest", error=Misconfigured("the key is refused", dependency="vector"))
+        await ask(made, "mackerel potatoes")
+        made.vectors.leave("nearest")
+        await ask(made, "mackerel potatoes")
+
+    lines = [(one["log_level"], one["kind"], one["dependency"], one.get("reason")) for one in told if one["event"] == "arm failed"]
+    assert lines == [("error", "misconfigured", "vector", "the key is refused"), ("warning", "unavailable", "vector", None)]
 
 
 async def test_reranking_can_be_switched_off(made):

@@ -7,16 +7,23 @@ what another machine reaches is not known here.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import msgspec
 
+from kalends.app import archives, folders
 from kalends.app.findings import Finding
-from kalends.domain.errors import KalendsError
+from kalends.domain.errors import KalendsError, NotFound, Unavailable
+from kalends.ports.archive import Archive
 from kalends.settings import Settings
 
 ANSWER_S = 5.0
 _WHOLE_S = 20.0
+_NOBODYS = "doctor"
+"""A name that no object has or begins with, so that looking costs a short answer."""
+
+_BUCKET_STEP = "see that it runs and can be reached from here; s3.url says where, {setting} which bucket, and the group s3 who we are"
 
 Check = Callable[[Settings], Awaitable[Finding]]
 
@@ -30,6 +37,7 @@ class Needed:
     setting: str
     where: Callable[[Settings], str]
     check: Check
+    step: str = "see that it runs and can be reached from here; {setting} says where, and its group how to log in"
 
 
 async def _nats(settings: Settings) -> Finding:
@@ -135,6 +143,57 @@ async def _issuers(settings: Settings) -> Finding:
     return Finding(name="issuers", state="ok", detail=f"{len(identities.states())} can be asked")
 
 
+async def _backups(settings: Settings) -> Finding:
+    async with AsyncExitStack() as stack:
+        archive = await archives.of_backups(stack, _quick_s3(settings), folders.folders_of(settings))
+        return await _archive(archive, name="backup store", setting="backup.store")
+
+
+async def _log_archive(settings: Settings) -> Finding:
+    async with AsyncExitStack() as stack:
+        archive = await archives.of_log(stack, _quick_s3(settings))
+        if archive is None:
+            return Finding(name="log archive", state="ok", detail="the log is not archived")
+        return await _archive(archive, name="log archive", setting="archive.store")
+
+
+def _quick_s3(settings: Settings) -> Settings:
+    quick = msgspec.structs.replace(settings.s3, connect_s=ANSWER_S, request_s=ANSWER_S, deadline_s=ANSWER_S, retries=0)
+    return msgspec.structs.replace(settings, s3=quick)
+
+
+async def _archive(archive: Archive, *, name: str, setting: str) -> Finding:
+    """It is read and not written to: a key that may not write is found out by the first backup."""
+    with suppress(NotFound):  # whoever says that there is none of it answers, and knows our key
+        async for _ in archive.get(_NOBODYS):
+            break
+    try:
+        await archive.list(f"{_NOBODYS}/")
+    except Unavailable as error:
+        # the client tells a bucket that is not there from one that fails by its message alone, which may name keys
+        detail = f"the server takes our key, and yet: {error.detail}; there may be no bucket of the name in {setting}, or we may not list"
+        raise Unavailable(detail, dependency=error.dependency) from error
+    return Finding(name=name, state="ok", detail="answers and lets us read")
+
+
+async def _receiver(settings: Settings) -> Finding:
+    from kalends.adapters.otlp.exporter import open_exporter
+
+    exporter = open_exporter(msgspec.structs.replace(settings.telemetry, otlp_deadline_s=ANSWER_S))
+    try:
+        wrong = await asyncio.to_thread(exporter.look)
+    finally:
+        exporter.shutdown()
+    if wrong:
+        raise Unavailable(f"the receiver of traces takes none: {wrong}")
+    return Finding(name="traces", state="ok", detail="the receiver takes them")
+
+
+def _bucket(store: str) -> str:
+    """*store*, unless it is a folder, which is no server."""
+    return "" if store.startswith("file:") else store
+
+
 EVERY = frozenset({"ingest", "index", "search", "summarize", "scheduler"})
 SERVERS: Sequence[Needed] = (
     Needed(name="NATS", roles=EVERY, setting="log.url", where=lambda given: given.log.url, check=_nats),
@@ -174,6 +233,23 @@ SERVERS: Sequence[Needed] = (
         where=lambda given: given.kubernetes.url or "".join(one.issuer for one in given.oidc.issuers),
         check=_issuers,
     ),
+    Needed(
+        name="backup store",
+        roles=frozenset({"ingest"}),
+        setting="backup.store",
+        where=lambda given: _bucket(given.backup.store),
+        check=_backups,
+        step=_BUCKET_STEP,
+    ),
+    Needed(
+        name="log archive",
+        roles=frozenset({"ingest"}),
+        setting="archive.store",
+        where=lambda given: _bucket(given.archive.store),
+        check=_log_archive,
+        step=_BUCKET_STEP,
+    ),
+    Needed(name="traces", roles=EVERY, setting="telemetry.otlp_url", where=lambda given: given.telemetry.otlp_url, check=_receiver),
 )
 
 
@@ -194,7 +270,7 @@ async def _examine(settings: Settings, servers: Sequence[Needed]) -> list[Findin
 
 
 async def _looked_at(settings: Settings, server: Needed) -> Finding:
-    step = f"see that it runs and can be reached from here; {server.setting} says where, and its group how to log in"
+    step = server.step.format(setting=server.setting)
     try:
         async with asyncio.timeout(_WHOLE_S):
             return await server.check(settings)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kalends.domain.errors import DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import microseconds
 from kalends.domain.positions import Floors, Position, covers
+from kalends.kit import tasks
 from kalends.ports.clock import Clock
 from kalends.ports.log import Log
 
@@ -108,13 +109,28 @@ class Progress:
         """The lag of every projection, at most half a second old; what cannot be told is left out."""
         if self._clock.monotonic() - self._lag_at > _LAG_FRESH_S:
             self._lag_at = self._clock.monotonic()
-            try:
-                async with asyncio.timeout(_LOOK_DEADLINE_S):
-                    heads = await self._log.heads()
-                    self._lag = {name: await self._one_lag(await floors(), heads) for name, floors in self._floors.items()}
-            except (TimeoutError, Unavailable, DeadlineExceeded):
-                self._lag = {}
+            self._lag = await self._look()
         return self._lag
+
+    async def _look(self) -> dict[str, LagNow]:
+        """The lag of every projection that can be told now; all are asked at once, so that one that hangs holds up none of the others."""
+        until = asyncio.get_running_loop().time() + _LOOK_DEADLINE_S
+        try:
+            async with asyncio.timeout_at(until):
+                heads = await self._log.heads()
+        except (TimeoutError, KalendsError):
+            return {}
+        async with tasks.group() as group:
+            looks = {name: group.create_task(self._told(floors, heads, until), name=f"lag.{name}") for name, floors in self._floors.items()}
+        return {name: lag for name, look in looks.items() if (lag := look.result()) is not None}
+
+    async def _told(self, floors: FloorsOf, heads: Floors, until: float) -> LagNow | None:
+        """One projection's lag; None if it cannot be told before *until*, on the loop's clock."""
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._one_lag(await floors(), heads)
+        except (TimeoutError, KalendsError):
+            return None
 
     async def _one_lag(self, floors: Floors, heads: Floors) -> LagNow:
         behind = {stream: head - floors.get(stream, 0) for stream, head in heads.items() if head > floors.get(stream, 0)}

@@ -2,7 +2,8 @@
 
 Belongs here: asking the engines and saying what was missing. Does not belong here: fusing (``domain.fusion``). A newcomer would get
 wrong: an arm that fails is a fact of the answer (``degraded``), not an exception; only when every arm that was asked failed is the answer
-a 503.
+a 503. Memory, scope and filter were checked before, so whatever an engine or a model raises is about itself, be it an index that is gone or
+a key that is refused; only ``Invalid`` is about the question.
 """
 
 import asyncio
@@ -15,11 +16,12 @@ import numpy as np
 import structlog
 
 from kalends.domain import terms
-from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Unavailable
+from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria
 from kalends.domain.scope import Scope
 from kalends.edge import tracing
+from kalends.kit import tasks
 from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.models import Embedder, Question, Reranker
 from kalends.ports.vectors import Array, VectorIndex
@@ -71,11 +73,15 @@ class Arms:
         return self._reranker is not None
 
     async def find(self, scope: Scope, text: str, *, names: tuple[str, ...], criteria: Criteria, depth: int, seconds: float) -> Findings:
-        """Ask the arms *names* at once, each for up to *depth* events within *seconds*."""
+        """Ask the arms *names* at once, each for up to *depth* events within *seconds*.
+
+        Raises:
+            Invalid: the question is none that an arm can look for.
+        """
         findings = Findings()
         arms = {"lexical": self._lexical, "vector": self._vector}
         deadline = min(seconds, self._settings.arm_deadline_s)
-        async with asyncio.TaskGroup() as group:
+        async with tasks.group() as group:
             for name in names:
                 group.create_task(self._timed(name, arms[name](findings, scope, text, criteria, depth, deadline), findings, deadline))
         return findings
@@ -123,7 +129,9 @@ class Arms:
                     await work
         except TimeoutError:
             failure = DeadlineExceeded(f"the {name} arm took longer than {deadline:.3f} s", dependency=name)
-        except (Unavailable, DeadlineExceeded, Damaged) as error:
+        except Invalid:
+            raise
+        except KalendsError as error:
             failure = error
         finally:
             taken = time.perf_counter() - started
@@ -132,7 +140,11 @@ class Arms:
             self._observe(name, taken)
         if failure is not None:
             findings.failed[name] = failure
-            log.warning("arm failed", arm=name, kind=failure.code)
+            if isinstance(failure, Misconfigured):
+                # nothing but another setting mends it, so somebody has to see which
+                log.error("arm failed", arm=name, kind=failure.code, dependency=failure.dependency, reason=failure.detail)
+            else:
+                log.warning("arm failed", arm=name, kind=failure.code, dependency=failure.dependency)
 
     async def _lexical(self, findings: Findings, scope: Scope, text: str, criteria: Criteria, depth: int, _seconds: float) -> None:
         hits = await self._lexicon.search(scope, text, criteria=criteria, limit=depth)
@@ -154,7 +166,7 @@ class Arms:
         try:
             async with asyncio.timeout(seconds):
                 return await self._lexicon.rarities(scope, words)
-        except (TimeoutError, Unavailable, DeadlineExceeded, Damaged):
+        except (TimeoutError, KalendsError):
             return dict.fromkeys(words, 1.0)
 
 

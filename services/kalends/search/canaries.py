@@ -179,14 +179,24 @@ class AskCanaries:
                 continue
             try:
                 await self._ask_all(scope, report)
-            except NotFound:
-                continue  # the memory was erased meanwhile
             except KalendsError as error:
+                if isinstance(error, NotFound) and await self._is_gone(scope):
+                    continue  # the memory was erased meanwhile
                 failed = error
                 log.warning("canary questions not asked", kind=error.code)
         if failed is not None:
             raise failed
         return report
+
+    async def _is_gone(self, scope: Scope) -> bool:
+        """Whether there is no such memory any more: that something else was not found must not pass for it."""
+        try:
+            await self._memories.reread(scope)
+        except NotFound:
+            return True
+        except KalendsError:
+            return False
+        return False
 
     async def _ask_all(self, scope: Scope, report: CanaryReport) -> None:
         report.memories += 1

@@ -57,6 +57,10 @@ def _checked(tree: Mapping[str, Any], *, layer: str) -> Settings:
         endless = [name for name, value in fields.items() if isinstance(value, float) and not math.isfinite(value)]
         if endless:
             raise Misconfigured(f"{layer}: {', '.join(endless)} must be a finite number")
+    if "@" in settings.log.url:
+        # it is told to whoever may read instance.json; the text is not repeated, for it may hold a password
+        detail = "must not hold a user, a password or a token; log.user names the user and log.password_file the file with the password"
+        raise Misconfigured(f"{layer}: log.url {detail}")
     return settings
 
 

@@ -106,6 +106,9 @@ class SharedGenerations(Generic[IndexT]):
         self._pointed = ""
         """The generation that the alias was seen to name."""
 
+        self._fits = ""
+        """The generation that is known to be one that this version writes."""
+
     @property
     def current(self) -> str:
         """The generation that serves, as this process knows it; empty until one was made."""
@@ -120,7 +123,7 @@ class SharedGenerations(Generic[IndexT]):
         """See to it that there is a current generation, that its index is there, and that the alias names it; again changes nothing.
 
         Raises:
-            Unavailable, DeadlineExceeded: the store or the record is away.
+            Unavailable, DeadlineExceeded: the store or the record is away. Misconfigured: the index is not one that this version writes.
         """
         while True:
             name, made = await self._current.claim()
@@ -129,8 +132,10 @@ class SharedGenerations(Generic[IndexT]):
                 name, made = await self._current.replace(name), False
             if not made:
                 await self._store.make(name)
-            if await self._store.pointed() != name:
+            if await self._store.pointed() != name or self._fits != name:
+                # also where the alias names it already, for a store looks at what it points to: another version may have made it
                 await self._store.point(name)
+                self._fits = name
             await self._current.made(name)
             if self.current == name:
                 return

@@ -237,14 +237,19 @@ class OperationRunner:
 
     async def _keep(self, work: "asyncio.Task[_Outcome]") -> None:
         """Renew the lease and note how far it is; without the lease another does it, so this one stops."""
-        noted = self._clock.monotonic()
+        noted, troubled = self._clock.monotonic(), False
         while True:
             await self._clock.sleep(self._lease.pause_s)
-            with suppress(Unavailable, DeadlineExceeded):  # what we hold we hold until it runs out, which ``term`` knows
+            try:
                 await self._lease.attempt()
                 if self._clock.monotonic() - noted >= 1.0:
                     noted = self._clock.monotonic()
                     await self._note()
+                troubled = False
+            except KalendsError as error:  # a full store too: what we hold we hold until it runs out, which ``term`` knows
+                if not troubled:
+                    log.warning("the lease cannot be kept", work=self._kind, kind=error.code, reason=error.detail)
+                troubled = True
             if self._lease.term is None:
                 work.cancel()
                 return

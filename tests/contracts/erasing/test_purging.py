@@ -15,7 +15,7 @@ import pytest
 from tests.contracts import lexicons
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, at_once, direction, entry, facets, key_of, tombstone, vectors, window
 from tests.support.files import files_with
-from tests.support.qdrant_wire.running import WireServer
+from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
 
 from kalends.adapters.embedded import edge_sums
 from kalends.adapters.embedded import lexicon as embedded
@@ -46,7 +46,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
         yield server
 
 
-@pytest.fixture(params=["embedded", "wire"])
+@pytest.fixture(params=with_real("embedded", "wire", real=("grpc", "rest")))
 async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorIndex]:
     """An empty index of each engine."""
     if request.param == "embedded":
@@ -54,7 +54,10 @@ async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield opened
         await opened.close()
         return
-    async with open_generations(request.getfixturevalue("wire").settings(), identity="test", dimension=DIMENSION) as generations:
+    on_wire = request.param == "wire"
+    settings = request.getfixturevalue("wire").settings() if on_wire else real_settings(transport=request.param)
+    assert settings is not None
+    async with open_generations(settings, identity="test", dimension=DIMENSION) as generations:
         await generations.make("g1")
         yield generations.index("g1")
         await generations.drop("g1")

@@ -122,11 +122,13 @@ class Points(grpc.PointsServicer):  # type: ignore[misc]  # grpc's classes are u
         return _done(request)
 
     def _get(self, collection: Collection, request: grpc.GetPoints) -> grpc.GetResponse:
+        _timely(collection, request)
         wanted = [conversions.point_id(one) for one in request.ids]
         found = collection.shard.retrieve(wanted, conversions.selector(request.with_payload), False) if wanted else []
         return grpc.GetResponse(result=[_retrieved(record) for record in found])
 
     def _scroll(self, collection: Collection, request: grpc.ScrollPoints) -> grpc.ScrollResponse:
+        _timely(collection, request)
         limit = request.limit if request.HasField("limit") else 10
         _limited(collection, limit)
         _indexed(collection, request.filter, strict=_refuses(collection, "unindexed_filtering_retrieve"))
@@ -144,11 +146,13 @@ class Points(grpc.PointsServicer):  # type: ignore[misc]  # grpc's classes are u
         return found
 
     def _count(self, collection: Collection, request: grpc.CountPoints) -> grpc.CountResponse:
+        _timely(collection, request)
         _indexed(collection, request.filter, strict=_refuses(collection, "unindexed_filtering_retrieve"))
         asked = edge.CountRequest(exact=request.exact, filter=conversions.condition(request.filter))
         return grpc.CountResponse(result=grpc.CountResult(count=collection.shard.count(asked)))
 
     def _query(self, collection: Collection, request: grpc.QueryPoints) -> grpc.QueryResponse:
+        _timely(collection, request)
         limit = request.limit if request.HasField("limit") else 10
         _limited(collection, limit)
         _indexed(collection, request.filter, strict=_refuses(collection, "unindexed_filtering_retrieve"))
@@ -165,6 +169,7 @@ class Points(grpc.PointsServicer):  # type: ignore[misc]  # grpc's classes are u
         return grpc.QueryResponse(result=[_scored(point) for point in collection.shard.query(asked)])
 
     def _facet(self, collection: Collection, request: grpc.FacetCounts) -> grpc.FacetResponse:
+        _timely(collection, request)
         limit = request.limit if request.HasField("limit") else 10
         _limited(collection, limit)
         _indexed(collection, request.filter, strict=_refuses(collection, "unindexed_filtering_retrieve"))
@@ -186,6 +191,12 @@ def _limited(collection: Collection, limit: int) -> None:
     most = collection.strict.max_query_limit
     if most and limit > most:
         raise Refused(rpc.StatusCode.INVALID_ARGUMENT, f'Bad request: Limit exceeded {limit} > {most} for "limit"')
+
+
+def _timely(collection: Collection, request: Any) -> None:
+    most = collection.strict.max_timeout
+    if most and request.timeout > most:
+        raise Refused(rpc.StatusCode.INVALID_ARGUMENT, f'Bad request: Limit exceeded {request.timeout} > {most} for "timeout"')
 
 
 def _indexed(collection: Collection, given: grpc.Filter, *, strict: bool) -> None:

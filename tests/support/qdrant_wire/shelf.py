@@ -75,13 +75,15 @@ class Collection:
             file.write(request.SerializeToString().hex() + "\n")
 
     def change(self, request: grpc.UpdateCollection) -> None:
-        """Note quantization, which this engine does not have; nothing else can be changed here."""
+        """Note quantization and when to optimize, which this engine does not have, and what strict mode refuses; nothing else changes."""
         known = self.made_by.vectors_config.params_map.map
         for name, diff in request.vectors_config.params_map.map.items():
             if name not in known:
                 raise conversions.invalid(f"Not existing vector name error: {name}")
             if diff.quantization_config.HasField("scalar"):
                 known[name].quantization_config.scalar.CopyFrom(diff.quantization_config.scalar)
+        self.made_by.optimizers_config.MergeFrom(request.optimizers_config)
+        self.made_by.strict_mode_config.MergeFrom(request.strict_mode_config)
         _replace(self._folder / "made_by", self.made_by.SerializeToString())
 
     def delete(self) -> None:
@@ -107,6 +109,7 @@ class Collection:
             deleted_threshold=0.2, vacuum_min_vector_number=1000, default_segment_number=0, flush_interval_sec=5
         )
         found.config.optimizer_config.CopyFrom(optimizers)
+        found.config.optimizer_config.MergeFrom(self.made_by.optimizers_config)
         found.config.wal_config.CopyFrom(grpc.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0))
         params = found.config.params
         params.vectors_config.CopyFrom(self.made_by.vectors_config)
@@ -193,7 +196,8 @@ def _schema(request: grpc.CreateFieldIndexCollection) -> grpc.PayloadSchemaInfo:
         grpc.FieldType.FieldTypeKeyword: grpc.PayloadSchemaType.Keyword,
         grpc.FieldType.FieldTypeInteger: grpc.PayloadSchemaType.Integer,
     }
-    return grpc.PayloadSchemaInfo(data_type=types[request.field_type], points=0)
+    params = request.field_index_params if request.HasField("field_index_params") else None
+    return grpc.PayloadSchemaInfo(data_type=types[request.field_type], params=params, points=0)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -3,9 +3,12 @@
 import msgspec
 import pytest
 from tests.support.instance import free_port
+from tests.support.otlp import Receiver
 
 from kalends.app import doctor_servers
 from kalends.settings import (
+    ArchiveSettings,
+    BackupSettings,
     EmbedderSettings,
     IssuerSettings,
     LogSettings,
@@ -13,15 +16,19 @@ from kalends.settings import (
     OpensearchSettings,
     QdrantSettings,
     RerankerSettings,
+    S3Settings,
     Settings,
     SummarizeSettings,
+    TelemetrySettings,
 )
 
 
 @pytest.fixture(scope="module")
-def nowhere() -> Settings:
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Every server at a port where nobody listens."""
     port = free_port()
+    key = tmp_path_factory.mktemp("s3") / "key"
+    key.write_text("a-key", encoding="ascii")
     return Settings(
         log=LogSettings(url=f"nats://127.0.0.1:{port}"),
         opensearch=OpensearchSettings(urls=f"http://127.0.0.1:{port}"),
@@ -29,6 +36,10 @@ def nowhere() -> Settings:
         embedder=EmbedderSettings(urls=f"http://127.0.0.1:{port}/v1", model="m"),
         reranker=RerankerSettings(urls=f"http://127.0.0.1:{port}/v1", model="m"),
         summarize=SummarizeSettings(chat_url=f"http://127.0.0.1:{port}/v1", chat_model="m"),
+        s3=S3Settings(url=f"http://127.0.0.1:{port}", access_key_file=str(key), secret_key_file=str(key)),
+        backup=BackupSettings(store="s3://kalends/backups"),
+        archive=ArchiveSettings(store="s3://kalends/log"),
+        telemetry=TelemetrySettings(otlp_url=f"http://127.0.0.1:{port}"),
     )
 
 
@@ -38,10 +49,11 @@ def test_a_role_needs_its_own_servers_only(nowhere: Settings) -> None:
     def names(*roles: str) -> list[str]:
         return [one.name for one in doctor_servers.needed(nowhere, roles)]
 
-    assert names("ingest") == names("scheduler") == ["NATS"]
-    assert names("index") == ["NATS", "OpenSearch", "Qdrant", "embedding model"]
-    assert names("search") == ["NATS", "OpenSearch", "Qdrant", "embedding model", "reranking model"]
-    assert names("summarize") == ["NATS", "embedding model", "chat model"]
+    assert names("ingest") == ["NATS", "backup store", "log archive", "traces"]
+    assert names("scheduler") == ["NATS", "traces"]
+    assert names("index") == ["NATS", "OpenSearch", "Qdrant", "embedding model", "traces"]
+    assert names("search") == ["NATS", "OpenSearch", "Qdrant", "embedding model", "reranking model", "traces"]
+    assert names("summarize") == ["NATS", "embedding model", "chat model", "traces"]
     assert doctor_servers.needed(Settings(), doctor_servers.EVERY) == []
 
 
@@ -62,6 +74,9 @@ def test_every_server_that_is_away_is_told_with_a_next_step(nowhere: Settings) -
         "OpenSearch": "opensearch.urls",
         "Qdrant": "qdrant.url",
         "chat model": "summarize.chat_url",
+        "backup store": "backup.store",
+        "log archive": "archive.store",
+        "traces": "telemetry.otlp_url",
     }
     assert all(setting in steps[name] for name, setting in wanted.items())
     assert len(findings) == len(doctor_servers.SERVERS)
@@ -75,3 +90,29 @@ def test_a_setting_that_cannot_work_is_told_and_not_raised(tmp_path) -> None:
 
     assert finding.state == "failed"
     assert "password_file" in finding.detail
+
+
+def test_archives_in_folders_are_no_servers() -> None:
+    """They lie on a disk, which is looked at as one."""
+    folders = Settings(backup=BackupSettings(store="file:///var/backups"), archive=ArchiveSettings(store="file:///var/archive"))
+
+    assert doctor_servers.needed(folders, ["ingest"]) == []
+
+
+def test_a_receiver_of_traces_that_takes_nothing_is_well() -> None:
+    """It is handed no span at all, so that nothing of the doctor's is kept there."""
+    with Receiver() as receiver:
+        (finding,) = doctor_servers.examine(Settings(telemetry=TelemetrySettings(otlp_url=receiver.url)), ["search"])
+
+    assert finding.state == "ok"
+    assert (len(receiver.requests), receiver.broken, receiver.spans) == (1, 0, [])
+
+
+def test_a_receiver_of_traces_that_refuses_is_told_with_its_status() -> None:
+    """At once, and not asked again until a deadline."""
+    with Receiver(refusals=1) as receiver:
+        (finding,) = doctor_servers.examine(Settings(telemetry=TelemetrySettings(otlp_url=receiver.url)), ["search"])
+
+    assert finding.state == "failed"
+    assert "status 503" in finding.detail
+    assert len(receiver.requests) == 1

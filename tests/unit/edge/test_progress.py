@@ -2,11 +2,13 @@
 
 import asyncio
 
+import pytest
 from tests.support.edge import FixedClock
 
-from kalends.domain.errors import DeadlineExceeded, Unavailable
+from kalends.domain.errors import Damaged, DeadlineExceeded, KalendsError, Unavailable
 from kalends.domain.events import microseconds
 from kalends.domain.positions import Position
+from kalends.edge import progress as module
 from kalends.edge.progress import LagNow, Progress
 from kalends.ports.log import Message
 
@@ -173,6 +175,36 @@ async def test_lag_that_cannot_be_told_is_left_out():
     clock.advance(seconds=1)
 
     assert await watched.lag() == {}
+
+
+@pytest.mark.parametrize(
+    "failure", [Unavailable("away"), DeadlineExceeded("slow"), Damaged("its record cannot be read")], ids=lambda one: one.code
+)
+async def test_a_projection_that_cannot_be_told_hides_no_other(failure: KalendsError) -> None:
+    """Else one that is away would turn off the back-pressure of those that are far behind."""
+    clock = FixedClock()
+    lexical, vector = Floors(E=1), Floors(E=1)
+    vector.failure = failure
+    watched = progress(clock, Heads(clock, E=3), lexical=lexical, vector=vector)
+
+    assert {name: lag.events for name, lag in (await watched.lag()).items()} == {"lexical": 2}
+
+    vector.failure = None
+    clock.advance(seconds=1)
+    assert {name: lag.events for name, lag in (await watched.lag()).items()} == {"lexical": 2, "vector": 2}
+
+
+async def test_a_projection_that_hangs_is_left_out_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were not asked yet have as long as if it did not."""
+    monkeypatch.setattr(module, "_LOOK_DEADLINE_S", 0.05)
+    clock = FixedClock()
+
+    async def hanging() -> dict[str, int]:
+        return await asyncio.get_running_loop().create_future()
+
+    watched = Progress(log=Heads(clock, E=3), clock=clock, floors={"vector": hanging, "lexical": Floors(E=1)})
+
+    assert {name: lag.events for name, lag in (await watched.lag()).items()} == {"lexical": 2}
 
 
 async def test_a_projection_can_be_added_later():

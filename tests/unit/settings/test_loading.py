@@ -209,6 +209,17 @@ def test_a_folder_in_place_of_the_file_is_named(tmp_path):
         load(file=tmp_path / "config", environment={})
 
 
+@pytest.mark.parametrize(
+    "url", ["nats://user:secret@a:4222", "nats://a:4222,tls://user:secret@b:4222", "user:secret@a:4222", "nats://secret@a:4222"]
+)
+def test_a_url_of_the_log_with_credentials_is_refused_and_not_repeated(url):
+    """It is told to whoever reads instance.json; a password stands in a file, which the error names the setting of."""
+    with pytest.raises(Misconfigured, match=r"environment: log\.url .*log\.password_file") as caught:
+        load(file=None, environment={"KALENDS_LOG__URL": url})
+
+    assert "secret" not in str(caught.value)
+
+
 @given(st.dictionaries(st.text(max_size=12).map("KALENDS_".__add__), st.text(max_size=12), max_size=3))
 def test_any_environment_gives_settings_or_a_clear_error(environment):
     """Nothing that a shell can hold ends in a traceback."""

@@ -8,7 +8,7 @@ from tests.support.generation_stores import MemoryGenerationStore
 from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
-from kalends.domain.errors import Conflict, Damaged, Invalid, Unavailable
+from kalends.domain.errors import Conflict, Damaged, Invalid, Misconfigured, Unavailable
 from kalends.wire.generations import KIND, CurrentGeneration, SharedGenerations
 
 
@@ -163,6 +163,22 @@ async def test_a_generation_serves_only_once_the_alias_names_it(world: World):
 
     assert await asyncio.gather(*asking) == ["g2", "g2"]
     assert world.store.alias == "g2"
+
+
+async def test_whoever_begins_to_serve_points_though_the_alias_is_right(world: World):
+    """Once: pointing is where a store sees whether this version can use what is there, which another version may have made."""
+    await world.process().ensure()
+    watched = Faulty(world.store, dependency="lexical")
+    late = SharedGenerations(watched, CurrentGeneration(world.records, projection="lexical"), dependency="lexical")
+    watched.leave("point", error=Misconfigured("of another format"))
+    with pytest.raises(Misconfigured):
+        await late.ensure()
+    watched.come_back()
+    await late.ensure()
+    watched.leave("point")
+    await late.ensure()
+
+    assert late.current == world.store.alias
 
 
 async def test_a_lost_index_is_never_made_again_under_its_name(world: World):

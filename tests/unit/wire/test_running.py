@@ -4,11 +4,13 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
+from tests.support.faulty import Faulty
 from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
 from kalends.adapters.embedded.clock import SystemClock
-from kalends.domain.errors import Conflict, Damaged, Unavailable
+from kalends.domain.errors import Conflict, Damaged, Throttled, Unavailable
 from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
 from kalends.wire.running import OperationRunner
@@ -230,3 +232,48 @@ async def test_a_watch_that_breaks_is_begun_again():
         await in_state(runner, await elsewhere.ask("y"), "succeeded")
 
     assert len(doing.begun) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [Throttled("the store is full"), Damaged("the newest is lost"), Unavailable("away")], ids=lambda one: one.code
+)
+async def test_a_lease_that_cannot_be_renewed_runs_out_and_the_operation_goes_on_afterwards(error):
+    """Whatever the store says, nothing but the operation stops; it is told once, and not at each renewal."""
+    doing, records = Doing(), MemoryRecords()
+    store = Faulty(records, dependency="records")
+    runner = doing.runner(store)
+    doing.gate.clear()
+
+    with capture_logs() as lines:
+        async with running(runner):
+            asked = await runner.ask("x")
+            await until(lambda: len(doing.begun) == 1)
+            store.leave("put", error=error)
+            await until(lambda: not runner.leads)
+            told = [one["event"] for one in lines]
+            store.come_back()
+            doing.gate.set()
+            await in_state(runner, asked, "succeeded")
+
+    assert len(doing.begun) == 2
+    assert told.count("the lease cannot be kept") == 1
+    assert told.count("an operation goes on elsewhere") == 1
+
+
+async def test_a_renewal_that_fails_once_costs_nothing():
+    """The lease is held on, and the operation is not begun anew."""
+    doing, records = Doing(), MemoryRecords()
+    store = Faulty(records, dependency="records")
+    runner = doing.runner(store)
+    doing.gate.clear()
+
+    async with running(runner):
+        asked = await runner.ask("x")
+        await until(lambda: len(doing.begun) == 1)
+        store.leave("put", error=Throttled("the store is full"))
+        await until(lambda: store.refused["put"] == 1)
+        store.come_back()
+        doing.gate.set()
+        await in_state(runner, asked, "succeeded")
+
+    assert len(doing.begun) == 1

@@ -78,11 +78,15 @@ class OpenSearchGenerations:
         """Let the alias name *name*, in one step.
 
         Raises:
-            NotFound: no such generation exists; the alias is as before.
+            NotFound: no such generation exists; the alias is as before. Misconfigured: it has another format than this version writes.
         """
         wanted, alias = self._called.shared(name), self._called.serving
+        await self._check_format(wanted)
         for _ in range(_POINTINGS):
-            others = [self._called.shared(other) for other in await self._targets() if other != name]
+            targets = await self._targets()
+            if targets == [name]:
+                return
+            others = [self._called.shared(other) for other in targets if other != name]
             actions = [{"remove": {"index": other, "alias": alias, "must_exist": False}} for other in others]
             actions.append({"add": {"index": wanted, "alias": alias}})
             try:
@@ -151,7 +155,7 @@ class OpenSearchGenerations:
         told = await self._client.call("GET", f"/{index}/_mapping", deadline_s=self._deadline_s)
         found = schema.format_of(told.get(index, {}).get("mappings"))
         if found != schema.FORMAT:
-            raise Misconfigured(f"the index {index} has the format {found[:40]!r} and not {schema.FORMAT!r}")
+            raise Misconfigured(f"the index {index} has the format {found[:40]!r} and not {schema.FORMAT!r}; drop it and rebuild")
 
     async def _targets(self) -> list[str]:
         try:

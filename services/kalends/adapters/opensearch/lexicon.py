@@ -6,7 +6,7 @@ switch; and an index is written only through an alias of its own, so that a writ
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from kalends.adapters.opensearch.failures import DEPENDENCY, RETRY_AFTER_S
 from kalends.adapters.opensearch.names import Names, for_writing, memory_of
 from kalends.adapters.opensearch.questions import Analysed, Statistics, Term
 from kalends.domain import versions
-from kalends.domain.errors import NotFound, Unavailable
+from kalends.domain.errors import KalendsError, NotFound, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Entry, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
@@ -84,7 +84,7 @@ class OpenSearchLexicon:
 
         Raises:
             Unavailable: the store is away, too busy, or takes no writes, or the generation was dropped.
-            DeadlineExceeded: whether it was written is unknown. Damaged: OpenSearch refuses a document; the others are written.
+            DeadlineExceeded: whether it was written is unknown. Invalid: OpenSearch refuses a document; the others are written.
         """
         every: list[Entry | Tombstone] = [*entries, *tombstones]
         changes = list(versions.newest(every).values())
@@ -94,16 +94,24 @@ class OpenSearchLexicon:
         places = {key: await self._place(key) for key in dict.fromkeys(change.scope.key for change in changes)}
         operations = [writing.indexing(change, alias=places[change.scope.key].write) for change in changes]
         outcomes = await writing.write(self._client, operations, deadline_s=self._bulk_s)
-        unmade = [one for one in outcomes if writing.is_missing(one) and places[one.operation.scope_key].own]
+        unmade = [one.operation for one in outcomes if writing.is_missing(one) and places[one.operation.scope_key].own]
+        failed: dict[Place, KalendsError] = {}
         if unmade:
-            for place in {places[one.operation.scope_key] for one in unmade}:
-                await self._indexes.make_dedicated(place.generation, place.memory_key)
-            known = set(map(id, unmade))
-            outcomes = [one for one in outcomes if id(one) not in known]
-            outcomes += await writing.write(self._client, [one.operation for one in unmade], deadline_s=self._bulk_s)
+            failed = await self._make({places[one.scope_key] for one in unmade})
+            outcomes = [one for one in outcomes if not (writing.is_missing(one) and places[one.operation.scope_key].own)]
+            possible = [one for one in unmade if places[one.scope_key] not in failed]
+            outcomes += await writing.write(self._client, possible, deadline_s=self._bulk_s)
         await self._insist([one.operation for one in outcomes if one.status == writing.CONFLICT], places)
-        _check(outcomes)
-        await self._refresh({place.write for place in places.values()})
+        if not failed:
+            _check(outcomes)
+        # where an index could not be made, the memories beside it are served first
+        settled = {place.write for place in places.values() if place not in failed}
+        if settled:
+            await self._refresh(settled)
+        if failed:
+            place, error = next(iter(failed.items()))
+            detail = f"the index {place.read} of a dedicated memory cannot be made: {error.detail}"
+            raise Unavailable(detail, dependency=DEPENDENCY, retry_after=RETRY_AFTER_S) from error
 
     async def search(self, scope: Scope, text: str, *, criteria: Criteria, limit: int) -> Sequence[Scored]:
         """The *limit* best events by BM25 over the fields, each weighted by ``scoring.BOOSTS``, with the memory's own statistics."""
@@ -198,16 +206,27 @@ class OpenSearchLexicon:
         lease, renewed about every half minute), so whoever needs the bytes gone asks again until the answer is 0.
 
         Raises:
-            Unavailable: the store is away, or could not merge. DeadlineExceeded: it goes on merging; again is safe.
+            Unavailable: the store is away, or could not merge, or the generation is gone. DeadlineExceeded: it goes on merging. Again is
+                safe.
         """
         place = None if scope_key is None else await self._place(scope_key)
         indexes = place.read if place is not None and place.own else self._everything(await self._known_generation())
         try:
             return await scanning.expunge(self._client, indexes, deadline_s=self._client.settings.merge_deadline_s)
-        except NotFound:
-            if place is not None and place.own:
+        except NotFound as error:
+            if place is not None and place.own and await self._indexes.exists(place.generation):
                 return 0  # nothing was ever written to it
-            raise
+            raise _gone() from error
+
+    async def _make(self, places: Collection[Place]) -> dict[Place, KalendsError]:
+        """Make the indexes of dedicated memories; which cannot be made, and why: a cluster may have as many shards as it is allowed."""
+        failed: dict[Place, KalendsError] = {}
+        for place in places:
+            try:
+                await self._indexes.make_dedicated(place.generation, place.memory_key)
+            except KalendsError as error:
+                failed[place] = error
+        return failed
 
     async def _insist(self, refused: Sequence[writing.Operation], places: Mapping[str, Place]) -> None:
         """Write again what was refused for a version that nothing has: OpenSearch remembers for a moment what ``remove`` took out."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from kalends.adapters.opensearch import failures, questions
 from kalends.adapters.opensearch.client import OpenSearchClient
-from kalends.domain.errors import KalendsError, Unavailable
+from kalends.domain.errors import KalendsError, NotFound, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Digest, Held, fold_digest
 
@@ -141,14 +141,19 @@ async def merge(client: OpenSearchClient, indexes: str, *, deadline_s: float) ->
     """Merge what has many deleted documents, and wait for the end.
 
     Raises:
-        DeadlineExceeded: it goes on after *deadline_s* seconds; OpenSearch finishes it nevertheless.
+        DeadlineExceeded: it goes on after *deadline_s* seconds; OpenSearch finishes it nevertheless. Unavailable: what became of it is
+            unknown, because the node that did it left, or it failed. NotFound: there is no such index.
     """
     params = {"only_expunge_deletes": "true", "wait_for_completion": "false"}
     told = await client.call("POST", f"/{indexes}/_forcemerge", params=params, deadline_s=client.settings.bulk_deadline_s)
     path, until = f"/_tasks/{told['task']}", asyncio.get_running_loop().time() + deadline_s
     pause = MERGE_POLL_S
     while True:
-        state = await client.call("GET", path, deadline_s=client.settings.bulk_deadline_s)
+        try:
+            state = await client.call("GET", path, deadline_s=client.settings.bulk_deadline_s)
+        except NotFound as error:
+            # of the merge, not of an index: whoever waits for it must not take it for one in which there was nothing to merge
+            raise Unavailable("the merge was lost", dependency=failures.DEPENDENCY, retry_after=failures.RETRY_AFTER_S) from error
         if state.get("completed"):
             break
         if asyncio.get_running_loop().time() > until:

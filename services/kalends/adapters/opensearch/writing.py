@@ -32,6 +32,11 @@ _BUSY = 429
 _REFUSED = 400
 _TOO_LARGE = 413
 
+_UNREADABLE = frozenset({"mapper_parsing_exception", "document_parsing_exception"})
+_ILLEGAL = "illegal_argument_exception"
+_TERM_TOO_LONG = "max_bytes_length_exceeded_exception"
+_UNKNOWN_FIELD = "strict_dynamic_mapping_exception"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
@@ -44,11 +49,12 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of an operation: the status of its item, and the server's name of the error, if it was one."""
+    """What became of an operation: the status of its item, and the server's name of the error and of its first cause, if it was one."""
 
     operation: Operation
     status: int
     error: str
+    cause: str = ""
 
 
 def indexing(change: Entry | Tombstone, *, alias: str) -> Operation:
@@ -162,13 +168,36 @@ async def _sent(
 def _outcome(operation: Operation, item: Mapping[str, Any]) -> Outcome:
     (told,) = item.values()
     error = told.get("error")
-    name = error.get("type", "") if isinstance(error, dict) else ""
-    return Outcome(operation=operation, status=int(told.get("status", 500)), error=str(name))
+    names = list(_names(error))
+    return Outcome(
+        operation=operation, status=int(told.get("status", 500)), error=names[0] if names else "", cause=names[-1] if names[1:] else ""
+    )
+
+
+def _names(error: Any) -> Iterator[str]:
+    """What the server calls an error, what caused that, and so on."""
+    while isinstance(error, dict):
+        yield str(error.get("type", ""))
+        error = error.get("caused_by")
+
+
+def _is_about_the_document(outcome: Outcome) -> bool:
+    """Whether another document would not have been refused.
+
+    A field that the index does not know was made up by a newer version than the one that made the index, and an alias that names two
+    indexes takes nothing at all: then every document is refused, and none may be given up for it.
+    """
+    if outcome.error == _ILLEGAL:
+        return outcome.cause == _TERM_TOO_LONG
+    return outcome.error in _UNREADABLE and outcome.cause != _UNKNOWN_FIELD
 
 
 def _error(outcome: Outcome) -> KalendsError:
     if outcome.status == MISSING:
         return Unavailable("there is no such index", dependency=failures.DEPENDENCY, retry_after=failures.RETRY_AFTER_S)
-    if outcome.status == _REFUSED:
+    if outcome.status == _REFUSED and _is_about_the_document(outcome):
         return Invalid(f"OpenSearch refuses a document: {outcome.error}", dependency=failures.DEPENDENCY)
+    if outcome.status == _REFUSED:
+        detail = f"OpenSearch's index does not take what this version writes: {outcome.error}"
+        return Unavailable(detail, dependency=failures.DEPENDENCY, retry_after=failures.RETRY_AFTER_S)
     return failures.refusal(outcome.status, outcome.error)

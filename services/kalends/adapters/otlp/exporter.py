@@ -78,6 +78,11 @@ class OtlpExporter(SpanExporter):
             self._tell(failing=True, why=answer)
             return SpanExportResult.FAILURE
 
+    def look(self) -> str:
+        """Deliver nothing at all, once; what is wrong with the receiver, or nothing."""
+        answer = self._send(encode_spans([]).SerializeToString())
+        return "" if answer == "ok" else answer.removeprefix("again: ")
+
     def end(self) -> None:
         """Try nothing again: the process ends, and what is left is sent once."""
         self._ending.set()
@@ -121,18 +126,27 @@ def reason(error: Exception) -> str:
     return next((words for foreign, words in HTTP_ERRORS.items() if isinstance(error, foreign)), type(error).__name__)
 
 
+def open_exporter(settings: TelemetrySettings) -> OtlpExporter:
+    """What sends spans to ``otlp_url``; nothing is sent yet.
+
+    Raises:
+        Misconfigured: the URL is none, or a file cannot be read.
+    """
+    return OtlpExporter(
+        _checked(settings.otlp_url),
+        headers=_headers(settings.otlp_headers_file) if settings.otlp_headers_file else {},
+        verify=_trusted(settings.otlp_ca_file) if settings.otlp_ca_file else True,
+        deadline_s=settings.otlp_deadline_s,
+    )
+
+
 def open_provider(settings: TelemetrySettings, *, version: str, service: str) -> TracerProvider:
     """What makes spans and sends them to ``otlp_url``; nothing is sent yet. Its ``shutdown`` sends what is left and ends its thread.
 
     Raises:
         Misconfigured: the URL is none, or a file cannot be read.
     """
-    exporter = OtlpExporter(
-        _checked(settings.otlp_url),
-        headers=_headers(settings.otlp_headers_file) if settings.otlp_headers_file else {},
-        verify=_trusted(settings.otlp_ca_file) if settings.otlp_ca_file else True,
-        deadline_s=settings.otlp_deadline_s,
-    )
+    exporter = open_exporter(settings)
     # not Resource.create, which asks the environment and the machine
     resource = Resource({"service.name": "kalends", "service.version": version, "kalends.roles": service})
     provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(settings.otlp_share)), resource=resource, shutdown_on_exit=False)

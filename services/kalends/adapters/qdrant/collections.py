@@ -26,8 +26,11 @@ MOST_FETCHED: Final = 8192
 OVERSAMPLING: Final = 2.0
 """How many more points are taken by their 8-bit vectors than are wanted, before the full ones decide."""
 
-_LEAST_VACUUMED: Final = 100
-"""A server refuses to look at segments with fewer points."""
+_USUAL: Final = models.OptimizersConfigDiff(deleted_threshold=0.2, vacuum_min_vector_number=1000)
+"""When a server rewrites a segment by itself; its own defaults, but ours to say, so that whoever changed it knows what was before."""
+
+_EAGER: Final = models.OptimizersConfigDiff(deleted_threshold=0.0, vacuum_min_vector_number=100)
+"""While a collection is rewritten; the least that a server takes: smaller segments are left alone until they are merged."""
 
 _VACUUM_S: Final = 3600.0
 """Longest wait for a server to rewrite a collection."""
@@ -94,9 +97,9 @@ class Collections:
         """Let the alias name *collection*, which exists.
 
         Raises:
-            NotFound: it does not.
+            NotFound: it does not. Misconfigured: it holds vectors of another length.
         """
-        await self.require(collection)
+        await self._fit(collection)
         before = await self.pointed()
         if before == collection:
             return
@@ -130,7 +133,7 @@ class Collections:
             await self._connection.write(self._create(collection))
         except Conflict:
             # somebody else was first, or it is the second time: the fields' indexes may still be missing after a crash between the two
-            await self._check(collection)
+            await self._fit(collection)
         for field, schema in _indexes().items():
             await self._connection.write(self._connection.client.create_payload_index(collection, field, field_schema=schema, wait=True))
 
@@ -182,17 +185,12 @@ class Collections:
             Unavailable: it says that it cannot. DeadlineExceeded: it goes on after ``_VACUUM_S``; it finishes it nevertheless.
         """
         client = self._connection.client
-        before = (await self._connection.read(client.get_collection(collection))).config.optimizer_config
-        # the least that a server takes: smaller segments are left alone until they are merged
-        eager = models.OptimizersConfigDiff(deleted_threshold=0.0, vacuum_min_vector_number=_LEAST_VACUUMED)
-        usual = models.OptimizersConfigDiff(
-            deleted_threshold=before.deleted_threshold, vacuum_min_vector_number=before.vacuum_min_vector_number
-        )
         try:
-            await self._connection.write(client.update_collection(collection, optimizers_config=eager))
+            await self._connection.write(client.update_collection(collection, optimizers_config=_EAGER))
             await self._until_optimized(collection)
         finally:
-            await self._connection.write(client.update_collection(collection, optimizers_config=usual))
+            # not what the server had before: that may be what another one, or one that was killed, has left there
+            await self._connection.write(client.update_collection(collection, optimizers_config=_USUAL))
 
     async def _until_optimized(self, collection: str) -> None:
         until = asyncio.get_running_loop().time() + _VACUUM_S
@@ -217,6 +215,7 @@ class Collections:
             on_disk_payload=True,
             # no graph of everything, one for each scope
             hnsw_config=models.HnswConfigDiff(m=0, payload_m=16),
+            optimizers_config=_USUAL,
             strict_mode_config=self._strict_mode(),
             timeout=self._connection.write_timeout,
         )
@@ -226,7 +225,7 @@ class Collections:
         return models.StrictModeConfig(
             enabled=True,
             max_query_limit=MOST_FETCHED,
-            max_timeout=self._connection.write_timeout,
+            max_timeout=self._connection.longest_timeout,
             unindexed_filtering_retrieve=False,
             unindexed_filtering_update=False,
             search_allow_exact=False,
@@ -234,11 +233,18 @@ class Collections:
             upsert_max_batchsize=max(1000, self._connection.settings.batch_points),
         )
 
-    async def _check(self, collection: str) -> None:
-        info = await self._connection.read(self._connection.client.get_collection(collection))
+    async def _fit(self, collection: str) -> None:
+        """See that our vectors fit it and that it lets our deadlines pass, which may have been shorter when it was made."""
+        client = self._connection.client
+        info = await self._connection.read(client.get_collection(collection))
         sizes = {name: int(params.size) for name, params in _vectors(info).items()}
         if sizes != {DENSE: self._dimension, TOKENS: self._dimension}:
             raise Misconfigured(f"vector: a collection has vectors of {sizes} numbers, not of {self._dimension}; drop it and rebuild")
+        strict = info.config.strict_mode_config
+        longest = strict.max_timeout if strict is not None else None
+        # never lowered: another process may have longer ones
+        if longest is not None and longest < self._connection.longest_timeout:
+            await self._connection.write(client.update_collection(collection, strict_mode_config=self._strict_mode()))
 
 
 async def delete_all(collections: Collections, names: Sequence[str]) -> None:

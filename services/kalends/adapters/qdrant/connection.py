@@ -46,6 +46,8 @@ class Connection:
         self.over_rest = settings.transport == "rest"
         self.read_timeout = math.ceil(settings.deadline_s)
         self.write_timeout = math.ceil(settings.write_deadline_s)
+        self.longest_timeout = max(self.read_timeout, self.write_timeout)
+        """Seconds that a server must let a call ask for."""
 
     @property
     def consistency(self) -> Any:

@@ -42,8 +42,8 @@ class QdrantGenerations:
         return self._index(self._collections.name(name))
 
     async def names(self) -> Sequence[str]:
-        """The generations of which there is a collection, in order; one whose deletion was cut short is still among them."""
-        return sorted({shelf.generation for shelf in (await self._collections.shelves()).values()})
+        """The generations that exist, in order; collections of dedicated memories alone do not make one."""
+        return sorted(shelf.generation for shelf in (await self._collections.shelves()).values() if shelf.memory is None)
 
     async def pointed(self) -> str | None:
         """The generation that the alias names."""
@@ -67,19 +67,20 @@ class QdrantGenerations:
         """Let the alias name *name*.
 
         Raises:
-            NotFound: no such generation exists. Invalid: it is no name of a generation.
+            NotFound: no such generation exists. Invalid: it is no name of a generation. Misconfigured: it has vectors of another length.
         """
         await self._collections.point(self._collections.name(name))
 
     async def drop(self, name: str) -> None:
-        """Delete a generation: the shared collection first, then those of dedicated memories; one that does not exist is no error."""
+        """Delete a generation: the shared collection first, then those of dedicated memories that have none, also of earlier attempts."""
         try:
             collection = self._collections.name(name)
         except Invalid:
             return
         await self._collections.delete(collection)
         shelves = await self._collections.shelves()
-        await named.delete_all(self._collections, sorted(found for found, shelf in shelves.items() if shelf.generation == name))
+        there = {shelf.generation for shelf in shelves.values() if shelf.memory is None}
+        await named.delete_all(self._collections, sorted(found for found, shelf in shelves.items() if shelf.generation not in there))
 
     async def close(self) -> None:
         """End the connections."""

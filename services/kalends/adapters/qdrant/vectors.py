@@ -9,7 +9,8 @@ the argument.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from qdrant_client import grpc, models
@@ -20,7 +21,7 @@ from kalends.adapters.qdrant.collections import MOST_FETCHED, OVERSAMPLING, Coll
 from kalends.adapters.qdrant.connection import Connection
 from kalends.adapters.qdrant.failures import DEPENDENCY
 from kalends.domain import versions
-from kalends.domain.errors import DeadlineExceeded, Invalid, Misconfigured, NotFound
+from kalends.domain.errors import Damaged, DeadlineExceeded, Misconfigured, NotFound, Unavailable
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Digest, Held, Scored, Tombstone
 from kalends.domain.scope import Scope
@@ -94,7 +95,8 @@ class QdrantVectors:
         for name in await self._everywhere():
             offset: Any = None
             while True:
-                records, offset = await self._scroll(name, None, offset, PAGE)
+                with _there():
+                    records, offset = await self._scroll(name, None, offset, PAGE)
                 for payload in records:
                     if payload.get("dead"):
                         gone.append((payload["key"], points.version_of(payload)))
@@ -120,7 +122,8 @@ class QdrantVectors:
         found: set[str] = set()
         for name in await self._everywhere():
             for field in ("lead", "grave"):
-                found |= await self._values(name, field)
+                with _there():
+                    found |= await self._values(name, field)
         return sorted(found)
 
     async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
@@ -159,7 +162,8 @@ class QdrantVectors:
         The server gives back by itself what deleted points took up, once they are a fifth of a segment.
         """
         for name in await self._everywhere():
-            await self._collections.quantize(name)
+            with _there():
+                await self._collections.quantize(name)
         return 0
 
     async def purge(self, scope_key: str | None = None) -> int:
@@ -178,7 +182,8 @@ class QdrantVectors:
             own = self._collections.dedicated_name(await self._resolved(), memory)
             names = [name for name in names if name == own]
         for name in names:
-            await self._collections.vacuum(name)
+            with _there():
+                await self._collections.vacuum(name)
         return 0
 
     def _own(self, scope_key: str) -> str | None:
@@ -189,7 +194,8 @@ class QdrantVectors:
         if rows.shape[1] != self._dimension:
             raise Misconfigured(f"vectors of {rows.shape[1]} numbers do not fit an index of {self._dimension}")
         if not bool((abs(rows) < float("inf")).all()):
-            raise Invalid("vector: a question's vector with something in it that is no number")
+            # no question is to blame for what a model makes of it
+            raise Damaged("vector: a question's vector with something in it that is no number", dependency=DEPENDENCY)
         found: list[list[float]] = rows.tolist()
         return found
 
@@ -207,25 +213,30 @@ class QdrantVectors:
         return pointed
 
     async def _everywhere(self) -> list[str]:
-        base = await self._resolved()
-        await self._collections.require(base)
-        return await self._collections.beside(base)
+        with _there():
+            base = await self._resolved()
+            await self._collections.require(base)
+            return await self._collections.beside(base)
 
     async def _ask(self, scope_key: str, call: Callable[[str], Awaitable[T]], *, nothing: T) -> T:
-        """What *call* says of the collection in which the scope's points are; *nothing* if a dedicated memory has none yet."""
+        """What *call* says of the collection in which the scope's points are; *nothing* if a dedicated memory has none yet.
+
+        Raises:
+            Unavailable: the generation is gone. And whatever *call* raises.
+        """
         memory = self._own(scope_key)
-        if memory is None:
+        with _there():
+            while memory is not None:
+                base = await self._resolved()
+                try:
+                    return await call(self._collections.dedicated_name(base, memory))
+                except NotFound:
+                    # behind the alias another generation may serve by now, and the old one be dropped
+                    if await self._resolved() != base:
+                        continue
+                    await self._collections.require(base)
+                    return nothing
             return await call(self._base)
-        while True:
-            base = await self._resolved()
-            try:
-                return await call(self._collections.dedicated_name(base, memory))
-            except NotFound:
-                # behind the alias another generation may serve by now, and the old one be dropped
-                if await self._resolved() != base:
-                    continue
-                await self._collections.require(base)
-                return nothing
 
     async def _put_in(self, memory: str | None, changes: Sequence[points.Change]) -> None:
         if memory is None:
@@ -407,6 +418,19 @@ class QdrantVectors:
             found |= fresh
             if len(hits) < MOST_FETCHED or not fresh:
                 return found
+
+
+@contextmanager
+def _there() -> Iterator[None]:
+    """Let no ``NotFound`` out: to whoever asks about a memory it would say that there is no such memory.
+
+    Raises:
+        Unavailable: a collection is gone, or the alias names none; a generation that serves will come.
+    """
+    try:
+        yield
+    except NotFound as error:
+        raise Unavailable("vector: the index is gone from its store", dependency=DEPENDENCY) from error
 
 
 def _completed(status: models.UpdateStatus) -> None:

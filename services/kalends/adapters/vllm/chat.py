@@ -55,7 +55,7 @@ class OpenAiChat:
         return self._model
 
     async def complete(self, system: str, user: str, *, schema: Mapping[str, object], max_tokens: int) -> Completion:
-        """Ask the model once, and once more if the server could not be reached.
+        """Ask the model once, and once more if the server could not be reached, or refused and there is another.
 
         Raises:
             Unavailable, DeadlineExceeded, Invalid: see ``ports.chat.Chat``.

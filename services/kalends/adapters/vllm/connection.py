@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from kalends.adapters.vllm.failures import HTTP_ERRORS, NEVER_SENT, refusal, translate
-from kalends.adapters.vllm.replicas import Replicas
+from kalends.adapters.vllm.replicas import Replica, Replicas
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
 from kalends.kit.breaker import Breaker, CircuitOpen, Trial
 from kalends.kit.bulkhead import Bulkhead, Full
@@ -87,7 +87,8 @@ class ModelConnection:
 
         Raises:
             Unavailable: no server can be reached, none has a place, all fail, or the circuit is open. DeadlineExceeded: no answer in time.
-            KalendsError: what *read* raises; where it says Misconfigured another replica is asked first, if there is one.
+            KalendsError: what *read* raises; where it says Misconfigured or Invalid another replica is asked first, if there is one, and a
+            refusal stands where that one cannot answer.
         """
         self._admit()
         body = None if question is None else msgspec.json.encode(question)
@@ -141,31 +142,56 @@ class ModelConnection:
         return answer
 
     async def _answer(self, path: str, body: bytes | None, read: Read[T], most_bytes: int) -> T:
-        """Ask one replica, and once more if nothing was sent, or if it serves something else and there is another."""
-        replica, began = self._replicas.choose(), self._now()
+        """Ask one replica, and once more if nothing was sent, or if it refuses or serves something else and there is another."""
+        replica = first = self._replicas.choose()
+        refused: Invalid | None = None
         for left in reversed(range(_TRIES)):
             try:
-                with self._replicas.asking(replica):
-                    return read(*await self._exchange(replica.root + path, body, most_bytes))
+                answer = await self._answer_of(replica, path, body, read, most_bytes)
             except NEVER_SENT as error:
-                self._replicas.leave_out(replica)
                 if not left:
-                    raise self._translated(error) from error
-            except tuple(HTTP_ERRORS) as error:
-                self._replicas.leave_out(replica)
-                raise self._translated(error) from error
+                    raise refused or self._translated(error) from error
             except KalendsError as error:
-                # a refused question is no fault of the replica's
-                if not isinstance(error, Invalid):
-                    self._replicas.leave_out(replica)
-                if not left or not isinstance(error, Misconfigured) or len(self._replicas) == 1:
+                if refused is not None:
+                    raise refused from error
+                if not left or not self._may_another_answer(error, replica):
                     raise
-            except asyncio.CancelledError:
-                if self._now() - began >= self._slow_s:
-                    self._replicas.leave_out(replica)
-                raise
+                refused = error if isinstance(error, Invalid) else None
+            else:
+                if refused is not None:
+                    self._replicas.leave_out(first)  # what another answers was no fault of the question
+                return answer
             replica = self._replicas.choose(but=replica)
         raise Unavailable(f"{self.subject} was not asked", dependency=self.dependency)
+
+    async def _answer_of(self, replica: Replica, path: str, body: bytes | None, read: Read[T], most_bytes: int) -> T:
+        """Ask this one; where it is at fault it is left out for a while. What was never sent is raised as it is."""
+        began = self._now()
+        try:
+            with self._replicas.asking(replica):
+                return read(*await self._exchange(replica.root + path, body, most_bytes))
+        except NEVER_SENT:
+            self._replicas.leave_out(replica)
+            raise
+        except tuple(HTTP_ERRORS) as error:
+            self._replicas.leave_out(replica)
+            raise self._translated(error) from error
+        except Invalid:
+            raise  # a refused question is no fault of the replica's
+        except KalendsError:
+            self._replicas.leave_out(replica)
+            raise
+        except asyncio.CancelledError:
+            if self._now() - began >= self._slow_s:
+                self._replicas.leave_out(replica)
+            raise
+
+    def _may_another_answer(self, error: KalendsError, replica: Replica) -> bool:
+        """Whether *error* may be of this replica alone: it serves something else, or was started with a smaller limit than the others."""
+        if isinstance(error, Invalid):
+            # one that is left out has nothing to say against a refusal, and would have the question come back for as long as it is away
+            return self._replicas.has_other_than(replica)
+        return isinstance(error, Misconfigured) and len(self._replicas) > 1
 
     def _translated(self, error: Exception) -> KalendsError:
         return translate(error, dependency=self.dependency, subject=self.subject)

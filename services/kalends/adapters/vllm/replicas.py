@@ -42,6 +42,11 @@ class Replicas:
         self._turns.append(chosen)
         return chosen
 
+    def has_other_than(self, replica: Replica) -> bool:
+        """Whether there is another that is not left out."""
+        now = self._now()
+        return any(one is not replica and one.out_until <= now for one in self._turns)
+
     @contextmanager
     def asking(self, replica: Replica) -> Iterator[None]:
         """Count a call of *replica* for as long as the block runs."""

@@ -3,13 +3,14 @@
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.contracts.projections import SCOPE, entry, key_of, tombstone
 
 from kalends.adapters.opensearch import failures, writing
 from kalends.adapters.opensearch.writing import Operation, Outcome
-from kalends.domain.errors import Invalid, Unavailable
+from kalends.domain.errors import Invalid, KalendsError, Unavailable
 
 
 def operation(size: int = 10) -> Operation:
@@ -17,9 +18,9 @@ def operation(size: int = 10) -> Operation:
     return Operation(key=key_of("a"), scope_key=SCOPE.key, content=b"x" * size)
 
 
-def outcome(status: int, error: str = "") -> Outcome:
+def outcome(status: int, error: str = "", cause: str = "") -> Outcome:
     """What became of one."""
-    return Outcome(operation=operation(), status=status, error=error)
+    return Outcome(operation=operation(), status=status, error=error, cause=cause)
 
 
 @given(sizes=st.lists(st.integers(min_value=1, max_value=300), max_size=40), limit=st.integers(min_value=1, max_value=500))
@@ -75,6 +76,36 @@ def test_what_waiting_helps_goes_before_what_it_does_not() -> None:
     assert isinstance(writing.verdict([outcome(201), poison]), Invalid)
     assert isinstance(writing.verdict([outcome(429, failures.BLOCKED)]), Unavailable)
     assert isinstance(writing.verdict([outcome(404, "index_not_found_exception")]), Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "expected"),
+    [
+        ("mapper_parsing_exception", "", Invalid),
+        ("mapper_parsing_exception", "number_format_exception", Invalid),
+        ("document_parsing_exception", "", Invalid),
+        ("illegal_argument_exception", "max_bytes_length_exceeded_exception", Invalid),
+        # the alias names two indexes for a moment
+        ("illegal_argument_exception", "", Unavailable),
+        ("strict_dynamic_mapping_exception", "", Unavailable),
+        ("mapper_parsing_exception", "strict_dynamic_mapping_exception", Unavailable),
+        ("routing_missing_exception", "", Unavailable),
+        ("", "", Unavailable),
+    ],
+)
+def test_only_what_is_wrong_with_the_document_itself_is_refused(error: str, cause: str, expected: type[KalendsError]) -> None:
+    """What is wrong with the index is wrong with every document, and none may be put aside for it."""
+    verdict = writing.verdict([outcome(201), outcome(400, error, cause)])
+
+    assert type(verdict) is expected
+
+
+def test_the_first_cause_of_a_refusal_is_read_and_nothing_that_it_quotes() -> None:
+    """However deep it stands."""
+    told = {"type": "a", "reason": "secret", "caused_by": {"type": "b", "caused_by": {"type": "c", "reason": "secret"}}}
+    found = [writing._outcome(operation(), {"index": {"status": 400, "error": error}}) for error in (told, {"type": "a"}, "odd", None)]
+
+    assert [(one.error, one.cause) for one in found] == [("a", "c"), ("a", ""), ("", ""), ("", "")]
 
 
 def test_the_verdict_says_how_many() -> None:

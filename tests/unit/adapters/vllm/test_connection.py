@@ -152,6 +152,38 @@ async def test_a_replica_that_serves_something_else_is_passed_over(server: Model
         assert (other.count("/rerank"), server.count("/rerank")) == (1, 4)
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_what_one_replica_refuses_another_may_answer(server: ModelServer, status: int) -> None:
+    """One that was started with a smaller limit rejects nothing for good, and is left alone for a while."""
+    async with model_server(faults={"*": Fault(status=status)}) as smaller, connected(smaller, server) as connection:
+        for _ in range(4):
+            assert await ask(connection)
+        assert (smaller.count("/rerank"), server.count("/rerank")) == (1, 4)
+
+
+async def test_what_every_replica_that_is_asked_refuses_is_refused(server: ModelServer) -> None:
+    """Two are asked, however many there are."""
+    server.faults["*"] = Fault(status=400)
+    async with model_server(faults=server.faults) as second, model_server(faults=server.faults) as third:
+        async with connected(server, second, third) as connection:
+            assert type(await refusal(connection)) is Invalid
+        assert [one.count("/rerank") for one in (server, second, third)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("fault", [Fault(status=503), Fault(breaks=True), None], ids=["fails", "breaks", "down"])
+async def test_a_refusal_stands_where_the_other_replica_cannot_answer(server: ModelServer, fault: Fault | None) -> None:
+    """A question that nobody takes would else be asked for as long as one is away, and open the circuit of the one that is there."""
+    server.faults["*"] = Fault(status=400)
+    async with model_server() as other, connected(server, other) as connection:
+        if fault is None:
+            await other.stop()
+        else:
+            other.faults["*"] = fault
+        for _ in range(2 * FAILURES):
+            assert type(await refusal(connection)) is Invalid
+        assert other.count("/rerank") <= 1  # left out after that
+
+
 async def test_work_is_shared_among_replicas(server: ModelServer) -> None:
     """In turns."""
     async with model_server() as other, connected(server, other) as connection:

@@ -58,3 +58,18 @@ def test_the_second_try_goes_to_another_if_there_is_one() -> None:
 
     assert two.choose(but=first) is not first
     assert one.choose(but=alone) is alone
+
+
+def test_one_that_is_left_out_is_no_other() -> None:
+    """Until its time is over; and nobody is another than itself."""
+    clock = Clock()
+    replicas = Replicas(["a", "b"], out_s=5.0, now=clock)
+    first = replicas.choose()
+    second = replicas.choose(but=first)
+    assert replicas.has_other_than(first)
+    replicas.leave_out(second)
+    assert not replicas.has_other_than(first)
+    clock.now += 5.0
+    assert replicas.has_other_than(first)
+    alone = Replicas(["a"], out_s=5.0)
+    assert not alone.has_other_than(alone.choose())
