@@ -195,6 +195,8 @@ class Link:
         """
         client: Any = self.client
         if not client.is_connected:
+            # ``connected`` is cleared by a task of the client's, which must come to run: whoever waits for it may try again at once
+            await asyncio.sleep(0)
             raise self.down()
         client.stats["out_msgs"] += messages
         client.stats["out_bytes"] += len(blob)

@@ -14,7 +14,7 @@ from tests.support.broker import SMALL, fresh_bus, shared_broker
 from tests.support.waiting import until
 
 from kalends.adapters.nats import BrokerUser, LocalServer, open_nats
-from kalends.adapters.nats.connection import _next_server, _places, connect
+from kalends.adapters.nats.connection import Link, _next_server, _places, connect
 from kalends.adapters.nats.requests import frame, header_block
 from kalends.domain.errors import Invalid, Misconfigured, Unavailable
 from kalends.domain.scope import MemoryName, Scope, Tenant
@@ -70,6 +70,18 @@ async def test_a_flush_that_was_given_up_does_not_deafen_the_connection() -> Non
         await bus.connection.flush(timeout=5)
 
         assert bus.connection.is_connected
+
+
+async def test_who_cannot_send_lets_others_run_first() -> None:
+    """Whoever waits for the connection and tries again at once would keep what tells that it is gone from ever running."""
+    link = Link(Client())
+    link.connected.set()
+    asyncio.get_running_loop().call_soon(link.connected.clear)
+
+    with pytest.raises(Unavailable):
+        await link.send(frame("a.b", b""), messages=1)
+
+    assert not link.connected.is_set()
 
 
 async def test_nobody_there_is_unavailable_in_time() -> None:
