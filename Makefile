@@ -42,10 +42,10 @@ test-faults: setup ## instances that are killed at every named place, lose power
 	@.venv/bin/python -m pytest tests/forgetting tests/faults -m "not slow and not cluster" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup ## contract suites and faults on real OpenSearch, three NATS nodes and many processes; fetches what it needs
-	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring tests/services -m "cluster and not slow" --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-cluster-long: setup ## the rest of those: outages of ten minutes, a restart of every process, every way to lose a node; takes long
-	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring -m "cluster and slow" --ignore tests/cluster/test_upgrade.py --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest tests/cluster tests/contracts tests/faults tests/monitoring tests/services -m "cluster and slow" --ignore tests/cluster/test_upgrade.py --numprocesses $(WAITING_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-kubernetes: setup ## operator, chart and manifests on a real Kubernetes API server; builds it once (5 to 15 minutes)
 	@.venv/bin/python -m pytest tests/kubernetes -m "kubernetes and not slow" --numprocesses $(WAITING_WORKERS) --dist worksteal

@@ -6,12 +6,12 @@ generation is more than one collection, and fewer than one might think.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, key_of, tombstone, vectors, window
-from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
+from tests.support.qdrant_wire.running import fresh_settings
 from tests.support.records import MemoryRecords
 
 from kalends.adapters.qdrant.collections import Collections
@@ -29,19 +29,11 @@ pytestmark = pytest.mark.cluster
 ALL = Criteria()
 
 
-@pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
-    """The server that speaks Qdrant's gRPC."""
-    with WireServer(tmp_path_factory.mktemp("wire")) as server:
-        yield server
-
-
-@pytest.fixture(params=with_real("wire"))
-def settings(request: pytest.FixtureRequest) -> QdrantSettings:
-    """Settings of each server in turn, with a prefix of this test's own."""
-    found = real_settings() if request.param == "qdrant" else request.getfixturevalue("wire").settings()
-    assert found is not None
-    return found
+@pytest.fixture
+async def settings() -> AsyncIterator[QdrantSettings]:
+    """Settings with a prefix of this test's own."""
+    async with fresh_settings() as found:
+        yield found
 
 
 @pytest.fixture

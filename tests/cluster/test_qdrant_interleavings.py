@@ -5,15 +5,15 @@ is one call to the server; between any two of one writer's calls another writer 
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contracts.projections import DIMENSION, SCOPE, direction, entry, key_of, tombstone, vectors, window
-from tests.support.qdrant_wire.running import WireServer
+from tests.support.qdrant_wire.running import shared_server
 from tests.support.waiting import until
 
 from kalends.adapters.qdrant import points
@@ -87,13 +87,6 @@ class Writer:
         await asyncio.wait([self.task])
 
 
-@pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
-    """The server that all examples share."""
-    with WireServer(tmp_path_factory.mktemp("wire")) as server:
-        yield server
-
-
 def index_over(connection: Connection) -> QdrantVectors:
     """An index of the generation g1."""
     collections = Collections(connection, identity="test", dimension=DIMENSION)
@@ -141,9 +134,9 @@ async def left_over(connection: Connection) -> set[int]:
     return {record.payload["version"] for record in records}
 
 
-async def interleaved(wire: WireServer, versions: list[int], moves: list[tuple[int, bool]]) -> None:
+async def interleaved(versions: list[int], moves: list[tuple[int, bool]]) -> None:
     """Begin a writer of each version, make the *moves* (which one, and whether it dies), let the rest run, and redeliver what died."""
-    connection = connect(wire.settings(write_deadline_s=60.0, deadline_s=60.0))
+    connection = connect(shared_server().settings(write_deadline_s=60.0, deadline_s=60.0))
     collections = Collections(connection, identity="test", dimension=DIMENSION)
     await collections.make(collections.name("g1"))
     reader = index_over(connection)
@@ -174,25 +167,23 @@ async def interleaved(wire: WireServer, versions: list[int], moves: list[tuple[i
 MOVES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([False] * 9 + [True])), max_size=24)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(versions=st.lists(st.sampled_from(sorted(WINDOWS)), min_size=2, max_size=4), moves=MOVES)
-def test_whatever_the_order_one_version_answers_and_the_newest_stays(
-    wire: WireServer, versions: list[int], moves: list[tuple[int, bool]]
-) -> None:
+def test_whatever_the_order_one_version_answers_and_the_newest_stays(versions: list[int], moves: list[tuple[int, bool]]) -> None:
     """At every moment the answer is all of one version, it never goes back, and in the end no point of another is left."""
-    asyncio.run(interleaved(wire, versions, moves))
+    asyncio.run(interleaved(versions, moves))
 
 
-def test_an_older_writer_that_goes_on_after_a_newer_one_leaves_nothing(wire: WireServer) -> None:
+def test_an_older_writer_that_goes_on_after_a_newer_one_leaves_nothing() -> None:
     """Its windows come after the newer one has deleted what was older; it deletes them itself."""
-    asyncio.run(interleaved(wire, [3, 5], [(1, False)] * 8 + [(0, False)] * 8))
+    asyncio.run(interleaved([3, 5], [(1, False)] * 8 + [(0, False)] * 8))
 
 
-def test_an_older_writer_that_dies_after_a_newer_one_is_not_heard(wire: WireServer) -> None:
+def test_an_older_writer_that_dies_after_a_newer_one_is_not_heard() -> None:
     """Its windows lie there until it is delivered again, and no read counts them."""
-    asyncio.run(interleaved(wire, [3, 5], [(1, False)] * 8 + [(0, False), (0, True)]))
+    asyncio.run(interleaved([3, 5], [(1, False)] * 8 + [(0, False), (0, True)]))
 
 
-def test_a_version_that_was_overtaken_between_two_calls_leaves_nothing(wire: WireServer) -> None:
+def test_a_version_that_was_overtaken_between_two_calls_leaves_nothing() -> None:
     """The older one had said that it is done before the newer one looked."""
-    asyncio.run(interleaved(wire, [1, 4], [(1, False), (0, False), (0, False), (0, False), (0, False), (1, False), (1, False)]))
+    asyncio.run(interleaved([1, 4], [(1, False), (0, False), (0, False), (0, False), (0, False), (1, False), (1, False)]))

@@ -6,7 +6,7 @@ does not act on them; what they do, only a real one shows.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from qdrant_client import models
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, key_of, vectors, window
-from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
+from tests.support.qdrant_wire.running import fresh_settings, shared_server
 
 from kalends.adapters.qdrant.connection import connect
 from kalends.adapters.qdrant.generations import QdrantGenerations, open_generations
@@ -27,19 +27,11 @@ SHARED, OWN = "vector-test-g1", f"vector-test-g1-m-{OTHER.key}"
 USUAL = (0.2, 1000)
 
 
-@pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
-    """The server that speaks Qdrant's gRPC."""
-    with WireServer(tmp_path_factory.mktemp("wire")) as server:
-        yield server
-
-
-@pytest.fixture(params=with_real("wire"))
-def settings(request: pytest.FixtureRequest) -> QdrantSettings:
-    """Settings of each server in turn, with a prefix of this test's own."""
-    found = real_settings() if request.param == "qdrant" else request.getfixturevalue("wire").settings()
-    assert found is not None
-    return found
+@pytest.fixture
+async def settings() -> AsyncIterator[QdrantSettings]:
+    """Settings with a prefix of this test's own."""
+    async with fresh_settings() as found:
+        yield found
 
 
 @asynccontextmanager
@@ -122,11 +114,11 @@ async def test_a_collection_refuses_what_this_program_never_does(store: QdrantGe
     assert (strict.search_allow_exact, strict.search_max_oversampling) == (False, 2.0)
 
 
-async def test_a_write_counts_when_most_replicas_have_it(wire: WireServer) -> None:
+async def test_a_write_counts_when_most_replicas_have_it() -> None:
     """Unless a setting says how many; of our own server only: a real one that is alone has no replicas."""
     cases: list[tuple[dict[str, int], int]] = [({}, 2), ({"write_consistency": 3}, 3), ({"write_consistency": 7}, 3), ({"replicas": 1}, 1)]
     for number, (changes, expected) in enumerate(cases):
-        settings = wire.settings(**{"replicas": 3, "shards": 2, **changes})
+        settings = shared_server().settings(**{"replicas": 3, "shards": 2, **changes})
         async with opened(settings) as store:
             await store.make(f"g{number}")
             params = (await told(settings, f"vector-test-g{number}")).config.params

@@ -7,7 +7,7 @@ prove), and a real one too where ``KALENDS_TEST_QDRANT_URL`` names it.
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from tests.contracts.projections import (
     window,
 )
 from tests.contracts.vector_stores import EdgeStore, QdrantStore, Store, opened_at
-from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
+from tests.support.qdrant_wire.running import real_settings, shared_server, with_real
 from tests.support.waiting import until
 
 from kalends.adapters.embedded.vectors import EdgeVectors
@@ -43,13 +43,6 @@ Reopen = Callable[[], Awaitable[VectorIndex]]
 ALL = Criteria()
 
 
-@pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
-    """The server that speaks Qdrant's gRPC."""
-    with WireServer(tmp_path_factory.mktemp("wire")) as server:
-        yield server
-
-
 @pytest.fixture(params=with_real("embedded", "wire", real=("grpc", "rest")))
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """Each adapter's store in turn."""
@@ -58,7 +51,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         made = EdgeStore(tmp_path)
     else:
         on_wire = request.param == "wire"
-        settings = request.getfixturevalue("wire").settings() if on_wire else real_settings(transport=request.param)
+        settings = shared_server().settings() if on_wire else real_settings(transport=request.param)
         assert settings is not None
         made = QdrantStore(settings)
     yield made

@@ -7,7 +7,7 @@ does is that no file of before is left, and that no list of words and no stored 
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from tests.contracts import lexicons
 from tests.contracts.projections import DIMENSION, OTHER, SCOPE, at_once, direction, entry, facets, key_of, tombstone, vectors, window
 from tests.support.files import files_with
-from tests.support.qdrant_wire.running import WireServer, real_settings, with_real
+from tests.support.qdrant_wire.running import real_settings, shared_server, with_real
 
 from kalends.adapters.embedded import edge_sums
 from kalends.adapters.embedded import lexicon as embedded
@@ -39,13 +39,6 @@ async def lexicon(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield await engine.open()
 
 
-@pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
-    """The server that speaks Qdrant's gRPC."""
-    with WireServer(tmp_path_factory.mktemp("wire")) as server:
-        yield server
-
-
 @pytest.fixture(params=with_real("embedded", "wire", real=("grpc", "rest")))
 async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorIndex]:
     """An empty index of each engine."""
@@ -55,7 +48,7 @@ async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await opened.close()
         return
     on_wire = request.param == "wire"
-    settings = request.getfixturevalue("wire").settings() if on_wire else real_settings(transport=request.param)
+    settings = shared_server().settings() if on_wire else real_settings(transport=request.param)
     assert settings is not None
     async with open_generations(settings, identity="test", dimension=DIMENSION) as generations:
         await generations.make("g1")
