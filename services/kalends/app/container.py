@@ -434,6 +434,7 @@ def _index(
         operations=operations,
         lease_of=lambda name: upkeep.lease(common, f"{name}-{engines.place}" if engines.place else name, alone=own or bool(engines.place)),
         place=engines.place,
+        known=common.follower.known,
         observe_rebuild=lambda name, done, total: common.metrics.rebuild_progress.labels(name).set(done / total if total else 1.0),
     )
 

@@ -1,6 +1,9 @@
 """The index service as a value."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 
 from kalends.domain.errors import NotFound, Unavailable
 from kalends.edge.services import Loop, Service
@@ -17,6 +20,17 @@ from kalends.wire.leases import Lease
 from kalends.wire.operations import OperationStore
 from kalends.wire.reader import Reader, Unreadable
 
+_HEAD_START_S = 60.0
+"""A process that has nearly all of the log before it answers for no memory, and indexing beside takes most of its processor."""
+
+
+async def after(known: Callable[[], Awaitable[None]], run: Callable[[], Awaitable[None]], *, at_most_s: float = _HEAD_START_S) -> None:
+    """Do *run* once *known* has returned, or after *at_most_s* seconds: a log so large is indexed beside."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await known()
+    await run()
+
 
 def build(
     settings: IndexSettings,
@@ -30,11 +44,13 @@ def build(
     operations: OperationStore,
     lease_of: Callable[[str], Lease],
     place: str,
+    known: Callable[[], Awaitable[None]],
     observe_rebuild: Observe,
 ) -> Service:
     """Index from its settings and ports: one loop per projection, one for rebuilds, one for healing.
 
-    *place* is where the engines are, empty for servers that every process shares.
+    *place* is where the engines are, empty for servers that every process shares. *known* returns once this process may answer for what
+    the log holds; what it does for that comes first.
     """
     rebuilds = Rebuilds(
         projections=projections, store=operations, lease=lease_of("reindex"), clock=clock, place=place, observe=observe_rebuild
@@ -54,7 +70,7 @@ def build(
         elif not opened.erased:
             raise Unavailable(f"the message still cannot be read: {opened.reason}", dependency="log")
 
-    loops = [Loop(name=f"index.{name}", run=projection.run) for name, projection in projections.items()]
+    loops = [Loop(name=f"index.{name}", run=partial(after, known, projection.run)) for name, projection in projections.items()]
     loops.append(Loop(name="index.rebuilds", run=rebuilds.run))
     healer = Healer(projections=projections, rebuild=rebuilds.heal, clock=clock, after_s=settings.heal_after_s)
     loops.append(Loop(name="index.healing", run=healer.run))
