@@ -194,7 +194,7 @@ async def open_engines(
         Misconfigured: a server or a model cannot be what the settings name.
     """
     async with AsyncExitStack() as stack:
-        embedder = await open_embedder(stack, folders, settings)
+        embedder = await open_embedder(stack, folders, settings, records)
         reranker = await stores.open_reranker(stack, settings)
         place = await asyncio.to_thread(folder_place, folders)
         if settings.opensearch.urls:
@@ -212,11 +212,11 @@ async def open_engines(
         )
 
 
-async def open_embedder(stack: AsyncExitStack, folders: Folders, settings: Settings) -> ServedEmbedder:
+async def open_embedder(stack: AsyncExitStack, folders: Folders, settings: Settings, records: Records) -> ServedEmbedder:
     """The model that makes vectors: a served one where the settings name one, else the embedded one; closed with *stack*."""
     embedder: ServedEmbedder
     if settings.embedder.urls:
-        embedder = await stores.open_embedder(settings)
+        embedder = await stores.open_embedder(settings, records)
     else:
         embedder = LateEmbedder(cache=folders.models, settings=settings.model)
     stack.push_async_callback(embedder.close)

@@ -17,6 +17,7 @@ from kalends.ports.records import Records
 from kalends.ports.vectors import VectorIndex
 from kalends.settings import Settings
 from kalends.wire.generations import CurrentGeneration, SharedGenerations
+from kalends.wire.model_probes import ModelProbes
 
 if TYPE_CHECKING:
     from kalends.app.engines import ServedEmbedder, ServedReranker
@@ -81,15 +82,15 @@ async def open_vector(
     return _shared(store, records, projection=vector_projection(embedder.identity), dependency="vector")
 
 
-async def open_embedder(settings: Settings) -> "ServedEmbedder":
-    """The embedding model on vLLM.
+async def open_embedder(settings: Settings, records: Records) -> "ServedEmbedder":
+    """The embedding model on vLLM; *records* remember what it was when it was first met.
 
     Raises:
         Misconfigured: the settings cannot be used.
     """
     from kalends.adapters.vllm.embedder import open_embedder as opened
 
-    return opened(settings.embedder)
+    return opened(settings.embedder, first=ModelProbes(records).first)
 
 
 async def open_reranker(stack: AsyncExitStack, settings: Settings) -> "ServedReranker | None":

@@ -81,7 +81,7 @@ async def summarize(
     if engines is not None:
         embedder = engines.embedder
     else:
-        embedder = MeteredEmbedder(await open_embedder(stack, folders, common.settings), common.metrics)
+        embedder = MeteredEmbedder(await open_embedder(stack, folders, common.settings, common.bus.records), common.metrics)
     writer = _writer(stack, common, embedder)
     if common.settings.summarize.chat_url:
         told.append(health.of_chat(writer, url=common.settings.summarize.chat_url))

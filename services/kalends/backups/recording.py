@@ -19,7 +19,19 @@ KEYED = ("canary", "document", "erasure", "erasure-request", "hold", "spending")
 
 OF_TENANT = ("token", "approval")
 OF_INSTANCE = ("agent", "job", "session-secret")
-LEFT_OUT = ("agent-nonces", "archive", "comparison", "drill", "erasure-mark", "generation", "lease", "operation", "restore", "seal")
+LEFT_OUT = (
+    "agent-nonces",
+    "archive",
+    "comparison",
+    "drill",
+    "erasure-mark",
+    "generation",
+    "lease",
+    "model",
+    "operation",
+    "restore",
+    "seal",
+)
 ERASURES = ("erasure", "erasure-request", "hold")
 """Of these the newest backup knows best, whichever is restored."""
 

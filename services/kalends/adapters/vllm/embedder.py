@@ -58,6 +58,9 @@ def identity_of(settings: EmbedderSettings) -> str:
     return f"vllm-{name}-{settings.dimension}"
 
 
+First = Callable[[str, Sequence[float]], Awaitable[Sequence[float]]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """One window: of which text, what is sent (token ids, or text where no tokenizer answers), and about how many tokens it has."""
@@ -70,10 +73,13 @@ class _Piece:
 class VllmEmbedder:
     """Sentence vectors of a served model, and its token vectors where they are offered; see ``ports.models.Embedder``.
 
-    *tokens* is the connection to the servers that pool by token, None for none.
+    *tokens* is the connection to the servers that pool by token, None for none. *first* is told the identity and what a fixed sentence
+    gives, and says what that gave when any process first met the model.
     """
 
-    def __init__(self, dense: ModelConnection, *, tokens: ModelConnection | None, settings: EmbedderSettings) -> None:
+    def __init__(
+        self, dense: ModelConnection, *, tokens: ModelConnection | None, settings: EmbedderSettings, first: First | None = None
+    ) -> None:
         self._dense = dense
         self._by_token = tokens
         self._settings = settings
@@ -82,6 +88,7 @@ class VllmEmbedder:
         self._marks: windows.Marks | None = None
         self._with_tokens = False
         self._fingerprint: Array | None = None
+        self._first = first
 
     @property
     def identity(self) -> str:
@@ -324,12 +331,23 @@ class VllmEmbedder:
         if served.max_model_len is not None and served.max_model_len < settings.max_tokens:
             raise Misconfigured(f"{settings.model} reads {served.max_model_len} tokens; embedder.max_tokens is {settings.max_tokens}")
         (vector,) = await self._vectors([_PROBE])
-        if self._fingerprint is not None and float(vector @ self._fingerprint) < _SAME:
-            raise Misconfigured(f"what is served as {settings.model} is not the model that was there before")
+        before = await self._before(vector)
+        if float(vector @ before) < _SAME:
+            raise Misconfigured(f"what is served as {settings.model} is not the model that was there before; give it a name of its own")
         self._marks = await self._find_marks()
         self._with_tokens = await self._gives_tokens()
-        self._fingerprint = vector
+        self._fingerprint = before
         log.info("model checked", model=settings.model, tokenizer=self._marks is not None, token_vectors=self._with_tokens)
+
+    async def _before(self, vector: Array) -> Array:
+        """What the probe gave the first time; in this process only, as long as it cannot be asked for others."""
+        if self._first is not None:
+            try:
+                found = await self._first(self.identity, vector.tolist())
+                self._fingerprint, self._first = np.asarray(found, dtype=np.float32), None
+            except KalendsError as error:
+                log.warning("whether the model is that of before cannot be asked yet", kind=error.code)
+        return vector if self._fingerprint is None else self._fingerprint
 
     async def _find_marks(self) -> windows.Marks | None:
         """The model's marks; None where no tokenizer can be asked, and long texts are cut by characters."""
@@ -367,8 +385,8 @@ class VllmEmbedder:
         return given
 
 
-def open_embedder(settings: EmbedderSettings) -> VllmEmbedder:
-    """The embedder that *settings* name. Nothing is sent yet.
+def open_embedder(settings: EmbedderSettings, *, first: First | None = None) -> VllmEmbedder:
+    """The embedder that *settings* name, and *first* as ``VllmEmbedder`` has it. Nothing is sent yet.
 
     Raises:
         Misconfigured: a setting cannot work.
@@ -392,7 +410,8 @@ def open_embedder(settings: EmbedderSettings) -> VllmEmbedder:
     tokens = None
     if settings.token_urls and _wants_tokens(settings):
         tokens = connection(settings.token_urls, setting="embedder.token_urls", subject="the model of token vectors")
-    return VllmEmbedder(connection(settings.urls, setting="embedder.urls", subject="the embedding model"), tokens=tokens, settings=settings)
+    dense = connection(settings.urls, setting="embedder.urls", subject="the embedding model")
+    return VllmEmbedder(dense, tokens=tokens, settings=settings, first=first)
 
 
 def _wants_tokens(settings: EmbedderSettings) -> bool:

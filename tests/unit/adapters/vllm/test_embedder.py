@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 from tests.support.model_server import Fault, ModelServer, model_server
+from tests.support.records import MemoryRecords
 
 from kalends.adapters.vllm import embedder as module
 from kalends.adapters.vllm import served
-from kalends.adapters.vllm.embedder import VllmEmbedder, identity_of, open_embedder
-from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
+from kalends.adapters.vllm.embedder import First, VllmEmbedder, identity_of, open_embedder
+from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Throttled, Unavailable
 from kalends.settings import EmbedderSettings
+from kalends.wire.model_probes import ModelProbes
 
 LONG = " ".join(f"word{number}" for number in range(200))
 SECRET = "Bertrand the turtle"
@@ -35,9 +37,9 @@ def settings(server: ModelServer, **changes: Any) -> EmbedderSettings:
 
 
 @asynccontextmanager
-async def embedding(server: ModelServer, **changes: Any) -> AsyncIterator[VllmEmbedder]:
+async def embedding(server: ModelServer, *, first: First | None = None, **changes: Any) -> AsyncIterator[VllmEmbedder]:
     """An embedder over *server*."""
-    made = open_embedder(settings(server, **changes))
+    made = open_embedder(settings(server, **changes), first=first)
     yield made
     await made.close()
 
@@ -245,6 +247,45 @@ async def test_a_server_that_comes_back_with_another_model_is_refused(
         assert type(await away(embedder)) is Unavailable
         assert isinstance(embedder.failure, Misconfigured)
         assert says in embedder.failure.detail
+
+
+async def test_other_weights_under_the_old_name_are_refused_by_processes_that_never_met_the_old_ones(server: ModelServer) -> None:
+    """Model server and program are often updated together; the vectors of before are still in the index."""
+    first = ModelProbes(MemoryRecords()).first
+    for _ in range(2):
+        async with embedding(server, first=first) as embedder:
+            await embedder.embed(["the turtle"])
+
+    server.seed = "other weights"
+    async with embedding(server, first=first) as embedder:
+        assert type(await away(embedder)) is Unavailable
+        assert isinstance(embedder.failure, Misconfigured)
+        assert "was there before" in embedder.failure.detail
+
+
+async def test_a_model_serves_while_nobody_can_say_what_it_was_and_that_is_asked_later(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full log keeps no question waiting."""
+    probes, asked = ModelProbes(MemoryRecords()), list[str]()
+    async with embedding(server, first=probes.first) as embedder:
+        await embedder.embed(["the turtle"])
+    server.seed = "other weights"
+
+    async def first(identity: str, vector: Sequence[float]) -> Sequence[float]:
+        asked.append(identity)
+        if len(asked) == 1:
+            raise Throttled("the log is full")
+        return await probes.first(identity, vector)
+
+    async with embedding(server, first=first) as embedder:
+        await embedder.embed(["the turtle"])
+        await server.stop()
+        await away(embedder)
+        await server.start()
+        no_pause(monkeypatch)
+        assert type(await away(embedder)) is Unavailable
+    assert asked == [embedder.identity] * 2
 
 
 @pytest.mark.parametrize(
