@@ -144,10 +144,11 @@ def test_the_operator_tells_of_itself(running: Operated):
     """Resources are counted by phase, never named."""
     provision(running)
     with httpx.Client(base_url=f"http://127.0.0.1:{running.metrics_port}") as client:
+        # counted once the API server has the status, which is what was waited for
+        running.wait(lambda: 'kalends_operator_objects{kind="AgentMemory",phase="Ready"} 1.0' in client.get("/metrics").text)
         told = client.get("/metrics").text
 
         assert client.get("/livez").status_code == 200
-    assert 'kalends_operator_objects{kind="AgentMemory",phase="Ready"} 1.0' in told
     assert "kalends_operator_is_leader 1.0" in told
     assert memory_name(running) not in told
     assert running.secret(f"{NAME}-kalends")["token"] not in running.logs  # type: ignore[index]  # it is there
