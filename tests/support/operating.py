@@ -3,7 +3,8 @@
 Belongs here: its rights, its settings, starting, stopping and killing it, and asking for resources. Does not belong here: the control plane
 (``kubernetes``), Kalends (``instance``). A newcomer would get wrong: it is given the rights of ``kalends_operator.rbac`` in one namespace
 and nothing else, so whatever it does beyond them fails in every test. Those go first when that namespace is deleted; an operator that is to
-see this has a *home* elsewhere, and rights that are the cluster's, as the chart gives them unless it is told which namespaces.
+see this has a *home* elsewhere, and rights that are the cluster's, as the chart gives them unless it is told which namespaces. One that
+ends because its lease is lost is started again by whoever waits for it, as the kubelet does: on a busy machine that may happen in any test.
 """
 
 import base64
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kalends_operator import rbac
+from kalends_operator.app import LOST
 from kalends_operator.desired.naming import GROUP, VERSION
 from tests.support.instance import Child, Instance, free_port, wait_until
 from tests.support.kubernetes.api import Object, Refused
@@ -37,6 +39,7 @@ class Operated:
         self.metrics_port = free_port()
         self._settings = settings
         self._child: Child | None = None
+        self._again: dict[str, str] = {}
         self._grant()
         self.kubeconfig = cluster.kubeconfig_of(self.home, ACCOUNT)
 
@@ -72,7 +75,7 @@ class Operated:
             "TOKEN_FILE": str(self.kalends.token_file),
             "NAMESPACES": self.namespace,
             "LEASE_NAMESPACE": self.home,
-            "LEASE_S": "3",
+            "LEASE_S": "5",
             "RESYNC_S": "2",
             "POLL_S": "0.3",
             "CREDENTIALS_CACHE_S": "0.5",
@@ -87,8 +90,8 @@ class Operated:
         """Start it, and do not wait."""
         assert not self.running, "it runs already"
         command = [sys.executable, "-m", "kalends_operator.app", "run"]
-        extra = {"KALENDS_FAILPOINTS": failpoints} if failpoints else {}
-        self._child = Child(command, env=self.environment(**extra, **more), errors=self.log_file)
+        self._again = {**more, **({"KALENDS_FAILPOINTS": failpoints} if failpoints else {})}
+        self._child = Child(command, env=self.environment(**self._again), errors=self.log_file)
         return self
 
     def kill(self) -> None:
@@ -148,8 +151,14 @@ class Operated:
         self.wait(lambda: self.ready(name), name)
 
     def wait(self, condition: Any, what: str = "") -> None:
-        """Return once *condition* holds; else say what the operator said."""
-        assert wait_until(condition, seconds=PATIENCE_S, every=0.1), f"{what}: {self.logs[-3000:]}"
+        """Return once *condition* holds; else say what the operator said. One whose lease is lost meanwhile is started again."""
+
+        def holds() -> bool:
+            if self._child is not None and not self._child.running and self._child.wait() == LOST:
+                self.start(**self._again)
+            return bool(condition())
+
+        assert wait_until(holds, seconds=PATIENCE_S, every=0.1), f"{what}: {self.logs[-3000:]}"
 
     def secret(self, name: str) -> dict[str, str] | None:
         """The data of a Secret, if there is one."""
