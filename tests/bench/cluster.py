@@ -30,6 +30,9 @@ _WARM_FIRST, _ACKED_FIRST = 5_000_000, 6_000_000
 _SETTLED_S = 600.0
 _LONGEST_S = 1200.0
 _LOOK_S = 0.1
+_SURE_S = 1.5
+"""A lag is up to half a second old, and so is what it knows of the log: no lag means nothing before it is there for so long."""
+
 _RERANKED = '"arms":["lexical","vector","rerank"],"degraded":[]'
 _QUESTIONS_A_S, _CONNECTIONS = 5.0, 32
 
@@ -136,7 +139,9 @@ class Bench:
             for name in ("timeline", "lexical", "vector"):
                 if name in lag and not lag[name]["events"]:
                     found.setdefault(name, now)
-            return len(found) == 3
+                else:
+                    found.pop(name, None)
+            return len(found) == 3 and now >= max(found.values()) + _SURE_S
 
         self._wait(all_are, _LONGEST_S)
         return found

@@ -76,20 +76,26 @@ class Watch(threading.Thread):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """The medians of the second and of the last sixth of a life: the first is for warming up."""
+    """What was held early and late in a life; its first sixth is for warming up.
+
+    Of memory the medians of the second and of the last sixth. Of files and threads the least of the second sixth, and what is held in the
+    end, when nothing is under way: a rebuild has engines with files and threads of their own, and takes longer the more there is.
+    """
 
     memory: tuple[float, float]
     own: tuple[float, float]
-    files: tuple[float, float]
-    threads: tuple[float, float]
+    files: tuple[int, int]
+    threads: tuple[int, int]
 
 
-def growth(samples: Sequence[Sample]) -> Growth:
-    """How much more a process holds in the end.
+def growth(samples: Sequence[Sample], *, at_rest: Sample) -> Growth:
+    """How much more a process holds in the end; *at_rest* is a later sample of the same process.
 
     Raises:
-        ValueError: there are fewer than 24 samples, so that a sixth says nothing.
+        ValueError: there are fewer than 24 samples, so that a sixth says nothing; or *at_rest* is of another process.
     """
+    if any(one.pid != at_rest.pid for one in samples):
+        raise ValueError("the samples are of more than one process")
     if len(samples) < 24:
         raise ValueError(f"{len(samples)} samples are too few to tell growth from noise")
     sixth = len(samples) // 6
@@ -101,9 +107,16 @@ def growth(samples: Sequence[Sample]) -> Growth:
     return Growth(
         memory=medians(lambda one: one.memory),
         own=medians(lambda one: one.own),
-        files=medians(lambda one: one.files),
-        threads=medians(lambda one: one.threads),
+        files=(min(one.files for one in early), at_rest.files),
+        threads=(min(one.threads for one in early), at_rest.threads),
     )
+
+
+def spread(samples: Sequence[Sample], of: Callable[[Sample], int], *, parts: int = 6) -> str:
+    """The least, the median and the most of each part of a life, as ``least/median/most``."""
+    size = max(1, len(samples) // parts)
+    pieces = [sorted(map(of, samples[start : start + size])) for start in range(0, size * parts, size) if samples[start : start + size]]
+    return " ".join(f"{piece[0]}/{piece[len(piece) // 2]}/{piece[-1]}" for piece in pieces)
 
 
 def curve(samples: Sequence[Sample], *, points: int = 12) -> str:
