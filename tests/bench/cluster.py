@@ -31,7 +31,7 @@ _SETTLED_S = 600.0
 _LONGEST_S = 1200.0
 _LOOK_S = 0.1
 _OLD_S = 1.0
-"""A lag, and what it knows of the log, are up to half a second old each: so soon after a write, no lag says nothing."""
+"""A lag is up to half a second old, and what it knows of the log a moment more: so soon after a write, no lag says nothing."""
 
 _RERANKED = '"arms":["lexical","vector","rerank"],"degraded":[]'
 _QUESTIONS_A_S, _CONNECTIONS = 5.0, 32

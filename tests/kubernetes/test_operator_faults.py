@@ -41,6 +41,12 @@ def dies(operated: Operated) -> None:
     assert operated.wait_for_end() == -signal.SIGKILL, operated.logs[-2000:]
 
 
+def give_lease_away(operated: Operated, *, seconds: int) -> None:
+    """Let somebody else, who does nothing, hold the operator's lease for so long."""
+    spec = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": seconds}}
+    operated.cluster.api.patch("Lease", "kalends-operator", spec, operated.namespace, version="coordination.k8s.io/v1")
+
+
 def one_of_each(operated: Operated) -> bool:
     """Whether there is one token and one agent for the memory, and the Secret is theirs."""
     status = operated.status("AgentMemory", NAME)
@@ -207,9 +213,8 @@ def test_an_operator_whose_lease_was_taken_ends_at_once(operated: Operated):
     """An operator whose lease was taken ends at once."""
     operated.start()
     provision(operated)
-    spec = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": 60}}
 
-    operated.cluster.api.patch("Lease", "kalends-operator", spec, operated.namespace, version="coordination.k8s.io/v1")
+    give_lease_away(operated, seconds=60)
 
     assert operated.wait_for_end() == app.LOST
 
@@ -218,8 +223,7 @@ def test_an_operator_that_lost_its_lease_goes_on_once_it_is_started_again(operat
     """As its Deployment does; it waits until the lease of the other has run out."""
     operated.start()
     provision(operated)
-    spec = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": 1}}
-    operated.cluster.api.patch("Lease", "kalends-operator", spec, operated.namespace, version="coordination.k8s.io/v1")
+    give_lease_away(operated, seconds=1)
     assert operated.wait_for_end() == app.LOST
 
     operated.ask("AgentMemory", "other", {"memory": f"other-{operated.namespace}"})
