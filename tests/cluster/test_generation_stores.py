@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, key_of, vectors, window
+from tests.contracts.projections import DIMENSION, OTHER, SCOPE, direction, entry, key_of, swept, vectors, window
 from tests.support.opensearch.stores import fresh_settings
 from tests.support.qdrant_wire import running as qdrant_wire
 from tests.support.waiting import until
@@ -250,11 +250,13 @@ async def test_a_dedicated_memory_lives_in_an_index_of_its_own(kind: Store, open
         await store.make(name)
     await store.point("g1")
     assert await answers(kind, store.serving, OTHER) == set()
+    assert await swept(store.serving, OTHER) == []
     for scope in (SCOPE, OTHER, OTHER.calendar):
         await kind.put(store.serving, "a", scope)
 
     for scope in (SCOPE, OTHER, OTHER.calendar):
         assert await answers(kind, store.serving, scope) == {key_of("a", scope=scope)}
+        assert [one.key for one in await swept(store.serving, scope)] == [key_of("a", scope=scope)]
         assert await store.serving.count(scope) == 1
     assert sorted(await store.serving.scopes()) == sorted([SCOPE.key, OTHER.key, OTHER.calendar.key])
     assert (await store.serving.digest()).events == 3

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.contracts.projections import OTHER, SCOPE, entry, key_of, tombstone
+from tests.contracts.projections import OTHER, SCOPE, entry, key_of, swept, tombstone
 from tests.support.files import files_with
 from tests.support.lines import Lines
 from tests.support.opensearch.nodes import Node
@@ -23,7 +23,7 @@ from tests.support.proxy import relay
 from tests.support.records import MemoryRecords
 from tests.support.waiting import until
 
-from kalends.adapters.opensearch import OpenSearchClient, OpenSearchGenerations, OpenSearchLexicon, open_generations
+from kalends.adapters.opensearch import OpenSearchClient, OpenSearchGenerations, OpenSearchLexicon, open_generations, scanning
 from kalends.adapters.opensearch.schema import FORMAT
 from kalends.domain.errors import DeadlineExceeded, Invalid, KalendsError, Misconfigured, Unavailable
 from kalends.domain.queries import Criteria
@@ -132,6 +132,7 @@ async def test_a_lost_shard_is_an_outage_and_not_an_empty_memory(node: Node, set
             lexicon.digest(),
             lexicon.scopes(),
             lexicon.inventory(SCOPE.key, after=None, limit=5),
+            swept(lexicon),
             lexicon.put([entry("b", "billing")]),
         ):
             with pytest.raises(OUTAGE):
@@ -140,6 +141,21 @@ async def test_a_lost_shard_is_an_outage_and_not_an_empty_memory(node: Node, set
         lexicon = (await made(store, "g2")).serving
         await lexicon.put([entry("a", "billing")])
         assert await lexicon.count(SCOPE) == 1
+
+
+async def test_a_sweep_whose_generation_is_dropped_is_an_outage(settings: OpensearchSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no end: whoever compares must not take what was not read for missing."""
+    monkeypatch.setattr(scanning, "PAGE", 2)
+    async with open_generations(settings) as store:
+        await (await made(store)).serving.put([entry(f"n{number}", "billing") for number in range(9)])
+        await store.make("g2")
+
+        async def drop() -> None:
+            await store.point("g2")
+            await store.drop("g1")
+
+        with pytest.raises(Unavailable, match="lost its place"):
+            await swept(store.index("g1"), between=drop)
 
 
 async def test_a_full_disk_stops_writes_and_not_reads_and_they_go_on_by_themselves(node: Node, settings: OpensearchSettings) -> None:

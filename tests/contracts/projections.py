@@ -7,7 +7,7 @@ same in every run, so a failing search can be looked at again.
 import asyncio
 import hashlib
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import numpy as np
 from kalends.domain.events import EventId, EventKey, Facets, event_key
 from kalends.domain.labels import Clearance
 from kalends.domain.positions import Position
-from kalends.domain.queries import TARGETS, Criteria, Entry, Filter, Tombstone, tags_of
+from kalends.domain.queries import TARGETS, Criteria, Entry, Filter, Held, Tombstone, tags_of
 from kalends.domain.scope import MemoryName, Scope, Tenant
+from kalends.ports.lexicon import LexicalIndex
 from kalends.ports.timeline import Retracted, TimelineEntry
-from kalends.ports.vectors import Array, VectorEntry, Window
+from kalends.ports.vectors import Array, VectorEntry, VectorIndex, Window
 
 SCOPE = Scope(Tenant("acme"), MemoryName("notes"))
 OTHER = Scope(Tenant("acme"), MemoryName("diary"))
@@ -152,3 +153,16 @@ async def _line(stream: asyncio.StreamReader) -> str:
     line = await stream.readline()
     # what the kill cut off was not acknowledged
     return line.decode().strip() if line.endswith(b"\n") else ""
+
+
+async def swept(index: LexicalIndex | VectorIndex, scope: Scope = SCOPE, *, between: Callable[[], Awaitable[None]] = at_once) -> list[Held]:
+    """What a sweep of *index* hands over, in pieces that are not empty; *between* is awaited after each."""
+    found: list[Held] = []
+
+    async def take(piece: Sequence[Held]) -> None:
+        assert piece
+        found.extend(piece)
+        await between()
+
+    await index.sweep(scope.key, take)
+    return found

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contracts import lexicons
-from tests.contracts.projections import OTHER, SCOPE, START_US, at_once, entry, facets, key_of, killed_writer, seen_by, tombstone
+from tests.contracts.projections import OTHER, SCOPE, START_US, at_once, entry, facets, key_of, killed_writer, seen_by, swept, tombstone
 from tests.support.strategies import TEXTS
 from tests.support.waiting import until
 
+from kalends.adapters.embedded import memory_lexicon
 from kalends.adapters.embedded.lexicon import TantivyLexicon
+from kalends.adapters.opensearch import scanning
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
 from kalends.domain.events import EventKey
 from kalends.domain.queries import Criteria, Filter, Held, tag
@@ -319,6 +321,26 @@ async def test_the_inventory_is_by_key_whatever_the_pieces(lexicon: LexicalIndex
     assert await lexicon.held(OTHER.key, asked) == []
 
 
+async def test_a_sweep_hands_over_everything_once_whatever_the_order(lexicon: LexicalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tombstones included, in pieces, while others write; of an empty memory it hands over nothing."""
+    monkeypatch.setattr(memory_lexicon, "SHARE", 7)
+    monkeypatch.setattr(scanning, "PAGE", 7)
+    named = [(number, f"n{number}") for number in range(40)]
+    await lexicon.put(
+        [entry(name, "billing", version=number + 1) for number, name in named],
+        [tombstone("n3", version=100), tombstone("never", version=200)],
+    )
+    await lexicon.put([entry("a", "billing", scope=OTHER)])
+    before = await everything_held(lexicon, limit=100)
+    assert len(before) == 41
+
+    found = await swept(lexicon, between=lambda: lexicon.put([entry("late", "billing", version=500)]))
+
+    assert sorted((one for one in found if one.key != key_of("late")), key=lambda one: one.key) == before
+    assert len({one.key for one in found}) == len(found)
+    assert await swept(lexicon, OTHER.calendar) == []
+
+
 async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(lexicon: LexicalIndex, reopen: Reopen) -> None:
     """Neither events nor tombstones; an older version may then be written, for nothing says any more that it is older."""
     await lexicon.put([entry("a", "billing", version=5), entry("b", "billing", version=3)], [tombstone("c", version=6)])
@@ -337,7 +359,9 @@ async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(lexicon: 
     assert await everything_held(lexicon, limit=10) == [Held(key=key_of("a"), version=1, live=True)]
 
 
-async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(lexicon: LexicalIndex) -> None:
+async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(
+    lexicon: LexicalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The engine knows only the upper half in order."""
     half = "7f" * 8
     keys = [EventKey(f"{half}{number:016x}") for number in range(30)] + [EventKey("0" * 32), EventKey("f" * 32)]
@@ -345,6 +369,8 @@ async def test_keys_whose_upper_halves_are_equal_are_kept_in_order_and_whole(lex
 
     for limit in (1, 5, 100):
         assert [one.key for one in await everything_held(lexicon, limit=limit)] == sorted(keys)
+    monkeypatch.setattr(memory_lexicon, "SHARE", 4)
+    assert sorted(one.key for one in await swept(lexicon)) == sorted(keys)
 
 
 async def test_what_was_written_is_not_damaged(lexicon: LexicalIndex, reopen: Reopen) -> None:

@@ -25,6 +25,7 @@ from tests.contracts.projections import (
     key_of,
     killed_writer,
     seen_by,
+    swept,
     tombstone,
     unit,
     vectors,
@@ -34,7 +35,9 @@ from tests.contracts.vector_stores import EdgeStore, QdrantStore, Store, opened_
 from tests.support.qdrant_wire.running import real_settings, shared_server, with_real
 from tests.support.waiting import until
 
+from kalends.adapters.embedded import vectors as edge_vectors
 from kalends.adapters.embedded.vectors import EdgeVectors
+from kalends.adapters.qdrant import vectors as qdrant_vectors
 from kalends.domain.errors import Damaged, Misconfigured, Occupied
 from kalends.domain.queries import Criteria, Filter, Held
 from kalends.ports.vectors import VectorEntry, VectorIndex, Window
@@ -378,6 +381,26 @@ async def test_the_inventory_is_by_key_whatever_the_pieces(index: VectorIndex, l
     held = await index.held(SCOPE.key, asked)
     assert sorted(held, key=lambda one: one.key) == [one for one in sorted(expected, key=lambda one: one.key) if one.key in asked]
     assert await index.held(OTHER.key, asked) == []
+
+
+async def test_a_sweep_hands_over_everything_once_whatever_the_order(index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tombstones included, in pieces, while others write; of an empty memory it hands over nothing."""
+    monkeypatch.setattr(edge_vectors, "SCROLL_PAGE", 7)
+    monkeypatch.setattr(qdrant_vectors, "PAGE", 7)
+    named = [(number, f"n{number}") for number in range(40)]
+    await index.put(
+        [vectors(entry(name, version=number + 1), *[window("x")] * (1 + number % 3)) for number, name in named],
+        [tombstone("n3", version=100), tombstone("never", version=200)],
+    )
+    await index.put([vectors(entry("a", scope=OTHER), window("x"))])
+    before = await everything_held(index, limit=100)
+    assert len(before) == 41
+
+    found = await swept(index, between=lambda: index.put([vectors(entry("late", version=500), window("x"))]))
+
+    assert sorted((one for one in found if one.key != key_of("late")), key=lambda one: one.key) == before
+    assert len({one.key for one in found}) == len(found)
+    assert await swept(index, OTHER.calendar) == []
 
 
 async def test_what_is_removed_leaves_no_trace_and_what_is_newer_stays(index: VectorIndex, reopen: Reopen) -> None:

@@ -170,7 +170,7 @@ def test_a_long_life_with_a_fault_every_few_seconds(instance: Instance, record_p
     lossless(answers)
     with Watch(lambda: instance.pid, every=LOOK_S) as resting:
         assert wait_until(lambda: len(resting.samples) >= LOOKS_AT_REST, seconds=60)
-    grown = growth(watch.last_life(), at_rest=resting.samples[-1])
+    grown = growth(watch.last_life(), at_rest=resting.samples)
     record_property("figure", told(soak, ledger, answers, watch, grown))
     for name, most in AT_MOST.items():
         early, late = getattr(grown, name)

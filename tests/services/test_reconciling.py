@@ -7,29 +7,44 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, event_id, ledger
+from tests.support.engines import NOON, OTHER, SCOPE, Engines, engines, event, ledger
 from tests.support.faulty import Faulty
+from tests.support.planting import (
+    ALL,
+    PLANTS,
+    as_rebuilt,
+    entry_of,
+    held,
+    index_of,
+    key_of,
+    nearest,
+    plant_missing,
+    plant_orphan,
+    plant_stale,
+    plant_too_new,
+    task,
+    write,
+)
 from tests.support.waiting import until
 
 from kalends.domain.errors import Invalid, Unavailable
-from kalends.domain.events import EventKey, event_key
-from kalends.domain.queries import Criteria, Entry, Held, Tombstone
-from kalends.domain.scope import CALENDAR_SUFFIX, MemoryName, Scope, Tenant
+from kalends.domain.events import EventKey
+from kalends.domain.positions import Position
+from kalends.domain.queries import Held, Tombstone
+from kalends.domain.scope import CALENDAR_SUFFIX, MemoryName, Scope
+from kalends.domain.versions import FOREVER
 from kalends.index import reconciling
 from kalends.index.consumers import LexicalSink, VectorSink
-from kalends.index.reconciling import EVENTS, Reconcile, Reconciled, ReconcileReport
+from kalends.index.reconciling import EVENTS, Reconciled, ReconcileReport
 from kalends.index.truths import TimelineTruth
 from kalends.ingest.documents import NewDocument
 from kalends.kit import failpoints
-from kalends.kit.traffic import Traffic
-from kalends.ports.vectors import VectorEntry
+from kalends.ports.timeline import Erased
 from kalends.wire.comparisons import Compared, ComparisonStore
 from kalends.wire.vault import key_reference
 
 SAID = ["the red fox sleeps", "a heron eats fish", "rain over the harbour", "the train to Oslo was late", "cardamom buns with butter"]
 BOTH = ("lexical", "vector")
-ALL = Criteria()
-STRANGE = Scope(Tenant("globex"), MemoryName("gone"))
 
 
 @pytest.fixture
@@ -48,72 +63,6 @@ async def made(tmp_path):
         yield opened
 
 
-def task(made: Engines, **changes) -> Reconcile:
-    """The task as it is wired in a process; what it observes is kept in ``made.observed``."""
-    parts = {
-        "targets": {
-            "lexical": Reconciled(index=made.lexicon, sink=LexicalSink(made.lexicon)),
-            "vector": Reconciled(index=made.vectors, sink=VectorSink(made.vectors, made.embedder)),
-        },
-        "truths": {EVENTS: TimelineTruth(made.ledger.timeline)},
-        "log": made.ledger.log,
-        "reader": made.ledger.reader,
-        "memories": made.ledger.memories,
-        "progress": made.ledger.progress,
-        "traffic": Traffic(),
-        "place": ComparisonStore(made.ledger.bus.records),
-        "settle_s": 20.0,
-        "observe": lambda projection, finding, count: made.observed.extend([f"{projection} {finding}"] * count),
-    }
-    return Reconcile(**{**parts, **changes})
-
-
-def index_of(made: Engines, name: str):
-    """The projection's engine."""
-    return {"lexical": made.lexicon, "vector": made.vectors}[name]
-
-
-async def write(made: Engines, name: str, *changes: Entry | Tombstone) -> None:
-    """Write behind the projection's back."""
-    entries = [change for change in changes if isinstance(change, Entry)]
-    stones = [change for change in changes if isinstance(change, Tombstone)]
-    if name == "lexical":
-        await made.lexicon.put(entries, stones)
-        return
-    windows = await made.embedder.embed([entry.embedded for entry in entries]) if entries else []
-    await made.vectors.put([VectorEntry(entry=entry, windows=found) for entry, found in zip(entries, windows, strict=True)], stones)
-
-
-async def held(made: Engines, name: str, key: EventKey, *, scope: Scope = SCOPE) -> Held | None:
-    """What the engine holds of one key."""
-    return next(iter(await index_of(made, name).held(scope.key, [key])), None)
-
-
-async def entry_of(made: Engines, key: EventKey) -> Entry:
-    """The event as the projections ought to hold it."""
-    known = (await made.ledger.timeline.lookup(SCOPE, [key]))[key]
-    (opened,) = await made.ledger.reader.open(await made.ledger.bus.log.read([known.position]))
-    return opened.entry()
-
-
-def key_of(number: object) -> EventKey:
-    """The key of the event called *number*."""
-    return event_key(SCOPE, event_id(number))
-
-
-async def as_rebuilt(made: Engines) -> bool:
-    """Whether both engines hold what the timeline says, by digest."""
-    digests = await made.digests()
-    truth = await made.ledger.timeline.digest()
-    return set(digests.values()) == {(truth.events, truth.digest)}
-
-
-async def nearest(made: Engines, text: str) -> list[str]:
-    """What the vectors answer."""
-    question = await made.embedder.embed_query(text)
-    return [hit.key for hit in await made.vectors.nearest(SCOPE, question.dense, criteria=ALL, limit=3)]
-
-
 async def test_nothing_is_found_where_nothing_is_wrong(made):
     """What was taken back is compared too."""
     report = await task(made)()
@@ -123,67 +72,24 @@ async def test_nothing_is_found_where_nothing_is_wrong(made):
     assert made.observed == []
 
 
-async def plant_orphan(made: Engines, name: str) -> None:
-    """An event that the log never held, at the version of another's message."""
-    await write(made, name, replace(await entry_of(made, key_of(1)), key=EventKey("ab" * 16), text="an orphan"))
+async def test_keys_are_compared_only_where_digests_differ(made):
+    """Of two memories the one with a defect is walked by key, and the other one's engine is not asked for its keys."""
+    await made.ledger.memory(OTHER)
+    await made.ledger.record(event("elsewhere", "a crane over the marsh"), scope=OTHER)
+    await made.caught_up()
+    await plant_missing(made, "lexical")
+    asked = []
 
+    class Watched(Faulty):
+        async def inventory(self, scope_key, *, after, limit):
+            asked.append(scope_key)
+            return await made.lexicon.inventory(scope_key, after=after, limit=limit)
 
-async def plant_foreign(made: Engines, name: str) -> None:
-    """An index of a memory that there never was."""
-    await write(made, name, replace(await entry_of(made, key_of(1)), scope=STRANGE, key=EventKey("cd" * 16)))
+    watched = Watched(made.lexicon, dependency="lexical")
+    report = await task(made, targets={"lexical": Reconciled(index=watched, sink=LexicalSink(made.lexicon))})()
 
-
-async def plant_missing(made: Engines, name: str) -> None:
-    """An event that was lost."""
-    one = await held(made, name, key_of(1))
-    assert await index_of(made, name).remove(SCOPE.key, [one]) == 1
-
-
-async def plant_lost_tombstone(made: Engines, name: str) -> None:
-    """Without it, a redelivery would bring the event back."""
-    inventory = await index_of(made, name).inventory(SCOPE.key, after=None, limit=100)
-    stone = next(one for one in inventory if not one.live)
-    assert await index_of(made, name).remove(SCOPE.key, [stone]) == 1
-
-
-async def plant_stale(made: Engines, name: str) -> None:
-    """An event that is held as if it had been written earlier, with another text."""
-    entry = await entry_of(made, key_of(3))
-    await index_of(made, name).remove(SCOPE.key, [await held(made, name, key_of(3))])
-    await write(made, name, replace(entry, version=entry.version - 1, text="stale words"))
-
-
-async def plant_too_new(made: Engines, name: str) -> None:
-    """An event that is held as if it had been written later; the engine would refuse to go back."""
-    entry = await entry_of(made, key_of(1))
-    await write(made, name, replace(entry, version=entry.version + 1, text="stale words"))
-
-
-async def plant_undead(made: Engines, name: str) -> None:
-    """An event that was taken back and is found all the same."""
-    inventory = await index_of(made, name).inventory(SCOPE.key, after=None, limit=100)
-    stone = next(one for one in inventory if not one.live)
-    await index_of(made, name).remove(SCOPE.key, [stone])
-    await write(made, name, replace(await entry_of(made, key_of(1)), key=stone.key, version=stone.version, text="zebra"))
-
-
-async def plant_wrong_tombstone(made: Engines, name: str) -> None:
-    """An event that was never taken back and is not found."""
-    one = await held(made, name, key_of(1))
-    await index_of(made, name).remove(SCOPE.key, [one])
-    await write(made, name, Tombstone(scope=SCOPE, key=one.key, version=one.version))
-
-
-PLANTS = {
-    plant_orphan: "orphans",
-    plant_foreign: "orphans",
-    plant_missing: "missing",
-    plant_lost_tombstone: "missing",
-    plant_stale: "stale",
-    plant_too_new: "stale",
-    plant_undead: "orphans",
-    plant_wrong_tombstone: "missing",
-}
+    assert (report.compared, report.missing, report.mended) == (len(SAID) + 2 + 1, 1, 1)
+    assert set(asked) == {SCOPE.key}
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -340,6 +246,39 @@ async def test_a_calendar_is_not_touched_without_a_truth_of_its_own(made):
     report = await task(made, truths={EVENTS: TimelineTruth(made.ledger.timeline), CALENDAR_SUFFIX: TimelineTruth(made.ledger.timeline)})()
     assert (report.skipped, report.orphans, report.mended) == (0, 2, 2)
     assert await as_rebuilt(made)
+
+
+@pytest.mark.parametrize("before", ["live", "nothing"])
+async def test_an_erased_event_that_an_engine_does_not_know_to_be_erased_is_taken_out_for_ever(made, before):
+    """As after an engine was put back to an older state: what it holds of the event goes, and no late write brings it back."""
+    late = await entry_of(made, key_of(1))
+    if before == "nothing":
+        for name in BOTH:
+            await plant_missing(made, name)
+    timeline = made.ledger.timeline
+    await timeline.put([Erased(scope=SCOPE, keys=(key_of(1),), position=Position("EVENTS_0", 1))], floors=await timeline.floors())
+
+    report = await task(made)()
+    for name in BOTH:
+        await write(made, name, replace(late, version=late.version + 1000))
+
+    found = {"live": (2, 0), "nothing": (0, 2)}[before]
+    assert (report.orphans, report.missing, report.mended, report.undecided) == (*found, 2, 0)
+    for name in BOTH:
+        assert await held(made, name, key_of(1)) == Held(key=key_of(1), version=FOREVER, live=False)
+    assert (await task(made)()).defects == 0
+
+
+async def test_an_erasure_that_only_an_engine_knows_of_is_not_undone(made):
+    """Nothing but an erasure writes its tombstone, so it is the truth that is doubted."""
+    for name in BOTH:
+        await write(made, name, Tombstone(scope=SCOPE, key=key_of(1), version=FOREVER))
+
+    report = await task(made)()
+
+    assert (report.defects, report.mended, report.doubts) == (0, 0, 2)
+    for name in BOTH:
+        assert await held(made, name, key_of(1)) == Held(key=key_of(1), version=FOREVER, live=False)
 
 
 async def test_an_event_whose_key_was_destroyed_is_not_missed(made):

@@ -78,8 +78,8 @@ class Watch(threading.Thread):
 class Growth:
     """What was held early and late in a life; its first sixth is for warming up.
 
-    Of memory the medians of the second and of the last sixth. Of files and threads the least of the second sixth, and what is held in the
-    end, when nothing is under way: a rebuild has engines with files and threads of their own, and takes longer the more there is.
+    Of memory the medians of the second and of the last sixth. Of files and threads the least of both, for a rebuild has engines with files
+    and threads of their own, and what is never given back is among the least, too; the last sixth goes on until nothing is under way.
     """
 
     memory: tuple[float, float]
@@ -88,13 +88,13 @@ class Growth:
     threads: tuple[int, int]
 
 
-def growth(samples: Sequence[Sample], *, at_rest: Sample) -> Growth:
-    """How much more a process holds in the end; *at_rest* is a later sample of the same process.
+def growth(samples: Sequence[Sample], *, at_rest: Sequence[Sample]) -> Growth:
+    """How much more a process holds in the end; *at_rest* are later samples of the same process.
 
     Raises:
-        ValueError: there are fewer than 24 samples, so that a sixth says nothing; or *at_rest* is of another process.
+        ValueError: there are fewer than 24 samples, so that a sixth says nothing; or *at_rest* are of another process.
     """
-    if any(one.pid != at_rest.pid for one in samples):
+    if len({one.pid for one in [*samples, *at_rest]}) > 1:
         raise ValueError("the samples are of more than one process")
     if len(samples) < 24:
         raise ValueError(f"{len(samples)} samples are too few to tell growth from noise")
@@ -107,8 +107,8 @@ def growth(samples: Sequence[Sample], *, at_rest: Sample) -> Growth:
     return Growth(
         memory=medians(lambda one: one.memory),
         own=medians(lambda one: one.own),
-        files=(min(one.files for one in early), at_rest.files),
-        threads=(min(one.threads for one in early), at_rest.threads),
+        files=(min(one.files for one in early), min(one.files for one in [*late, *at_rest])),
+        threads=(min(one.threads for one in early), min(one.threads for one in [*late, *at_rest])),
     )
 
 

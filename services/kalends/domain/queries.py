@@ -195,12 +195,16 @@ class Digest:
     digest: str
 
 
+DIGEST_RANGE = 1 << 128
+"""Digests are sums modulo this."""
+
+
 def fold_digest(pairs: Sequence[tuple[str, int]]) -> Digest:
     """The digest of (key, version) pairs, whatever their order: the sum of their hashes modulo 2^128."""
     total = 0
     for key, version in pairs:
         total += int.from_bytes(hashlib.blake2b(f"{key}{version}".encode(), digest_size=16).digest())
-    return Digest(events=len(pairs), digest=f"{total % (1 << 128):032x}")
+    return Digest(events=len(pairs), digest=f"{total % DIGEST_RANGE:032x}")
 
 
 def encode_cursor(values: Sequence[int | str], *, bound_to: str) -> str:

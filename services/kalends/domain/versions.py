@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from kalends.domain.events import EventKey
-from kalends.domain.queries import Digest, fold_digest
+from kalends.domain.queries import DIGEST_RANGE, Digest, Held, fold_digest
 
 FOREVER = (1 << 62) - 1
 """The version of the tombstone of an erased event: that of no message of a log is so large, so nothing is ever newer."""
@@ -45,3 +45,18 @@ def fold(live: Sequence[tuple[str, int]], gone: Sequence[tuple[str, int]]) -> Di
     """The digest of (key, version) pairs; the *gone* count for the digest, not as events."""
     everything = fold_digest([*live, *((f"-{key}", version) for key, version in gone)])
     return Digest(events=len(live), digest=everything.digest)
+
+
+def fold_held(held: Iterable[Held]) -> Digest:
+    """The digest of what is held."""
+    live: list[tuple[str, int]] = []
+    gone: list[tuple[str, int]] = []
+    for one in held:
+        (live if one.live else gone).append((one.key, one.version))
+    return fold(live, gone)
+
+
+def joined(first: Digest, second: Digest) -> Digest:
+    """The digest of both together, if they are of different keys."""
+    total = (int(first.digest, 16) + int(second.digest, 16)) % DIGEST_RANGE
+    return Digest(events=first.events + second.events, digest=f"{total:032x}")

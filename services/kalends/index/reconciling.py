@@ -1,13 +1,14 @@
-"""Reconcile: what each engine holds is compared with the truth, key by key, and what differs is mended while everything serves.
+"""Reconcile: what each engine holds is compared with the truth, memory by memory, and what differs is mended while everything serves.
 
-Belongs here: finding differences and mending them. Does not belong here: what is true (``truths``), or how an engine lists what it holds
-(``adapters``). A newcomer would get wrong: most differences are not defects but writes under way; a difference counts only if both sides
-still say the same after both have passed the log's head, and something is taken out only if the log does not hold it. And with many
-memories it takes longer than it may: the next run goes on where one was cut off, or the last memories would never be compared.
+Belongs here: finding differences and mending them. Does not belong here: what is true (``truths``), what a digest or a difference is
+(``comparing``), or how an engine lists what it holds (``adapters``). A newcomer would get wrong: most differences are not defects but
+writes under way; a difference counts only if both sides still say the same after both have passed the log's head, and something is taken
+out only if the log does not hold it. And with many memories it takes longer than it may: the next run goes on where one was cut off, or
+the last memories would never be compared.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +19,9 @@ from kalends.domain.events import EventKey
 from kalends.domain.positions import Position, sequence_of
 from kalends.domain.queries import Entry, Held, Tombstone
 from kalends.domain.scope import CALENDAR_SUFFIX, Scope
+from kalends.domain.versions import FOREVER
 from kalends.edge.progress import Progress
+from kalends.index.comparing import Difference, Sum, differences
 from kalends.index.consumers import Sink
 from kalends.index.truths import Truth
 from kalends.kit import failpoints
@@ -55,6 +58,10 @@ class Index(Protocol):
         ...
 
     async def inventory(self, scope_key: str, *, after: EventKey | None, limit: int) -> Sequence[Held]:
+        """See ``ports.lexicon``."""
+        ...
+
+    async def sweep(self, scope_key: str, take: Callable[[Sequence[Held]], Awaitable[None]]) -> None:
         """See ``ports.lexicon``."""
         ...
 
@@ -132,28 +139,6 @@ class _Tally:
 
     def report(self, *, dry_run: bool) -> ReconcileReport:
         return ReconcileReport(**self.counts, behind=tuple(self.behind), dry_run=dry_run)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Difference:
-    """A key of which truth and engine say different things, or one of them nothing."""
-
-    key: EventKey
-    true: Held | None
-    there: Held | None
-
-    @property
-    def finding(self) -> str:
-        if self.true is None or (self.there is not None and self.there.live and not self.true.live):
-            return "orphans"
-        if self.there is None or self.there.live != self.true.live:
-            return "missing"
-        return "stale"
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether the engine holds a version that the truth has not heard of."""
-        return self.there is not None and (self.true is None or self.there.version > self.true.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,26 +251,37 @@ class Reconcile:
         return (projection, *(truth.name for truth in self._truths.values()))
 
     async def _compare(self, place: _Place, *, not_after: int) -> None:
-        """Walk truth and engine side by side, in pieces; what came after the sequence *not_after* is not looked at."""
-        suspects: list[_Difference] = []
+        """Compare one scope, its keys only if the digests differ; what came after the sequence *not_after* is not looked at."""
+        true, there = (Sum(not_after=not_after, between=self._give_way) for _side in ("truth", "engine"))
+        async for piece in self._pieces(place.truth, place.scope_key):
+            await true.add(piece)
+        await place.target.index.sweep(place.scope_key, there.add)
+        if true.digest == there.digest:
+            place.tally.add("compared", true.keys)
+        else:
+            await self._compare_keys(place, not_after=not_after)
+
+    async def _compare_keys(self, place: _Place, *, not_after: int) -> None:
+        """Walk truth and engine side by side, in pieces."""
+        suspects: list[Difference] = []
         after: EventKey | None = None
         while True:
-            await self._traffic.give_way(at_most=_GIVE_WAY_S)
+            await self._give_way()
             true = await place.truth.inventory(place.scope_key, after=after, limit=PIECE)
             there = await place.target.index.inventory(place.scope_key, after=after, limit=PIECE)
             # beyond its last key a full piece says nothing
             ends = [piece[-1].key for piece in (true, there) if len(piece) == PIECE]
             after = min(ends) if ends else None
-            found, compared = _differences(true, there, until=after)
+            found, compared = differences(true, there, until=after)
             place.tally.add("compared", compared)
-            suspects += [one for one in found if max(_sequences(one)) <= not_after]
+            suspects += [one for one in found if one.is_old(not_after)]
             if len(suspects) >= PIECE or after is None:
                 await self._settle(place, suspects)
                 suspects = []
             if after is None:
                 return
 
-    async def _settle(self, place: _Place, suspects: Sequence[_Difference]) -> None:
+    async def _settle(self, place: _Place, suspects: Sequence[Difference]) -> None:
         """Look at *suspects* again once nothing that they are about can be under way any more, and mend those that are still there."""
         if not suspects:
             return
@@ -301,14 +297,20 @@ class Reconcile:
         left = [one for one in suspects if true.get(one.key) != there.get(one.key)]
         unmoved = [one for one in left if (true.get(one.key), there.get(one.key)) == (one.true, one.there)]
         place.tally.add("undecided", len(left) - len(unmoved))
-        in_log = await self._in_log(place.scope_key, [one.there for one in unmoved if one.is_ahead and one.there is not None])
-        if in_log:
-            log.warning("the log holds what its projection does not know", truth=place.truth.name, count=len(in_log))
-            place.tally.add("doubts", len(in_log))
-        defects = [one for one in unmoved if one.key not in in_log]
+        doubts = await self._doubts(place, [one.ahead for one in unmoved if one.ahead is not None])
+        defects = [one for one in unmoved if one.key not in doubts]
         for start in range(0, len(defects), _MENDED_AT_ONCE):
-            await self._traffic.give_way(at_most=_GIVE_WAY_S)
+            await self._give_way()
             await self._mend(place, defects[start : start + _MENDED_AT_ONCE])
+
+    async def _doubts(self, place: _Place, ahead: Sequence[Held]) -> set[EventKey]:
+        """Those keys of *ahead* of which the truth should have heard: the log holds that version, or only an erasure can have made it."""
+        erased = {one.key for one in ahead if one.version == FOREVER}
+        doubts = erased | await self._in_log(place.scope_key, [one for one in ahead if one.key not in erased])
+        if doubts:
+            log.warning("a projection does not know what the log or an engine does", truth=place.truth.name, count=len(doubts))
+            place.tally.add("doubts", len(doubts))
+        return doubts
 
     async def _in_log(self, scope_key: str, held: Sequence[Held]) -> set[EventKey]:
         """Those keys of *held* that the log's message of that version, of whichever stream, is about."""
@@ -322,7 +324,7 @@ class Reconcile:
             found |= {one.key for one in piece if (scope_key, one.key) in about}
         return found
 
-    async def _mend(self, place: _Place, defects: Sequence[_Difference]) -> None:
+    async def _mend(self, place: _Place, defects: Sequence[Difference]) -> None:
         """Bring the engine to what is true; an older version than what is written meanwhile changes nothing there."""
         wanted = [one.key for one in defects if one.true is not None and one.true.live]
         entries, erased = await self._entries(place, wanted)
@@ -389,27 +391,21 @@ class Reconcile:
     async def _is_counted_right(self, truth: Truth, scope: Scope) -> bool:
         """Whether as many are live as are counted; taken for right if something is written meanwhile."""
         before, counted = await truth.floors(), await truth.count(scope)
-        live, after = 0, None
-        while True:
-            await self._traffic.give_way(at_most=_GIVE_WAY_S)
-            piece = await truth.inventory(scope.key, after=after, limit=PIECE)
+        live = 0
+        async for piece in self._pieces(truth, scope.key):
+            await self._give_way()
             live += sum(one.live for one in piece)
-            if len(piece) < PIECE:
-                return live == counted or await truth.floors() != before
+        return live == counted or await truth.floors() != before
+
+    async def _pieces(self, truth: Truth, scope_key: str) -> AsyncIterator[Sequence[Held]]:
+        """Everything that there is of one scope, by key."""
+        after: EventKey | None = None
+        while piece := await truth.inventory(scope_key, after=after, limit=PIECE):
+            yield piece
             after = piece[-1].key
 
-
-def _differences(true: Sequence[Held], there: Sequence[Held], *, until: EventKey | None) -> tuple[list[_Difference], int]:
-    """What differs among keys up to *until*, by key; and how many keys that were."""
-    truths = {one.key: one for one in true if until is None or one.key <= until}
-    held = {one.key: one for one in there if until is None or one.key <= until}
-    keys = sorted(truths.keys() | held.keys())
-    differing = (key for key in keys if truths.get(key) != held.get(key))
-    return [_Difference(key=key, true=truths.get(key), there=held.get(key)) for key in differing], len(keys)
-
-
-def _sequences(one: _Difference) -> Iterable[int]:
-    return (sequence_of(side.version) for side in (one.true, one.there) if side is not None)
+    async def _give_way(self) -> None:
+        await self._traffic.give_way(at_most=_GIVE_WAY_S)
 
 
 def _about(opened: Opened) -> Iterable[tuple[str, EventKey]]:

@@ -68,6 +68,13 @@ class VectorIndex(Protocol):
         """What is held of one scope, by key, beginning after the given one; a piece shorter than *limit* is the last."""
         ...
 
+    async def sweep(self, scope_key: str, take: Callable[[Sequence[Held]], Awaitable[None]]) -> None:
+        """Hand everything that is held of one scope to *take*, in pieces, in whatever order costs least; *take* may wait.
+
+        A key comes once, unless it is written meanwhile.
+        """
+        ...
+
     async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
         """What is held of *keys* in one scope, in no order; nothing for a key that was never heard of."""
         ...

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kalends.domain import versions
 from kalends.domain.events import EventKey
+from kalends.domain.queries import Held
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,16 @@ def test_what_is_gone_counts_for_the_digest_and_not_as_an_event() -> None:
     assert folded == versions.fold(live[::-1], gone)
     assert folded != versions.fold(live, [])
     assert folded != versions.fold([*live, *gone], [])
+
+
+@given(number=st.integers(0, 30), cut=st.integers(0, 30))
+def test_digests_of_parts_join_to_that_of_the_whole(number: int, cut: int) -> None:
+    """So what is read in pieces need not be kept."""
+    held = [Held(key=EventKey(f"{one:032x}"), version=one, live=one % 3 > 0) for one in range(number)]
+
+    whole = versions.fold_held(held)
+
+    assert versions.joined(versions.fold_held(held[:cut]), versions.fold_held(held[cut:])) == whole
+    assert whole == versions.fold(
+        [(one.key, one.version) for one in held if one.live], [(one.key, one.version) for one in held if not one.live]
+    )

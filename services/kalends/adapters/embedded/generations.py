@@ -231,6 +231,11 @@ class _Serving(Generic[Engine]):
         async with self._generations.serving() as index:
             return await index.inventory(scope_key, after=after, limit=limit)
 
+    async def sweep(self, scope_key: str, take: Callable[[Sequence[Held]], Awaitable[None]]) -> None:
+        """Hand on; see the engine's port."""
+        async with self._generations.serving() as index:
+            await index.sweep(scope_key, take)
+
     async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
         """Hand on; see the engine's port."""
         async with self._generations.serving() as index:

@@ -121,6 +121,13 @@ class TantivyLexicon:
         """What is held of one scope, from the number columns of its index."""
         return await self._read_lane.run(self._inventory, scope_key, after, limit)
 
+    async def sweep(self, scope_key: str, take: Callable[[Sequence[Held]], Awaitable[None]]) -> None:
+        """Everything that is held of one scope, from the number columns of its index, one share of all possible keys after the other."""
+        shares = await self._read_lane.run(self._shares, scope_key)
+        for share in range(shares):
+            if piece := await self._read_lane.run(self._share, scope_key, share, shares):
+                await take(piece)
+
     async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
         """What is held of *keys* in one scope."""
         return await self._read_lane.run(self._held, scope_key, keys)
@@ -306,6 +313,14 @@ class TantivyLexicon:
     def _inventory(self, scope_key: str, after: EventKey | None, limit: int) -> list[Held]:
         memory = self._memory(scope_key, make=False)
         return memory.inventory(after, limit) if memory else []
+
+    def _shares(self, scope_key: str) -> int:
+        memory = self._memory(scope_key, make=False)
+        return memory.shares() if memory else 0
+
+    def _share(self, scope_key: str, share: int, shares: int) -> list[Held]:
+        memory = self._memory(scope_key, make=False)
+        return memory.share(share, shares) if memory else []
 
     def _held(self, scope_key: str, keys: Sequence[EventKey]) -> list[Held]:
         memory = self._memory(scope_key, make=False)

@@ -39,6 +39,9 @@ _MORE = 16
 """So many times more are fetched when the last place is tied: ties are a few or thousands."""
 
 _LOW_BITS = (1 << 64) - 1
+_HIGH_KEYS = 1 << 64
+SHARE = 1000
+"""About so many documents are read at once when all are."""
 
 
 class MemoryLexicon:
@@ -283,6 +286,26 @@ class MemoryLexicon:
                 found = [one for one in found if after is None or one.key > after]
                 if complete or len(found) >= limit:
                     return found[:limit]
+                fetched *= 2
+
+    def shares(self) -> int:
+        """Into how many shares all possible keys are to be divided, for about ``SHARE`` documents in each."""
+        with translated("lexical"):
+            return -(-int(self._index.searcher().num_docs) // SHARE)
+
+    def share(self, number: int, of: int) -> list[Held]:
+        """What is held in one of *of* equal shares of all possible keys, in no order, which the engine need not make then."""
+        from tantivy import FieldType, Query
+
+        first, beyond = (_HIGH_KEYS * place // of for place in (number, number + 1))
+        query = Query.range_query(self._schema, "high", FieldType.Unsigned, first, beyond - 1)
+        fetched = 2 * SHARE
+        with translated("lexical"):
+            searcher = self._index.searcher()
+            while True:
+                hits = searcher.search(query, limit=fetched, count=False).hits
+                if len(hits) < fetched:
+                    return _held(searcher, [address for _, address in hits])
                 fetched *= 2
 
     def held(self, keys: Sequence[EventKey]) -> list[Held]:

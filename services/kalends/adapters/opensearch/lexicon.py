@@ -166,6 +166,16 @@ class OpenSearchLexicon:
             after = piece[-1].key
         return found
 
+    async def sweep(self, scope_key: str, take: Callable[[Sequence[Held]], Awaitable[None]]) -> None:
+        """Everything that is held of one scope, in the order of the disk.
+
+        Raises:
+            Unavailable: the store is away or lost its place, as when a node left or the generation was dropped.
+        """
+        place = await self._place(scope_key)
+        first = await self._ask(place, scope_key, scanning.sweep_body(scope_key), keep=scanning.KEEP)
+        await scanning.sweep(self._client, first, take)
+
     async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
         """What is held of *keys* in one scope."""
         return [one.held for one in await self._stored(await self._place(scope_key), scope_key, keys)]
@@ -280,19 +290,20 @@ class OpenSearchLexicon:
             found += scanning.read_stored(await self._ask(place, scope_key, body))
         return found
 
-    async def _ask(self, place: Place, scope_key: str, body: Mapping[str, Any]) -> Any:
-        """The answer to a search of one scope; a dedicated memory that was never written to is empty."""
+    async def _ask(self, place: Place, scope_key: str, body: Mapping[str, Any], *, keep: str | None = None) -> Any:
+        """The answer to a search of one scope; a dedicated memory that was never written to is empty. With *keep* it begins a scroll."""
         params = {
             "routing": scope_key,
             "allow_partial_search_results": "false",
             "ignore_unavailable": str(place.own).lower(),
             # nobody reads the answer any more then
             "cancel_after_time_interval": f"{max(1, round(self._search_s * 1000))}ms",
+            **({} if keep is None else {"scroll": keep}),
         }
         answer = await self._read("POST", f"/{place.read}/_search", body=body, params=params)
         if place.own and not questions.shards_asked(answer) and not await self._indexes.exists(place.generation):
             if self._generation is None and await self._known_generation() != place.generation:
-                return await self._ask(await self._place(scope_key), scope_key, body)
+                return await self._ask(await self._place(scope_key), scope_key, body, keep=keep)
             raise _gone()
         return answer
 

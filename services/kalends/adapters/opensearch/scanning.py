@@ -7,15 +7,16 @@ page of a scroll is never asked for twice, because the second answer would be th
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kalends.adapters.opensearch import failures, questions
 from kalends.adapters.opensearch.client import OpenSearchClient
+from kalends.domain import versions
 from kalends.domain.errors import KalendsError, NotFound, Unavailable
 from kalends.domain.events import EventKey
-from kalends.domain.queries import Digest, Held, fold_digest
+from kalends.domain.queries import Digest, Held
 
 PAGE = 5000
 SCOPES_PAGE = 2000
@@ -24,8 +25,6 @@ KEEP = "2m"
 
 MERGE_POLL_S = 0.2
 LONGEST_POLL_S = 5.0
-
-_DIGEST_RANGE = 1 << 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,30 +83,54 @@ async def existing(client: OpenSearchClient, wanted: Sequence[tuple[str, str, Ev
     return found
 
 
+def sweep_body(scope_key: str | None) -> dict[str, Any]:
+    """Asks for the first page of everything of a scope, or of all, in the order of the disk."""
+    condition = {"match_all": {}} if scope_key is None else {"bool": {"filter": [questions.of_scope(scope_key)]}}
+    return {"size": PAGE, "sort": ["_doc"], "query": condition, **_COLUMNS}
+
+
+async def sweep(client: OpenSearchClient, first: Any, take: Callable[[Sequence[Held]], Awaitable[None]]) -> None:
+    """Hand on the page that *first* answered and those behind it, and end their scroll; *take* may wait for less than ``KEEP``.
+
+    Raises:
+        Unavailable: OpenSearch lost its place, because a node left or the index was dropped; the next sweep begins anew.
+    """
+    answer = first
+    try:
+        while page := questions.hits(answer):
+            await take([_held(hit) for hit in page])
+            if len(page) < PAGE:
+                return
+            scroll = {"scroll": KEEP, "scroll_id": answer["_scroll_id"]}
+            answer = await client.call("POST", "/_search/scroll", body=scroll, deadline_s=client.settings.bulk_deadline_s, again=False)
+    except NotFound as error:
+        raise Unavailable("OpenSearch lost its place", dependency=failures.DEPENDENCY, retry_after=failures.RETRY_AFTER_S) from error
+    finally:
+        # one that is not ended ends by itself; whoever waits for what was read shall not wait for that
+        if "_scroll_id" in answer:
+            with contextlib.suppress(KalendsError):
+                ended = {"scroll_id": answer["_scroll_id"]}
+                await client.call("DELETE", "/_search/scroll", body=ended, deadline_s=client.settings.search_deadline_s, again=False)
+
+
 async def digest(client: OpenSearchClient, indexes: str) -> Digest:
     """The digest of everything in *indexes*, page by page; as many pages as there are are never held at once."""
-    events, total = 0, 0
-    body = {"size": PAGE, "sort": ["_doc"], "query": {"match_all": {}}, **_COLUMNS}
-    answer = await client.call(
+    total = versions.fold_held(())
+
+    async def add(page: Sequence[Held]) -> None:
+        nonlocal total
+        total = versions.joined(total, await asyncio.to_thread(versions.fold_held, page))
+
+    first = await client.call(
         "POST",
         f"/{indexes}/_search",
-        body=body,
+        body=sweep_body(None),
         params={"scroll": KEEP, "allow_partial_search_results": "false"},
         deadline_s=client.settings.bulk_deadline_s,
         again=False,
     )
-    try:
-        while page := questions.hits(answer):
-            live, folded = await asyncio.to_thread(_fold, page)
-            events, total = events + live, (total + folded) % _DIGEST_RANGE
-            scroll = {"scroll": KEEP, "scroll_id": answer["_scroll_id"]}
-            answer = await client.call("POST", "/_search/scroll", body=scroll, deadline_s=client.settings.bulk_deadline_s, again=False)
-    finally:
-        # one that is not ended ends by itself; whoever waits for the digest shall not wait for that
-        with contextlib.suppress(KalendsError):
-            ended = {"scroll_id": answer["_scroll_id"]}
-            await client.call("DELETE", "/_search/scroll", body=ended, deadline_s=client.settings.search_deadline_s, again=False)
-    return Digest(events=events, digest=f"{total:032x}")
+    await sweep(client, first, add)
+    return total
 
 
 async def scopes(client: OpenSearchClient, indexes: str) -> list[str]:
@@ -211,10 +234,3 @@ _COLUMNS: dict[str, Any] = {"stored_fields": "_none_", "docvalue_fields": ["key"
 def _held(hit: Any) -> Held:
     columns = hit["fields"]
     return Held(key=EventKey(columns["key"][0]), version=int(columns["version"][0]), live=not columns["dead"][0])
-
-
-def _fold(page: Sequence[Any]) -> tuple[int, int]:
-    """How many of *page* are live, and the sum that their digest is; tombstones are told apart from events by a sign before the key."""
-    found = [_held(hit) for hit in page]
-    folded = fold_digest([(one.key if one.live else f"-{one.key}", one.version) for one in found])
-    return sum(one.live for one in found), int(folded.digest, 16)

@@ -130,6 +130,17 @@ class QdrantVectors:
         """What is held of one scope; the ids of windows 0 are the keys, and Qdrant goes through points by id."""
         return await self._ask(scope_key, lambda name: self._inventory(name, scope_key, after, limit), nothing=list[Held]())
 
+    async def sweep(self, scope_key: str, take: Callable[[Sequence[Held]], Awaitable[None]]) -> None:
+        """Everything that is held of one scope, by key: Qdrant goes through points in no other order."""
+        after: EventKey | None = None
+        while True:
+            piece = await self.inventory(scope_key, after=after, limit=PAGE)
+            if piece:
+                await take(piece)
+            if len(piece) < PAGE:
+                return
+            after = piece[-1].key
+
     async def held(self, scope_key: str, keys: Sequence[EventKey]) -> Sequence[Held]:
         """What is held of *keys* in one scope."""
         found: list[Held] = []
