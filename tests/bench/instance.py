@@ -197,7 +197,10 @@ def make_load(job: Job) -> Outcome:
             raise RuntimeError("the load maker failed; its words are above")
         process.stdin.write(b"go\n")
         process.stdin.flush()
-        return msgspec.json.decode(process.stdout.read(), type=Outcome)
+        told = process.stdout.read()
+    if process.returncode:
+        raise RuntimeError(f"the load maker ended with {process.returncode}; its words, if any, are above")
+    return msgspec.json.decode(told, type=Outcome)
 
 
 def bare_environment() -> dict[str, str]:

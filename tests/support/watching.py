@@ -78,8 +78,8 @@ class Watch(threading.Thread):
 class Growth:
     """What was held early and late in a life; its first sixth is for warming up.
 
-    Of memory the medians of the second and of the last sixth. Of files and threads the least of both, for a rebuild has engines with files
-    and threads of their own, and what is never given back is among the least, too; the last sixth goes on until nothing is under way.
+    Of memory the medians of the second and of the last sixth. Of files and threads the least of the second and third sixth and of the last
+    two, for a rebuild has engines with files and threads of their own, and what is never given back is among the least, too.
     """
 
     memory: tuple[float, float]
@@ -88,18 +88,19 @@ class Growth:
     threads: tuple[int, int]
 
 
-def growth(samples: Sequence[Sample], *, at_rest: Sequence[Sample]) -> Growth:
-    """How much more a process holds in the end; *at_rest* are later samples of the same process.
+def growth(samples: Sequence[Sample]) -> Growth:
+    """How much more a process holds in the end.
 
     Raises:
-        ValueError: there are fewer than 24 samples, so that a sixth says nothing; or *at_rest* are of another process.
+        ValueError: there are fewer than 24 samples, so that a sixth says nothing; or they are of more than one process.
     """
-    if len({one.pid for one in [*samples, *at_rest]}) > 1:
+    if len({one.pid for one in samples}) > 1:
         raise ValueError("the samples are of more than one process")
     if len(samples) < 24:
         raise ValueError(f"{len(samples)} samples are too few to tell growth from noise")
     sixth = len(samples) // 6
     early, late = samples[sixth : 2 * sixth], samples[-sixth:]
+    middle, end = samples[sixth : 3 * sixth], samples[-2 * sixth :]
 
     def medians(of: Callable[[Sample], int]) -> tuple[float, float]:
         return statistics.median(map(of, early)), statistics.median(map(of, late))
@@ -107,8 +108,8 @@ def growth(samples: Sequence[Sample], *, at_rest: Sequence[Sample]) -> Growth:
     return Growth(
         memory=medians(lambda one: one.memory),
         own=medians(lambda one: one.own),
-        files=(min(one.files for one in early), min(one.files for one in [*late, *at_rest])),
-        threads=(min(one.threads for one in early), min(one.threads for one in [*late, *at_rest])),
+        files=(min(one.files for one in middle), min(one.files for one in end)),
+        threads=(min(one.threads for one in middle), min(one.threads for one in end)),
     )
 
 
